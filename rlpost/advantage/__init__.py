@@ -1,0 +1,1 @@
+"""Scores of one group -> advantage of each sample. Pure numpy, one scheme a file."""

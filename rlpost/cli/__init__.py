@@ -1,0 +1,1 @@
+"""The command line: a thin skin, torch-free until a command needs torch."""

@@ -1,0 +1,1 @@
+"""Rows of data sets -> prompts and train rows: sources, chat templates and loss masks, preference pairs, packing."""

@@ -1,0 +1,1 @@
+"""Held-out evaluation with the same generator and verifiers that training uses."""

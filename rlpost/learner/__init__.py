@@ -1,0 +1,1 @@
+"""TrainBatch -> new weights: model, optimizer, micro-batches, checkpoints. Imports neither ray, vllm nor trl."""

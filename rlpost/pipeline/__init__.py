@@ -1,0 +1,1 @@
+"""Stages in order: artifacts, lineage, skip what is finished, gates between stages."""

@@ -1,0 +1,111 @@
+"""The two documents a run is made of: a recipe (what to train) and a cluster file (where it runs)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from rlpost.recipe.sections import DataConfig, EvaluateConfig, ModelConfig, Name, RewardsConfig, Section
+from rlpost.recipe.stages import AnyStage, DpoStage, ExtraMetadata, GrpoStage
+
+
+class Recipe(Section):
+    """What to train: one model through an ordered list of stages."""
+
+    name: Name
+    output: str
+    """Directory of the run, relative to where the command is typed."""
+    seed: int = 0
+    deterministic: bool = False
+    """Seeds per request, fixed routing and order, fixed threads: a run repeats bit for bit on the same machine."""
+    notes: ExtraMetadata = ExtraMetadata()
+    model: ModelConfig
+    data: dict[Name, DataConfig]
+    rewards: RewardsConfig | None = None
+    stages: list[AnyStage] = Field(min_length=1)
+    evaluate: EvaluateConfig | None = None
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"stage names must differ; {', '.join(twice)} is used more than once")
+        if "base" in names:
+            raise ValueError("`base` is the name of the artifact before the first stage; give the stage another name")
+        return self
+
+    def judged_data(self) -> dict[str, str]:
+        """Data sets whose samples are scored -> who needs them."""
+        users: dict[str, str] = {}
+        for stage in self.stages:
+            if isinstance(stage, GrpoStage) or (isinstance(stage, DpoStage) and stage.own_samples is not None):
+                users.update({name: f"stage {stage.name}" for name in stage.data})
+        if self.evaluate is not None:
+            users.update({name: "evaluate" for name in self.evaluate.data})
+        return users
+
+
+class LearnerRole(Section):
+    """The learner ranks, as one FSDP group."""
+
+    ranks: int = Field(default=1, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default=2, ge=1)
+    """CPU threads of one rank."""
+
+
+class RolloutRole(Section):
+    """The vLLM engines."""
+
+    actors: int = Field(default=1, ge=0)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default=2, ge=1)
+    tensor_parallel: int = Field(default=1, ge=1)
+    """Devices of one engine."""
+    max_concurrent: int = Field(default=256, ge=1)
+    """Responses that one engine decodes at a time."""
+    kv_cache_mib: int = Field(default=256, ge=16)
+    """On CPU; on CUDA see memory_fraction."""
+    memory_fraction: float = Field(default=0.85, gt=0, le=1)
+    """Of a CUDA device, for weights and KV cache."""
+
+
+class ScoringRole(Section):
+    """The verifier processes."""
+
+    workers: int = Field(default=1, ge=1)
+
+
+class ClusterConfig(Section):
+    """Where a run takes place. Never a hyperparameter: the same recipe gives the same model on any of them."""
+
+    name: Name
+    launcher: Literal["ray", "torchrun"] = "ray"
+    """`torchrun` runs supervised stages on machines without ray and vLLM; the ranks come from torchrun."""
+    address: str | None = None
+    """Of a running Ray cluster, `auto` for the one on this machine; by default a private one is started."""
+    cpus: int | None = Field(default=None, ge=1)
+    """Logical CPUs of a private Ray cluster."""
+    gpus_per_node: int = Field(default=0, ge=0)
+    nodes: int = Field(default=1, ge=1)
+    learner: LearnerRole = LearnerRole()
+    rollout: RolloutRole = RolloutRole()
+    scoring: ScoringRole = ScoringRole()
+    start_timeout_s: float = Field(default=300, gt=0)
+    """Longest wait for devices and for an actor to come up."""
+    step_timeout_s: float = Field(default=1800, gt=0)
+    """Longest wait for one learner step, one weight sync, or one rollout."""
+
+    @model_validator(mode="after")
+    def _devices_suffice(self) -> ClusterConfig:
+        wanted = self.learner.ranks * (self.learner.device == "cuda")
+        wanted += self.rollout.actors * self.rollout.tensor_parallel * (self.rollout.device == "cuda")
+        have = self.gpus_per_node * self.nodes
+        if wanted > have:
+            raise ValueError(
+                f"the roles need {wanted} GPUs (learner ranks + rollout actors x tensor_parallel) but the cluster has "
+                f"{have} (nodes x gpus_per_node): lower learner.ranks or rollout.actors, or raise gpus_per_node"
+            )
+        return self

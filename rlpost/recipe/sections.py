@@ -1,0 +1,180 @@
+"""The sections that recipes share: model, data, rewards, optimisation, sampling, evaluation.
+
+Every default of the project is in this package and nowhere else; parts take plain arguments without defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from rlpost.records import Sampling
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+"""A name that is safe as a folder and as a key: lower case, digits, `.`, `_`, `-`."""
+Reference = Annotated[str, StringConstraints(pattern=r"^[\w.]+(:\w+)?$")]
+"""`module:name` of an importable object, or a short name from an entry-point group."""
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and a key that does not exist is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class TokenizerTraining(Section):
+    """Build a byte-level BPE tokenizer, digits kept apart, from data sets of the recipe."""
+
+    data: list[Name] = Field(min_length=1)
+    vocab_size: int = Field(ge=260, le=200_000)
+
+
+class ModelConfig(Section):
+    """The base model: a Hugging Face directory, or a new one from a config."""
+
+    path: str | None = None
+    """A Hugging Face model directory; hub names work where a hub can be reached."""
+    config: dict[str, Any] | None = None
+    """Arguments of `AutoConfig.for_model` (with `model_type`) for a new model with random weights."""
+    tokenizer: str | TokenizerTraining | None = None
+    """A tokenizer directory, or how to build one; by default the one in `path`."""
+    chat_template: str | None = None
+    """A Jinja file, or `rlpost:plain` / `rlpost:tulu`; by default the tokenizer's own."""
+    max_length: int = Field(ge=8)
+    """Longest sequence, prompt and response together, in tokens."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of the weights that the learner computes with and the generator serves."""
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> ModelConfig:
+        if (self.path is None) == (self.config is None):
+            raise ValueError("model needs exactly one of `path` (a model directory) and `config` (a new model)")
+        if self.config is not None and "model_type" not in self.config:
+            raise ValueError("model.config needs `model_type`, for example qwen3")
+        if self.config is not None and self.tokenizer is None:
+            raise ValueError("a new model (model.config) needs model.tokenizer")
+        if self.config is not None and self.chat_template is None and isinstance(self.tokenizer, TokenizerTraining):
+            raise ValueError("a tokenizer built in the run needs model.chat_template, for example rlpost:plain")
+        return self
+
+
+class DataConfig(Section):
+    """One data set: where its rows come from and which columns mean what."""
+
+    source: str
+    """`reasoning_gym:<task>`, `jsonl:<path>`, `parquet:<path>`, or `hf:<name>`."""
+    split: str = "train"
+    """Of `hf:` sources."""
+    rows: int | None = Field(default=None, ge=1)
+    """Use this many; required for generated sources, otherwise all rows."""
+    seed: int = 0
+    """Of generated rows and of the order of the rest."""
+    params: dict[str, Any] = {}
+    """Passed to the source, for example the task parameters of reasoning-gym."""
+    columns: dict[Literal["prompt", "messages", "response", "rejected", "gold", "text"], str] = {}
+    """Role -> column, where the column is not called like the role."""
+    solution: Reference | None = None
+    """A function that writes a worked solution for a row; fills the response."""
+    instruction: str | None = None
+    """Replaces the task's own wording; `{question}` and the row's metadata may stand in it."""
+    system: str | None = None
+    """A system message put before every prompt."""
+
+    @model_validator(mode="after")
+    def _known_source(self) -> DataConfig:
+        kind, _, rest = self.source.partition(":")
+        if kind not in ("reasoning_gym", "jsonl", "parquet", "hf") or not rest:
+            raise ValueError(
+                f"source must be reasoning_gym:<task>, jsonl:<path>, parquet:<path> or hf:<name>; found {self.source!r}"
+            )
+        if kind == "reasoning_gym" and self.rows is None:
+            raise ValueError(f"{self.source} generates rows without end: set rows")
+        return self
+
+
+class VerifierConfig(Section):
+    """One verifier with its parameters and limits."""
+
+    verifier: Reference
+    """A short name (`math.equivalent`) or `module:name`."""
+    params: dict[str, Any] = {}
+    weight: float = 1.0
+    """The score is multiplied by this."""
+    timeout_s: float | None = Field(default=None, gt=0)
+    """Of one sample; by default the verifier's own."""
+
+
+class RewardsConfig(Section):
+    """Which verifier judges which sample."""
+
+    route_by: str = "dataset"
+    """`dataset`, or a column of the rows."""
+    routes: dict[str, VerifierConfig]
+    """Value of the routing column -> verifier. `*` takes what no other route does."""
+
+
+class OptimizerConfig(Section):
+    """AdamW with a schedule."""
+
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After warm-up; linear and cosine fall to `min_ratio` of the learning rate at the last step."""
+    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the stage's steps over which the learning rate rises from 0."""
+    min_ratio: float = Field(default=0.0, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    max_grad_norm: float = Field(default=1.0, gt=0)
+
+
+class LoraConfig(Section):
+    """Train a low-rank adapter through peft; the artifact has it merged, and holds the adapter beside it."""
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(gt=0)
+    target_modules: list[str] | Literal["all-linear"] = "all-linear"
+
+
+class LearnerConfig(Section):
+    """How a stage's batches are computed; none of this changes the gradient beyond rounding."""
+
+    micro_batch_tokens: int = Field(default=8192, ge=16)
+    """Most tokens that one rank runs through the model at a time."""
+    activation_checkpointing: bool = False
+    compute_dtype: Literal["float32", "bfloat16"] | None = None
+    """Of matrix products; weights and optimizer stay in float32 master copies. By default the model's dtype."""
+    checkpoint_every: int = Field(default=50, ge=1)
+    """Optimizer steps between checkpoints inside a stage."""
+
+
+class SamplingConfig(Section):
+    """How responses are sampled."""
+
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    max_tokens: int = Field(ge=1)
+
+    def sampling(self, stop_token_ids: tuple[int, ...]) -> Sampling:
+        """The record that crosses to the generator."""
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            max_tokens=self.max_tokens,
+            stop_token_ids=stop_token_ids,
+        )
+
+
+class EvaluateConfig(Section):
+    """Held-out evaluation after every stage. Its prompts are taken out of all training data."""
+
+    data: list[Name] = Field(min_length=1)
+    samples: int = Field(default=1, ge=1)
+    """Responses a prompt; pass@k is reported for k = 1 and k = samples."""
+    sampling: SamplingConfig
+    pass_score: float = 1.0
+    """A response passes when its score is at least this."""

@@ -1,0 +1,1 @@
+"""The machinery that runs `rewards/`: authoring helpers, routing, and killable worker processes."""

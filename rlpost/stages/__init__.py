@@ -1,0 +1,1 @@
+"""One file = one stage, its loop read top to bottom."""

@@ -1,0 +1,1 @@
+"""Metrics, the account of where a step's time goes, and the console."""

@@ -1,0 +1,1 @@
+"""Learner -> generators: versioned weights with checksums and acknowledgements."""
