@@ -53,6 +53,10 @@ class GateError(RlpostError):
     exit_code = 3
 
 
+class TrainingError(RlpostError):
+    """An optimizer step cannot be taken, for example because the loss is not finite."""
+
+
 class WeightSyncError(RlpostError):
     """A generator does not hold the weights that the learner published."""
 

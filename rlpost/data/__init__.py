@@ -1,1 +1,7 @@
-"""Rows of data sets -> prompts and train rows: sources, chat templates and loss masks, preference pairs, packing."""
+"""From data sets to token rows: sources, chat templates with loss masks, preference pairs, batch order.
+
+Read in this order: `sources` (files and generators -> `Example`), `chat` (the only chat-template code), `rows`
+(`Example` -> `Prompt` or `TrainRow`), `preference` (pairs), `batches` (which rows a step uses).
+
+Importing this package needs numpy only; a source, and transformers, are imported by the function that needs them.
+"""

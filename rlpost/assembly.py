@@ -1,0 +1,203 @@
+"""The only place that knows every implementation: recipe + cluster -> running parts -> a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rlpost.errors import ClusterError
+from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
+from rlpost.learner.rank import LearnerRank
+from rlpost.learner.settings import LearnerSettings
+from rlpost.learner.torchrun import TorchrunLearner, serve, start_rank, stop_ranks
+from rlpost.pipeline.artifacts import MODEL, Manifest, text_hash
+from rlpost.pipeline.prepare import prepare
+from rlpost.pipeline.run import Pipeline
+from rlpost.pipeline.run_directory import RunDirectory
+from rlpost.pipeline.selection import Selection
+from rlpost.pipeline.summary import show_summary
+from rlpost.recipe.load import LoadedRecipe, write_resolved
+from rlpost.recipe.schema import ClusterConfig, Recipe
+from rlpost.rollout.vllm_settings import engine_environment
+from rlpost.scoring.scorer import RoutedScorer
+from rlpost.stages.context import Parts
+from rlpost.telemetry.console import Console
+from rlpost.weight_file import manifest_of_model_dir
+from rlpost.weight_sync.store import SharedMemoryStore, default_directory
+
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def run_recipe(
+    loaded: LoadedRecipe, cluster: ClusterConfig, *, first: str | None, last: str | None, fresh: bool
+) -> list[Manifest]:
+    """Run the recipe's stages; returns the manifests of the finished ones, base first.
+
+    Everything that can be known without a device is checked before the first actor starts.
+    """
+    recipe, console = loaded.recipe, Console()
+    selection = Selection.of(recipe, first=first, last=last)
+    if cluster.launcher == "torchrun":
+        rank = start_rank(cluster.learner.device, timeout_s=cluster.step_timeout_s)
+        if os.environ["RANK"] != "0":
+            serve(rank)
+            return []
+    run = RunDirectory(Path(recipe.output))
+    run.claim(recipe.name, fresh=fresh)
+    write_resolved(loaded, run.root)
+    os.environ.update(_QUIET)
+    prepared = prepare(recipe, run, console)
+    parts_of = torchrun_parts(rank) if cluster.launcher == "torchrun" else ray_parts(recipe, cluster)  # pyright: ignore[reportPossiblyUnboundVariable] set above for torchrun
+    with parts_of as parts:
+        parts.prepare(run.base.final / MODEL)
+        pipeline = Pipeline(
+            recipe=recipe,
+            cluster=cluster,
+            run=run,
+            parts=parts,
+            console=console,
+            data=prepared.data,
+            base=prepared.base,
+            can_generate=cluster.launcher == "ray" and cluster.rollout.actors > 0,
+        )
+        manifests = pipeline.execute(selection)
+    show_summary(run, manifests, console)
+    return manifests
+
+
+@contextmanager
+def ray_parts(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Parts]:
+    """Learner ranks and engines as Ray actors, for the length of a with-block."""
+    from rlpost.cluster.session import ray_session  # A learner under torchrun has no ray.
+
+    with ExitStack() as stack:
+        stack.enter_context(ray_session(cluster))
+        yield RayParts(recipe, cluster, stack)
+
+
+class RayParts:
+    """Implements `stages.context.Parts`. Engines start with `prepare` and come up while the first stage trains."""
+
+    def __init__(self, recipe: Recipe, cluster: ClusterConfig, stack: ExitStack) -> None:
+        from rlpost.cluster.learner_group import LearnerGroup
+        from rlpost.cluster.placement import Placement
+
+        self._recipe, self._cluster, self._stack = recipe, cluster, stack
+        self._placement = Placement(cluster)
+        threads = {"OMP_NUM_THREADS": str(cluster.learner.threads)}
+        self._learners = LearnerGroup(cluster, self._placement, environment=_QUIET | threads)
+        self._generator: Generator | None = None
+        self._weights: SharedMemoryStore | None = None
+        self._scorer: RoutedScorer | None = None
+        self._served: Path | None = None
+
+    def prepare(self, model_dir: Path) -> None:
+        """Start the engines with these weights, without waiting for them."""
+        from rlpost.cluster.generator_pool import GeneratorPool
+
+        if self._cluster.rollout.actors == 0:
+            return
+        role, model = self._cluster.rollout, self._recipe.model
+        self._generator = GeneratorPool(
+            self._cluster,
+            self._placement,
+            engine_arguments={
+                "model_dir": str(model_dir.resolve()),
+                "device": role.device,
+                "tensor_parallel": role.tensor_parallel,
+                "max_length": model.max_length,
+                "max_concurrent": role.max_concurrent,
+                "kv_cache_mib": role.kv_cache_mib,
+                "memory_fraction": role.memory_fraction,
+                "dtype": model.dtype,
+                "weight_version": 0,
+            },
+            environment=_QUIET | engine_environment(role.device, role.threads),
+            deterministic=self._recipe.deterministic,
+        )
+        self._served = model_dir
+        byte_count = sum(file.stat().st_size for file in model_dir.glob("*.safetensors"))
+        directory = default_directory(text_hash(str(model_dir.resolve()))[:16], byte_count=byte_count)
+        self._weights = SharedMemoryStore(directory, self._generator)
+        self._stack.callback(self._weights.close)
+
+    def build_learner(self, settings: LearnerSettings) -> Learner:
+        """See `Parts`."""
+        return self._learners.build(settings)
+
+    @property
+    def generator(self) -> Generator:
+        """See `Parts`."""
+        if self._generator is None:
+            raise ClusterError("this run generates text, and rollout.actors is 0: set it to 1 or more in the cluster file")
+        return self._generator
+
+    @property
+    def weights(self) -> WeightStore:
+        """See `Parts`."""
+        assert self._weights is not None, "prepare comes first"
+        self._served = None
+        return self._weights
+
+    @property
+    def scorer(self) -> Scorer:
+        """See `Parts`."""
+        assert self._recipe.rewards is not None, "check refuses a recipe that scores without rewards"
+        if self._scorer is None:
+            self._scorer = RoutedScorer(self._recipe.rewards, workers=self._cluster.scoring.workers)
+            self._stack.callback(self._scorer.close)
+        return self._scorer
+
+    def serve(self, model_dir: Path) -> None:
+        """See `Parts`."""
+        if self._served != model_dir:
+            self.generator.pull_weights(manifest_of_model_dir(model_dir, version=0))
+            self._served = model_dir
+
+
+@contextmanager
+def torchrun_parts(rank: LearnerRank) -> Iterator[Parts]:
+    """A learner on the ranks that torchrun started, and nothing else."""
+    try:
+        yield TorchrunParts(rank)
+    finally:
+        stop_ranks()
+
+
+class TorchrunParts:
+    """Implements `stages.context.Parts` for supervised stages; what needs an engine is refused."""
+
+    def __init__(self, rank: LearnerRank) -> None:
+        self._rank = rank
+
+    def prepare(self, model_dir: Path) -> None:
+        """Nothing to start."""
+
+    def build_learner(self, settings: LearnerSettings) -> Learner:
+        """See `Parts`."""
+        return TorchrunLearner(self._rank, settings)
+
+    @property
+    def generator(self) -> Generator:
+        """Refused."""
+        raise _no_engines()
+
+    @property
+    def scorer(self) -> Scorer:
+        """Refused."""
+        raise _no_engines()
+
+    @property
+    def weights(self) -> WeightStore:
+        """Refused."""
+        raise _no_engines()
+
+    def serve(self, model_dir: Path) -> None:
+        """Refused."""
+        raise _no_engines()
+
+
+def _no_engines() -> ClusterError:
+    return ClusterError("launcher: torchrun has no engines to generate with: run this stage with launcher: ray")

@@ -1,0 +1,56 @@
+"""`rlpost chat`: talk to a model that a run trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlpost.errors import ArtifactError
+
+
+def chat(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.")],
+    stage: Annotated[str | None, typer.Option(help="The stage to talk to; by default the last.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Answer this and exit.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
+) -> None:
+    """Answer questions, greedily, on the CPU; each line is a conversation of its own."""
+    model_dir = _model_dir(run, stage)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    model = AutoModelForCausalLM.from_pretrained(model_dir)
+
+    def answer(question: str) -> str:
+        messages = [{"role": "user", "content": question}]
+        inputs = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        output = model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)
+        return str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+
+    if prompt is not None:
+        typer.echo(answer(prompt))
+        return
+    typer.echo(f"{model_dir}: type a question, Ctrl-D to leave")
+    while True:
+        try:
+            question = input("> ")
+        except EOFError:
+            return
+        typer.echo(answer(question))
+
+
+def _model_dir(run: Path, stage: str | None) -> Path:
+    if (run / "config.json").is_file():
+        return run
+    summary = run / "summary.json"
+    if not summary.is_file():
+        raise ArtifactError(f"chat needs a run's folder (with summary.json) or a model directory; {run} is neither")
+    stages = {record["name"]: Path(record["model"]) for record in json.loads(summary.read_text())["stages"]}
+    if stage is not None and stage not in stages:
+        raise ArtifactError(f"--stage must be a finished stage of the run ({', '.join(stages)}); found {stage!r}")
+    return list(stages.values())[-1] if stage is None else stages[stage]

@@ -1,0 +1,57 @@
+"""`rlpost check`: what is wrong with a recipe, or what it amounts to, in about a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlpost.errors import RecipeError
+from rlpost.recipe.arithmetic import describe
+from rlpost.recipe.check import problems
+from rlpost.recipe.load import LoadedRecipe, load_cluster, load_recipe
+from rlpost.recipe.schema import ClusterConfig, Recipe
+from rlpost.recipe.yaml_tree import nearest_node, problem_lines
+from rlpost.scoring.registry import resolve
+from rlpost.scoring.routes import ANY_OTHER, check_rewards
+
+
+def check(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)],
+    cluster: Annotated[
+        Path | None, typer.Option(help="The cluster file; by default one machine without GPUs.", show_default=False)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a key of the recipe, for example stages.grpo.steps=5."
+        ),
+    ] = None,
+) -> None:
+    """Say what is wrong with a recipe, or its batch arithmetic in words. Loads no data, no torch, no ray."""
+    loaded = load_recipe(recipe, overrides=set_ or [])
+    where = ClusterConfig(name="default") if cluster is None else load_cluster(cluster, overrides=[]).cluster
+    lines = refusals(loaded, where)
+    if lines:
+        count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        raise RecipeError("\n".join([f"{recipe}: {count}", *(f"  {line}" for line in lines)]))
+    typer.echo("\n".join(describe(loaded.recipe, where)))
+
+
+def refusals(loaded: LoadedRecipe, cluster: ClusterConfig) -> list[str]:
+    """Everything that keeps this recipe from running on this cluster, one line each with file and key."""
+    rewards = check_rewards(loaded.recipe)
+    reads = {} if rewards else _verifier_reads(loaded.recipe)
+    lines = problem_lines(loaded.root, problems(loaded.recipe, cluster, verifier_reads=reads))
+    place = nearest_node(loaded.root, ("rewards",)).where
+    return [*lines, *(f"{place}: {text}" for text in rewards)]
+
+
+def _verifier_reads(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Data set -> what its verifier cannot judge without, where the recipe alone says which verifier that is."""
+    if recipe.rewards is None or recipe.rewards.route_by != "dataset":
+        return {}
+    routes = recipe.rewards.routes
+    judged = {name: routes.get(name) or routes[ANY_OTHER] for name in recipe.judged_data()}
+    return {name: resolve(route.verifier).spec.requires for name, route in judged.items()}

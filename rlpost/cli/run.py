@@ -1,0 +1,33 @@
+"""`rlpost run`: a recipe's stages, in this process or in the Ray job that it was submitted as."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlpost.cli.check import load_checked
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)],
+    cluster: Annotated[
+        Path | None, typer.Option(help="The cluster file; by default one machine without GPUs.", show_default=False)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. stages.grpo.steps=5."),
+    ] = None,
+    first: Annotated[str | None, typer.Option("--from", help="Run this stage again, and all after it.")] = None,
+    last: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the run's folder first.")] = False,
+) -> None:
+    """Run a recipe. Finished stages are skipped, a stage that was cut off goes on from its last checkpoint."""
+    loaded, where = load_checked(recipe, cluster, overrides=set_ or [])
+    # Being told to stop is Ctrl-C from a distance: both end the actors and leave a run that the same command resumes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from rlpost.assembly import run_recipe  # Brings torch; a recipe with a mistake is refused without it.
+
+    run_recipe(loaded, where, first=first, last=last, fresh=fresh)

@@ -1,0 +1,37 @@
+"""`rlpost submit`: the same run as a job of a Ray cluster; a thin skin over `ray job submit`."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlpost.cli.check import load_checked
+from rlpost.errors import ClusterError
+
+
+def submit(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file under the working directory.")],
+    cluster: Annotated[Path | None, typer.Option(help="The cluster file.", show_default=False)] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    address: Annotated[
+        str, typer.Option(help="The cluster's job server; `ray start --head` prints it.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[Path, typer.Option(help="Folder that the job starts in; every node must see it.")] = Path(),
+) -> None:
+    """Check a recipe here, then run it there. Shows the job's log; the exit code is the run's."""
+    load_checked(recipe, cluster, overrides=set_ or [])
+    ray = shutil.which("ray")
+    if ray is None:
+        raise ClusterError("submit needs the `ray` command: pip install 'rlpost[cpu]' or 'rlpost[gpu]'")
+    job = ["rlpost", "run", str(recipe.resolve())]
+    job += [] if cluster is None else ["--cluster", str(cluster.resolve())]
+    job += [part for override in set_ or [] for part in ("--set", override)]
+    # The run's folder must outlive the job, so the job goes to the folder instead of uploading a copy of it.
+    entry = f"cd {shlex.quote(str(working_dir.resolve()))} && exec {shlex.join(job)}"
+    command = [ray, "job", "submit", "--address", address, "--", "bash", "-c", entry]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)

@@ -1,0 +1,54 @@
+"""Devices for roles: asks Ray for all of a run's actors at once and says so when the cluster cannot give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from rlpost.errors import ClusterError
+from rlpost.recipe.schema import ClusterConfig, LearnerRole, RolloutRole
+
+
+class Placement:
+    """One bundle an actor: learner ranks first, rollout actors after them."""
+
+    def __init__(self, cluster: ClusterConfig) -> None:
+        self._cluster = cluster
+        bundles = [_learner_bundle(cluster.learner) for _ in range(cluster.learner.ranks)]
+        bundles += [_rollout_bundle(cluster.rollout) for _ in range(cluster.rollout.actors)]
+        self._group: PlacementGroup = placement_group(bundles, strategy="PACK")
+        if not self._group.wait(timeout_seconds=cluster.start_timeout_s):
+            remove_placement_group(self._group)
+            raise ClusterError(
+                f"the cluster must have room for {cluster.learner.ranks} learner ranks and {cluster.rollout.actors} rollout "
+                f"actors ({bundles}); it has {ray.cluster_resources()} and did not free it within "
+                f"{cluster.start_timeout_s:g} s: lower the roles of the cluster file, or raise start_timeout_s"
+            )
+
+    def learner(self, rank: int) -> dict[str, Any]:
+        """Options of a learner actor."""
+        return self._options(rank, _learner_bundle(self._cluster.learner))
+
+    def rollout(self, actor: int) -> dict[str, Any]:
+        """Options of a rollout actor."""
+        return self._options(self._cluster.learner.ranks + actor, _rollout_bundle(self._cluster.rollout))
+
+    def _options(self, bundle: int, resources: dict[str, float]) -> dict[str, Any]:
+        strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
+        return {
+            "num_cpus": resources["CPU"],
+            "num_gpus": resources.get("GPU", 0),
+            "scheduling_strategy": strategy,
+        }
+
+
+def _learner_bundle(role: LearnerRole) -> dict[str, float]:
+    return {"CPU": 1.0, "GPU": 1.0} if role.device == "cuda" else {"CPU": 0.5}
+
+
+def _rollout_bundle(role: RolloutRole) -> dict[str, float]:
+    # On CPU, learner and engine take turns on the same cores, so they are placed by half cores.
+    return {"CPU": 1.0, "GPU": float(role.tensor_parallel)} if role.device == "cuda" else {"CPU": 0.5}

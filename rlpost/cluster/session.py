@@ -1,0 +1,65 @@
+"""A Ray cluster for the length of a run: attach to a running one, or start a private one and end it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from rlpost.errors import ClusterError, DeadlineError, RlpostError
+from rlpost.recipe.schema import ClusterConfig
+
+
+@contextmanager
+def ray_session(cluster: ClusterConfig) -> Iterator[None]:
+    """Attach to `cluster.address`, or to the cluster of the Ray job this process is part of, or start a private one.
+
+    Raises:
+        ClusterError: the address does not answer.
+    """
+    # Workers import torch and vllm by themselves; forwarding their whole log would drown the progress bars.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.ERROR}
+    try:
+        if address:
+            ray.init(address=address, **options)
+        else:
+            # A private cluster listens on loopback only.
+            ray.init(num_cpus=cluster.cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"the Ray cluster at {address or 'this machine'} must answer; {error}: start one with `ray start --head`, or "
+            "leave address out of the cluster file for a private one"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def wait_for(who: str, answers: list[Any], *, timeout_s: float) -> list[Any]:
+    """The answers of calls under way, in order.
+
+    Raises:
+        DeadlineError: not all answered in time.
+        ClusterError: an actor died; its last words are in the message.
+        RlpostError: whatever an actor raised for the user, unchanged.
+    """
+    try:
+        return ray.get(answers, timeout=timeout_s)
+    except GetTimeoutError as error:
+        raise DeadlineError(
+            f"{who} must answer within {timeout_s:g} s and did not: look at its log, or raise the timeout in the cluster file"
+        ) from error
+    except RayActorError as error:
+        raise ClusterError(f"{who} died: {error}") from error
+    except RayTaskError as error:
+        if isinstance(error.cause, RlpostError):
+            raise error.cause from None
+        raise ClusterError(f"{who} failed:\n{error}") from error

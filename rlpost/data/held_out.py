@@ -1,0 +1,38 @@
+"""Takes training examples out whose prompt is also a held-out prompt."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rlpost.records import Example
+
+
+class HeldOutSplit(NamedTuple):
+    """Training examples without held-out prompts, in their order, and how many were taken out."""
+
+    kept: list[Example]
+    removed: int
+
+
+def remove_held_out(examples: Sequence[Example], *, held_out: Sequence[Example]) -> HeldOutSplit:
+    """Keep the examples whose question is not one of the held-out questions.
+
+    A question is the text of all user turns, and also the wording of the source where the recipe's `instruction`
+    replaced it; both are compared without regard to case, white space and Unicode form. Raw documents
+    (`Example.text`) have no question and are kept: this finds equal prompts, not quotations.
+    """
+    forbidden = {question for example in held_out for question in _questions(example)}
+    kept = [example for example in examples if forbidden.isdisjoint(_questions(example))]
+    return HeldOutSplit(kept=kept, removed=len(examples) - len(kept))
+
+
+def _questions(example: Example) -> set[str]:
+    asked = "\n".join(message.content for message in example.messages if message.role == "user")
+    original = str(example.meta.get("question", ""))
+    return {normalised for text in (asked, original) if (normalised := _normalise(text))}
+
+
+def _normalise(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -1,0 +1,105 @@
+"""Preference pairs: given ones, or made from the model's own judged samples (TULU 3, arXiv 2411.15124, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from rlpost.data.chat import ChatFormat
+from rlpost.data.rows import answer_row, render_within, rollout_row
+from rlpost.errors import DataError
+from rlpost.records import Example, Rollout, RolloutGroup, TrainRow
+
+
+class PreferencePair(NamedTuple):
+    """Two answers to one prompt; weight 1 on the tokens of each answer."""
+
+    chosen: TrainRow
+    rejected: TrainRow
+
+
+class PreferencePairs(NamedTuple):
+    """Pairs, and how many examples or prompts gave none."""
+
+    pairs: list[PreferencePair]
+    dropped: int
+
+
+def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> PreferencePairs:
+    """Pairs of `response` and `rejected`; a pair is dropped when either side is longer than `max_length`.
+
+    Raises:
+        DataError: a prompt alone fills `max_length`, or no pair is left.
+    """
+    chosen = render_within(
+        examples, [cast("str", example.response) for example in examples], chat=chat, max_length=max_length
+    )
+    rejected = render_within(
+        examples, [cast("str", example.rejected) for example in examples], chat=chat, max_length=max_length
+    )
+    pairs = [
+        PreferencePair(chosen=answer_row(better), rejected=answer_row(worse))
+        for better, worse in zip(chosen, rejected, strict=True)
+        if better is not None and worse is not None
+    ]
+    if not pairs:
+        raise DataError(
+            f"no preference pair fits in model.max_length = {max_length}: all {len(examples)} are longer; "
+            "raise it or give other data"
+        )
+    return PreferencePairs(pairs=pairs, dropped=len(examples) - len(pairs))
+
+
+def pairs_from_samples(groups: Sequence[RolloutGroup], *, pairs_per_prompt: int, seed: int) -> PreferencePairs:
+    """Of every prompt's samples, pairs of one with the highest score and one with the lowest.
+
+    Ties are broken at random by (seed, index of the group), so the order of the groups does not matter. Samples with a
+    fault take no part, equal texts count once, and no text is used in two pairs of the same side unless it must be.
+    Rows keep the sampled tokens. A prompt whose samples all have one score gives no pair and is counted as dropped.
+    """
+    pairs: list[PreferencePair] = []
+    dropped = 0
+    for group in groups:
+        found = _pairs_of(group, count=pairs_per_prompt, rng=np.random.default_rng([seed, group.index]))
+        pairs += found
+        dropped += not found
+    return PreferencePairs(pairs=pairs, dropped=dropped)
+
+
+def _pairs_of(group: RolloutGroup, *, count: int, rng: np.random.Generator) -> list[PreferencePair]:
+    scored = _scored_samples(group)
+    scores = [score for score, _ in scored]
+    if not scored or min(scores) == max(scores):
+        return []
+    best = _shuffled([rollout for score, rollout in scored if score == max(scores)], rng)
+    worst = _shuffled([rollout for score, rollout in scored if score == min(scores)], rng)
+    # Walking both lists in step, one offset at a time, uses every sample before it uses one again.
+    combinations = [
+        (best[index % len(best)], worst[(index + offset) % len(worst)])
+        for offset in range(len(worst))
+        for index in range(len(best))
+    ]
+    return [
+        PreferencePair(chosen=_row(group, chosen), rejected=_row(group, rejected))
+        for chosen, rejected in combinations[:count]
+    ]
+
+
+def _scored_samples(group: RolloutGroup) -> list[tuple[float, Rollout]]:
+    """(score, sample) of valid samples, each text once: its first sample stands for it."""
+    by_text: dict[str, tuple[float, Rollout]] = {}
+    for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True):
+        if verdict.fault is None and verdict.score is not None:
+            by_text.setdefault(rollout.text, (verdict.score, rollout))
+    return list(by_text.values())
+
+
+def _shuffled(rollouts: list[Rollout], rng: np.random.Generator) -> list[Rollout]:
+    return [rollouts[index] for index in rng.permutation(len(rollouts))]
+
+
+def _row(group: RolloutGroup, rollout: Rollout) -> TrainRow:
+    row = rollout_row(group.prompt, rollout, advantage=0.0, row_weight=1.0)
+    return TrainRow(token_ids=row.token_ids, weights_T=row.weights_T)

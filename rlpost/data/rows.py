@@ -1,0 +1,142 @@
+"""Examples -> prompts to sample from, or rows to train on, all within the model's `max_length` tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from rlpost.data.chat import ChatFormat, RenderedAnswer
+from rlpost.errors import DataError
+from rlpost.records import Example, FloatArray, IntArray, Prompt, Rollout, TrainRow
+
+
+class SupervisedRows(NamedTuple):
+    """Rows to train on, and how many examples gave none because they are longer than `max_length`."""
+
+    rows: list[TrainRow]
+    dropped: int
+
+
+def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> SupervisedRows:
+    """Rows of continued pre-training: every token is trained but the first, which nothing comes before.
+
+    A document (`Example.text`) ends with the end-of-sequence token and is cut into rows of `max_length` tokens. Prompt
+    and response without a text are rendered with the chat template as one text, and dropped when they are too long.
+
+    Raises:
+        DataError: a prompt alone fills `max_length`, or no row is left.
+    """
+    documents = [example.text for example in examples if example.text is not None]
+    rows = [
+        _trained_row(token_ids[start : start + max_length])
+        for token_ids in _document_tokens(documents, chat=chat)
+        for start in range(0, len(token_ids) - 1, max_length)
+    ]
+    conversations = [example for example in examples if example.text is None]
+    rendered = render_within(conversations, _responses(conversations), chat=chat, max_length=max_length)
+    answers = [answer for answer in rendered if answer is not None]
+    rows += [_trained_row(answer.token_ids) for answer in answers]
+    return _kept(rows, dropped=len(rendered) - len(answers), max_length=max_length)
+
+
+def demonstration_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> SupervisedRows:
+    """Rows of supervised fine-tuning: the response and its end are trained. Rows that are too long are dropped.
+
+    Raises:
+        DataError: a prompt alone fills `max_length`, or no row is left.
+    """
+    rendered = render_within(examples, _responses(examples), chat=chat, max_length=max_length)
+    rows = [answer_row(answer) for answer in rendered if answer is not None]
+    return _kept(rows, dropped=len(rendered) - len(rows), max_length=max_length)
+
+
+def prompts_of(examples: Sequence[Example], *, chat: ChatFormat, max_length: int, max_tokens: int) -> list[Prompt]:
+    """Prompts for the generator, each with room for `max_tokens` sampled tokens.
+
+    Raises:
+        DataError: a prompt and `max_tokens` do not fit in `max_length` together.
+    """
+    token_ids = chat.render_prompts([example.messages for example in examples])
+    _check_prompts_fit(examples, [len(ids) for ids in token_ids], max_length=max_length, max_tokens=max_tokens)
+    return [
+        Prompt(
+            id=example.id,
+            dataset=example.dataset,
+            messages=example.messages,
+            token_ids=ids,
+            gold=example.gold,
+            meta=example.meta,
+        )
+        for example, ids in zip(examples, token_ids, strict=True)
+    ]
+
+
+def rollout_row(prompt: Prompt, rollout: Rollout, *, advantage: float, row_weight: float) -> TrainRow:
+    """The sampled tokens behind their prompt, as they were sampled; every response token has the weight and advantage."""
+    prompt_zeros = np.zeros(len(prompt.token_ids), np.float32)
+    response_ones = np.ones(len(rollout.token_ids), np.float32)
+    return TrainRow(
+        token_ids=np.concatenate([prompt.token_ids, rollout.token_ids]).astype(np.int32, copy=False),
+        weights_T=np.concatenate([prompt_zeros, row_weight * response_ones]),
+        advantages_T=np.concatenate([prompt_zeros, advantage * response_ones]),
+        behaviour_logprobs_T=np.concatenate([prompt_zeros, rollout.logprobs_T]),
+    )
+
+
+def answer_row(answer: RenderedAnswer) -> TrainRow:
+    """The row that trains a rendered answer."""
+    return TrainRow(token_ids=answer.token_ids, weights_T=answer.weights_T)
+
+
+def render_within(
+    examples: Sequence[Example], responses: Sequence[str], *, chat: ChatFormat, max_length: int
+) -> list[RenderedAnswer | None]:
+    """Each prompt with its response as tokens, None where both together are longer than `max_length`.
+
+    Raises:
+        DataError: a prompt alone fills `max_length`.
+    """
+    rendered = chat.render_responses([example.messages for example in examples], responses)
+    _check_prompts_fit(examples, [answer.prompt_length for answer in rendered], max_length=max_length, max_tokens=1)
+    return [answer if len(answer.token_ids) <= max_length else None for answer in rendered]
+
+
+def _check_prompts_fit(
+    examples: Sequence[Example], prompt_lengths: Sequence[int], *, max_length: int, max_tokens: int
+) -> None:
+    for example, length in zip(examples, prompt_lengths, strict=True):
+        if length + max_tokens > max_length:
+            raise DataError(
+                f"a prompt and {max_tokens} more tokens must fit in model.max_length = {max_length}; the prompt of row "
+                f"{example.id} has {length} tokens: raise model.max_length, lower sampling.max_tokens or remove the row"
+            )
+
+
+def _responses(examples: Sequence[Example]) -> list[str]:
+    assert all(example.response is not None for example in examples), "require_columns comes before rows"
+    return [cast("str", example.response) for example in examples]
+
+
+def _document_tokens(documents: Sequence[str], *, chat: ChatFormat) -> list[IntArray]:
+    """Tokens of raw texts with the tokenizer's own start token, if it has one, and always the end of sequence."""
+    if not documents:
+        return []
+    end = cast("int", chat.tokenizer.eos_token_id)
+    encoded = cast("list[list[int]]", chat.tokenizer(list(documents))["input_ids"])
+    return [np.array(ids if ids[-1:] == [end] else [*ids, end], np.int32) for ids in encoded]
+
+
+def _trained_row(token_ids: IntArray) -> TrainRow:
+    weights_T: FloatArray = np.ones(len(token_ids), np.float32)
+    weights_T[0] = 0
+    return TrainRow(token_ids=token_ids, weights_T=weights_T)
+
+
+def _kept(rows: list[TrainRow], *, dropped: int, max_length: int) -> SupervisedRows:
+    if not rows:
+        raise DataError(
+            f"no row fits in model.max_length = {max_length}: all {dropped} are longer; raise it or give other data"
+        )
+    return SupervisedRows(rows=rows, dropped=dropped)

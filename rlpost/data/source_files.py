@@ -1,0 +1,88 @@
+"""Rows of JSON-lines files, Parquet files and Hugging Face data sets, as mappings from column to value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from rlpost.data.optional_library import required_library
+from rlpost.errors import DataError
+
+Choose = Callable[[int], list[int]]
+"""Number of rows in the source -> the rows to use, in order."""
+
+
+class NumberedRow(NamedTuple):
+    """A row and its place in the source, counted from 0."""
+
+    number: int
+    columns: Mapping[str, Any]
+
+
+def read_jsonl(path: Path, *, choose: Choose) -> list[NumberedRow]:
+    """Rows of a file with one JSON object a line; blank lines do not count.
+
+    Raises:
+        DataError: there is no such file, or a line is not a JSON object; the message names file and line.
+    """
+    rows: list[dict[str, Any]] = []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the source jsonl:{path} must be a readable UTF-8 file; found: {error}") from error
+    for line_number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row: Any = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}:{line_number}: a line must be one JSON object; found: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{line_number}: a line must be one JSON object; found a {type(row).__name__}")
+        rows.append(cast("dict[str, Any]", row))
+    return [NumberedRow(number, rows[number]) for number in choose(len(rows))]
+
+
+def read_parquet(path: Path, *, choose: Choose) -> list[NumberedRow]:
+    """Rows of a Parquet file, or of all Parquet files of a directory in the order of their names.
+
+    Raises:
+        DataError: there is no such file, or it is not Parquet.
+    """
+    source = f"the source parquet:{path}"
+    parquet = required_library("pyarrow.parquet", purpose=source)
+    arrow_error: type[Exception] = required_library("pyarrow", purpose=source).ArrowException
+    try:
+        table = parquet.read_table(path)
+    except (OSError, arrow_error) as error:
+        raise DataError(f"{source} must be a Parquet file or a directory of them; found: {error}") from error
+    numbers = choose(table.num_rows)
+    return [NumberedRow(*pair) for pair in zip(numbers, table.take(numbers).to_pylist(), strict=True)]
+
+
+def read_hugging_face(place: str, *, split: str, params: Mapping[str, Any], choose: Choose) -> list[NumberedRow]:
+    """Rows of one split: of a directory written by `save_to_disk`, of a directory of data files, or of a hub name.
+
+    `params` are passed to `datasets.load_dataset`, for example `{"name": "main"}`.
+
+    Raises:
+        DataError: the data set, its configuration or its split cannot be loaded.
+    """
+    source = f"the source hf:{place}"
+    datasets = required_library("datasets", purpose=source)
+    try:
+        if _is_saved_to_disk(Path(place)):
+            loaded = datasets.load_from_disk(place)
+            table = loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
+        else:
+            table = datasets.load_dataset(place, split=split, **params)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{source} with split {split!r} and params {dict(params)} cannot be loaded: {error}") from error
+    numbers = choose(len(table))
+    return [NumberedRow(*pair) for pair in zip(numbers, table.select(numbers), strict=True)]
+
+
+def _is_saved_to_disk(directory: Path) -> bool:
+    return any((directory / marker).is_file() for marker in ("dataset_dict.json", "state.json"))

@@ -1,0 +1,121 @@
+"""`load_examples`: the rows of one data set of a recipe, whatever its source; and the check that a stage can use it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rlpost.data.columns import example_of
+from rlpost.data.prompt_wording import reword
+from rlpost.data.source_files import NumberedRow, read_hugging_face, read_jsonl, read_parquet
+from rlpost.data.source_reasoning_gym import generate_examples
+from rlpost.errors import DataError
+from rlpost.recipe.sections import DataConfig
+from rlpost.records import Example
+
+Use = Literal["cpt", "sft", "dpo", "prompts", "prompts_with_gold"]
+"""What a stage does with its rows; `prompts` are answered by the model, with gold where a verifier compares."""
+
+NEEDS: dict[Use, tuple[tuple[str, ...], ...]] = {
+    "cpt": (("text",), ("messages", "response")),
+    "sft": (("messages", "response"),),
+    "dpo": (("messages", "response", "rejected"),),
+    "prompts": (("messages",),),
+    "prompts_with_gold": (("messages", "gold"),),
+}
+"""Use -> sets of fields; a row needs all fields of one of the sets."""
+
+
+def load_examples(name: str, config: DataConfig) -> list[Example]:
+    """All examples of the data set called `name`, in an order and with ids that depend on the config and the data only.
+
+    Files are shuffled by `config.seed` and cut to `config.rows`; ids count the rows of the file, `<name>/<row>`.
+
+    Raises:
+        DataError: the source is missing, empty, too short or broken, a row lacks what the config asks for, or the
+            solution function cannot be used. The message names the data set and the row.
+    """
+    kind, _, place = config.source.partition(":")
+    if kind == "reasoning_gym":
+        examples = _generated(name, config, task=place)
+    else:
+        rows = _file_rows(name, config, kind=kind, place=place)
+        role_columns: dict[str, str] = {**config.columns}
+        examples = [example_of(row, dataset=name, columns=role_columns) for row in rows]
+    examples = [reword(example, instruction=config.instruction, system=config.system) for example in examples]
+    return examples if config.solution is None else _solved(examples, config.solution, name=name)
+
+
+def require_columns(examples: Sequence[Example], *, stage: str, use: Use) -> None:
+    """Check that every example has the fields that the stage needs.
+
+    Raises:
+        DataError: naming the stage, the first row that lacks a field, the field, and what to set.
+    """
+    if not examples:
+        raise DataError(f"stage {stage} needs rows; its data sets have none left: raise rows, or name more data")
+    for example in examples:
+        lacking = [[field for field in fields if not _has(example, field)] for fields in NEEDS[use]]
+        if all(lacking):
+            wanted = " or ".join(" and ".join(fields) for fields in NEEDS[use])
+            missing = min(lacking, key=len)
+            raise DataError(
+                f"stage {stage} ({use}) needs {wanted} in every row; row {example.id} lacks {' and '.join(missing)}: "
+                f"set data.{example.dataset}.columns to the columns that hold them"
+                + (f", or data.{example.dataset}.solution" if "response" in missing else "")
+            )
+
+
+def _has(example: Example, field: str) -> bool:
+    value = getattr(example, field)
+    return value is not None and value != ()
+
+
+def _generated(name: str, config: DataConfig, *, task: str) -> list[Example]:
+    assert config.rows is not None, "the recipe requires rows for generated sources"
+    if config.columns:
+        raise DataError(f"data.{name}.columns has no meaning for generated rows: remove it")
+    return generate_examples(name, task=task, rows=config.rows, seed=config.seed, params=config.params)
+
+
+def _file_rows(name: str, config: DataConfig, *, kind: str, place: str) -> list[NumberedRow]:
+    def choose(row_count: int) -> list[int]:
+        wanted = row_count if config.rows is None else config.rows
+        if row_count == 0 or wanted > row_count:
+            raise DataError(
+                f"data.{name} needs {wanted or 'at least 1'} rows; {config.source} has {row_count}: "
+                f"lower data.{name}.rows or give another source"
+            )
+        return np.random.default_rng(config.seed).permutation(row_count)[:wanted].tolist()
+
+    if kind == "hf":
+        return read_hugging_face(place, split=config.split, params=config.params, choose=choose)
+    if config.params:
+        raise DataError(f"data.{name}.params has no meaning for {config.source}: remove it")
+    return {"jsonl": read_jsonl, "parquet": read_parquet}[kind](Path(place), choose=choose)
+
+
+def _solved(examples: Sequence[Example], reference: str, *, name: str) -> list[Example]:
+    """Fill the response of every example by the function `module:name`."""
+    module_name, _, function_name = reference.partition(":")
+    try:
+        solution = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"data.{name}.solution must be module:function of an importable function; found {reference!r}: {error}"
+        ) from error
+    solved: list[Example] = []
+    for example in examples:
+        response = solution(example)
+        if not isinstance(response, str):
+            raise DataError(
+                f"data.{name}.solution must return text; {reference} returned a {type(response).__name__} "
+                f"for row {example.id}"
+            )
+        solved.append(replace(example, response=response))
+    return solved

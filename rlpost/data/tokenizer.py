@@ -1,0 +1,79 @@
+"""Builds a small byte-level BPE tokenizer from the recipe's own text, and loads ready ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from rlpost.errors import DataError, ModelError
+from rlpost.records import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+PAD, EOS, USER, ASSISTANT, SYSTEM = "<|pad|>", "<|eos|>", "<|user|>", "<|assistant|>", "<|system|>"
+SPECIAL_TOKENS = (PAD, EOS, USER, ASSISTANT, SYSTEM)
+"""Of the tokenizers built here, with ids 0 to 4."""
+SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
+"""Every byte and the special tokens, without any merge."""
+
+
+def tokenizer_texts(examples: Iterable[Example]) -> Iterator[str]:
+    """Every piece of text that the examples bring to a model, without template markers."""
+    for example in examples:
+        yield from (message.content for message in example.messages)
+        yield from (text for text in (example.response, example.rejected, example.text) if text is not None)
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with every digit a token of its own, so that numbers align by column; the same for the same texts.
+
+    Few texts may fill fewer than `vocab_size` entries. There is no chat template yet: set `chat_template` before use.
+
+    Raises:
+        DataError: `vocab_size` has no room for the bytes and the special tokens.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise DataError(
+            f"model.tokenizer.vocab_size must be at least {SMALLEST_VOCABULARY} (256 bytes and "
+            f"{len(SPECIAL_TOKENS)} special tokens); found {vocab_size}"
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=EOS,
+        extra_special_tokens=[USER, ASSISTANT, SYSTEM],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_tokenizer(path: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model directory or hub name.
+
+    Raises:
+        ModelError: there is none, or it has no end-of-sequence token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} must hold a tokenizer: set model.path or model.tokenizer; found: {error}") from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"the tokenizer of {path} must have an end-of-sequence token: set eos_token in its config")
+    return tokenizer

@@ -1,0 +1,71 @@
+"""Held-out evaluation: answers to prompts that no stage trained on, judged by the verifiers that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb
+from typing import NamedTuple
+
+import numpy as np
+
+from rlpost.errors import GateError
+from rlpost.records import Fault, RolloutGroup
+
+
+class Evaluation(NamedTuple):
+    """Scores of one artifact. Fractions, and means over responses."""
+
+    scores: dict[str, float]
+    prompt_count: int
+
+
+def score_groups(groups: Sequence[RolloutGroup], *, pass_score: float) -> Evaluation:
+    """pass@1, pass@k for k = samples a prompt, mean score, share cut off, mean length, and faults if any.
+
+    Responses whose verdict is an infra or gold fault are left out and counted under `unjudged`.
+    """
+    judged = [
+        [verdict.score for verdict in group.verdicts if verdict.score is not None] for group in groups if group.verdicts
+    ]
+    judged = [scores for scores in judged if scores]
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    verdicts = [verdict for group in groups for verdict in group.verdicts]
+    samples = max((len(scores) for scores in judged), default=0)
+    passes = [(len(scores), sum(score >= pass_score for score in scores)) for scores in judged]
+    scores = {f"pass@{k}": _mean([pass_at_k(n, c, k) for n, c in passes if n >= k]) for k in sorted({1, samples} - {0})}
+    scores["mean_score"] = _mean([score for group in judged for score in group])
+    scores["truncated"] = _mean([float(rollout.finish == "length") for rollout in rollouts])
+    scores["mean_tokens"] = _mean([float(len(rollout.token_ids)) for rollout in rollouts])
+    unjudged = sum(verdict.fault in (Fault.INFRA, Fault.GOLD) for verdict in verdicts)
+    if unjudged:
+        scores["unjudged"] = float(unjudged)
+    return Evaluation(scores=scores, prompt_count=len(groups))
+
+
+def pass_at_k(samples: int, passed: int, k: int) -> float:
+    """Unbiased chance that one of k samples passes (arXiv 2107.03374, equation 1)."""
+    return 1.0 - comb(samples - passed, k) / comb(samples, k)
+
+
+def check_gate(stage: str, scores: dict[str, float], require: dict[str, str]) -> None:
+    """Hold the scores against the recipe's bounds.
+
+    Raises:
+        GateError: a score is missing or outside its bound.
+    """
+    for name, bound in require.items():
+        sign = bound.strip()[: 2 if "=" in bound else 1]
+        limit = float(bound.strip()[len(sign) :])
+        found = scores.get(name)
+        if found is None:
+            raise GateError(f"stage {stage} requires {name} {bound}, and the evaluation gives {', '.join(scores)} only")
+        holds = {">=": found >= limit, ">": found > limit, "<=": found <= limit, "<": found < limit}[sign]
+        if not holds:
+            raise GateError(
+                f"stage {stage} must reach {name} {bound} on held-out prompts before the next stage starts; found {found:.4f}: "
+                f"train the stage differently, or change stages[{stage}].require"
+            )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else 0.0

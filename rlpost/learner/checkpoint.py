@@ -1,0 +1,51 @@
+"""Checkpoints of policy, optimizer and step through torch.distributed.checkpoint; any number of ranks may read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+
+from rlpost.errors import ArtifactError
+
+_STEP_FILE = "learner.json"
+# Frozen weights under an adapter are in the stage's start already.
+_OPTIONS = StateDictOptions(ignore_frozen_params=True)
+
+
+def save_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Write into `directory`, which must not exist. A collective."""
+    model_state, optimizer_state = get_state_dict(model, optimizer, options=_OPTIONS)
+    dcp.save({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=directory)
+    if dist.get_rank() == 0:
+        (directory / _STEP_FILE).write_text(json.dumps({"step": step, "ranks": dist.get_world_size()}))
+    dist.barrier()
+
+
+def load_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Fill model and optimizer in place and return the step. A collective.
+
+    Raises:
+        ArtifactError: the directory is not a complete checkpoint.
+    """
+    try:
+        step = int(json.loads((directory / _STEP_FILE).read_text())["step"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{directory} must be a checkpoint with {_STEP_FILE}; {error}") from error
+    model_state, optimizer_state = get_state_dict(model, optimizer, options=_OPTIONS)
+    state: dict[str, Any] = {"model": model_state, "optimizer": optimizer_state}
+    dcp.load(state, checkpoint_id=directory)
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=StateDictOptions(ignore_frozen_params=True, strict=False),
+    )
+    return step

@@ -1,0 +1,59 @@
+"""Which rows go to which rank and micro-batch. Pure: every rank computes the same plan from the same lengths."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+import numpy as np
+
+from rlpost.records import TrainBatch
+
+MicroBatch = list[int]
+"""Indices of rows; empty for a rank that has fewer micro-batches than another."""
+
+
+def plan_micro_batches(batch: TrainBatch, *, ranks: int, token_budget: int) -> list[list[MicroBatch]]:
+    """Micro-batches of every rank: `plan[rank][k]` lists row indices.
+
+    Units (one row, or a preference pair) never split. Ranks get nearly equal attention-weighted cost, every rank gets the
+    same number of micro-batches (collectives need that), and no micro-batch exceeds the budget unless a single unit does.
+    """
+    units = np.arange(len(batch.row_lengths_B)).reshape(-1, batch.rows_per_unit)
+    lengths = batch.row_lengths_B[units].astype(np.int64)
+    unit_tokens = lengths.sum(axis=1)
+    # A linear and a quadratic term: dense layers cost by token, attention by token pair.
+    unit_costs = unit_tokens + (lengths**2).sum(axis=1) / 4096
+
+    per_rank = _balance(unit_costs.tolist(), ranks)
+    plan = [_fill(rank_units, unit_tokens.tolist(), token_budget) for rank_units in per_rank]
+    count = max(len(micro_batches) for micro_batches in plan)
+    return [
+        [[int(row) for unit in micro_batch for row in units[unit]] for micro_batch in micro_batches]
+        + [[] for _ in range(count - len(micro_batches))]
+        for micro_batches in plan
+    ]
+
+
+def _balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
+    """Longest-processing-time-first assignment; each rank keeps the original order."""
+    loads: list[tuple[float, int]] = [(0.0, rank) for rank in range(ranks)]
+    assigned: list[list[int]] = [[] for _ in range(ranks)]
+    for unit in sorted(range(len(costs)), key=lambda unit: (-costs[unit], unit)):
+        load, rank = heapq.heappop(loads)
+        assigned[rank].append(unit)
+        heapq.heappush(loads, (load + costs[unit], rank))
+    return [sorted(units) for units in assigned]
+
+
+def _fill(units: Sequence[int], tokens: Sequence[int], budget: int) -> list[list[int]]:
+    """Consecutive units until the budget is full."""
+    filled: list[list[int]] = []
+    room = 0
+    for unit in units:
+        if not filled or tokens[unit] > room:
+            filled.append([])
+            room = budget
+        filled[-1].append(unit)
+        room -= tokens[unit]
+    return filled

@@ -1,0 +1,27 @@
+"""The learning rate as a pure function of the step, so that a resumed run has the same one."""
+
+from __future__ import annotations
+
+import math
+
+from rlpost.recipe.sections import OptimizerConfig
+
+
+def learning_rate_at(step: int, optimizer: OptimizerConfig, *, total_steps: int) -> float:
+    """Learning rate of the optimizer step with this index, counted from 0.
+
+    Warm-up rises linearly and reaches the full rate on its last step; the rest follows the schedule down to
+    `min_ratio` of it at `total_steps`.
+    """
+    warmup_steps = math.ceil(optimizer.warmup_ratio * total_steps)
+    if step < warmup_steps:
+        return optimizer.learning_rate * (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    match optimizer.schedule:
+        case "constant":
+            share = 1.0
+        case "linear":
+            share = 1.0 - progress
+        case "cosine":
+            share = 0.5 * (1.0 + math.cos(math.pi * progress))
+    return optimizer.learning_rate * (optimizer.min_ratio + (1.0 - optimizer.min_ratio) * share)

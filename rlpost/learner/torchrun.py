@@ -1,0 +1,93 @@
+"""A learner under plain torchrun: rank 0 runs the stage and tells the other ranks what to do.
+
+Needs neither ray nor vllm. Commands travel as objects among the processes that torchrun started, nobody else's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch.distributed as dist
+
+from rlpost.errors import ClusterError
+from rlpost.interfaces import LossFn
+from rlpost.learner.rank import LearnerRank
+from rlpost.learner.settings import LearnerSettings
+from rlpost.records import FloatArray, StepReport, TrainBatch, WeightManifest
+
+_STOP = "stop"
+
+
+def start_rank(device: Literal["cpu", "cuda"], *, timeout_s: float) -> LearnerRank:
+    """Join the ranks that torchrun started.
+
+    Raises:
+        ClusterError: this process was not started by torchrun.
+    """
+    if "RANK" not in os.environ:
+        raise ClusterError(
+            "launcher: torchrun needs the command to be started by torchrun, and RANK is not set: type "
+            "`torchrun --nproc-per-node 2 -m rlpost run RECIPE --cluster ray_configs/torchrun.yaml`"
+        )
+    return LearnerRank(device, timeout_s=timeout_s)
+
+
+def serve(rank: LearnerRank) -> None:
+    """Run what rank 0 sends until it says stop; the whole life of the other ranks."""
+    while True:
+        command: list[Any] = [None]
+        dist.broadcast_object_list(command, src=0)
+        method, arguments, options = command[0]
+        if method == _STOP:
+            return
+        _run(rank, method, arguments, options)
+
+
+class TorchrunLearner:
+    """Implements `interfaces.Learner` on rank 0."""
+
+    def __init__(self, rank: LearnerRank, settings: LearnerSettings) -> None:
+        self._rank = rank
+        self._call("build", settings)
+
+    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
+        """See `interfaces.Learner`."""
+        return self._call("step", batch, loss)
+
+    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
+        """See `interfaces.Learner`."""
+        return self._call("logprobs", batch, reference=reference)
+
+    def write_weights(self, path: Path, *, version: int) -> WeightManifest:
+        """See `interfaces.Learner`."""
+        return self._call("write_weights", path, version=version)
+
+    def save_checkpoint(self, directory: Path) -> None:
+        """See `interfaces.Learner`."""
+        self._call("save_checkpoint", directory)
+
+    def load_checkpoint(self, directory: Path) -> None:
+        """See `interfaces.Learner`."""
+        self._call("load_checkpoint", directory)
+
+    def export(self, directory: Path) -> None:
+        """See `interfaces.Learner`."""
+        self._call("export", directory)
+
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        dist.broadcast_object_list([(method, arguments, options)], src=0)
+        return _run(self._rank, method, arguments, options)
+
+
+def stop_ranks() -> None:
+    """Let the other ranks return from `serve`; rank 0 calls it once, at the end."""
+    dist.broadcast_object_list([(_STOP, (), {})], src=0)
+    dist.destroy_process_group()
+
+
+def _run(rank: LearnerRank, method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    if method == "build":
+        return rank.build(*arguments)
+    return rank.call(method, *arguments, **options)

@@ -1,0 +1,38 @@
+"""How the losses of single tokens become one number: the weight of a row's tokens, and what the sum is divided by.
+
+| normalisation | weight of a token | denominator | known as |
+|---|---|---|---|
+| token | 1 | tokens of the step | DAPO (arXiv 2503.14476, section 3.3) |
+| sequence | 1 / tokens of its row | rows of the step | GRPO (arXiv 2402.03300, equation 3) |
+| constant | 1 | rows of the step * max_tokens | Dr. GRPO (arXiv 2503.20783, section 3.2) |
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Normalisation = Literal["token", "sequence", "constant"]
+
+
+def row_weight(normalisation: Normalisation, length: int) -> float:
+    """Loss weight of each token of a row that has `length` weighted tokens."""
+    assert length > 0, f"a row needs at least one weighted token, found {length}"
+    return 1 / length if normalisation == "sequence" else 1.0
+
+
+def denominator(normalisation: Normalisation, *, token_count: int, row_count: int, max_tokens: int) -> float:
+    """What the summed loss of one optimizer step is divided by.
+
+    Args:
+        normalisation: How tokens are averaged.
+        token_count: Weighted tokens of the step, over all ranks.
+        row_count: Rows of the step with at least one weighted token, over all ranks.
+        max_tokens: Longest response that may be sampled.
+    """
+    match normalisation:
+        case "token":
+            return float(token_count)
+        case "sequence":
+            return float(row_count)
+        case "constant":
+            return float(row_count * max_tokens)

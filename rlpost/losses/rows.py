@@ -1,0 +1,19 @@
+"""Reductions from tokens to the rows they belong to."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def row_sums(values_T: Tensor, *, row_T: Tensor, row_count: int) -> Tensor:
+    """Sum the values of each row.
+
+    Args:
+        values_T: One value a token; shape [T].
+        row_T: Index of each token's row, int64; shape [T].
+        row_count: Rows of the micro-batch; a row without tokens sums to 0.
+
+    Returns:
+        Shape [B], on the device of `values_T`, with its gradient.
+    """
+    return values_T.new_zeros(row_count).index_add(0, row_T, values_T)

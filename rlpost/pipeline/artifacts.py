@@ -1,0 +1,92 @@
+"""Artifacts: a finished stage's folder with a manifest that says what it is made of and what it holds.
+
+    <run>/stages/02-sft/manifest.json     written last; a folder without it is not an artifact
+                        model/            config, safetensors, tokenizer, chat template
+                        metrics.jsonl ... whatever the stage wrote
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import xxhash
+
+from rlpost.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+MODEL = "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an artifact records about itself."""
+
+    stage: str
+    kind: str
+    inputs_hash: str
+    """Of everything that decides the result: stage, model, data, rewards, parent, seed."""
+    parents: dict[str, str]
+    """Stage -> hash of its model files."""
+    model_hash: str
+    """Of the files in `model/`."""
+    files: dict[str, str]
+    """Path -> xxh3-128, of every file in `model/`."""
+    rlpost_version: str
+    trust_remote_code: bool
+    seconds: float
+    scores: dict[str, float] = field(default_factory=dict[str, float])
+    evaluation_hash: str = ""
+    """Of what decided the scores."""
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """The manifest, or None where there is no finished artifact.
+
+    Raises:
+        ArtifactError: the manifest cannot be read, or a model file is missing or was changed since.
+    """
+    path = directory / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"{path} must be a manifest of rlpost; {error}: remove {directory} to make it again") from error
+    for name, expected in manifest.files.items():
+        if not (directory / MODEL / name).exists() or file_hash(directory / MODEL / name) != expected:
+            raise ArtifactError(
+                f"{directory / MODEL / name} must be as it was when its stage finished; it is missing or changed: "
+                f"remove {directory} to make it again, or start over with --fresh"
+            )
+    return manifest
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Replace the manifest in one step."""
+    beside = directory / f"writing-{MANIFEST}"
+    beside.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+    beside.rename(directory / MANIFEST)
+
+
+def hash_model(directory: Path) -> tuple[str, dict[str, str]]:
+    """Hash of a model folder and of each of its files."""
+    files = {
+        str(path.relative_to(directory)): file_hash(path) for path in sorted(directory.rglob("*")) if path.is_file()
+    }
+    return text_hash(json.dumps(files, sort_keys=True)), files
+
+
+def file_hash(path: Path) -> str:
+    """xxh3-128 of a file's bytes."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as opened:
+        while block := opened.read(1 << 24):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def text_hash(text: str) -> str:
+    """xxh3-128 of a text."""
+    return xxhash.xxh3_128_hexdigest(text.encode())

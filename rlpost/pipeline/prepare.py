@@ -1,0 +1,66 @@
+"""Everything that can be made and checked before a device is used: the base model, the data, every stage's inputs."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from rlpost.data.chat import ChatFormat
+from rlpost.data.library import DataLibrary
+from rlpost.data.sources import Use
+from rlpost.data.tokenizer import load_tokenizer
+from rlpost.pipeline.artifacts import MODEL, Manifest, read_manifest
+from rlpost.pipeline.base import build_base
+from rlpost.pipeline.lineage import base_inputs_hash
+from rlpost.pipeline.publish import publish_artifact
+from rlpost.pipeline.run_directory import RunDirectory
+from rlpost.recipe.schema import Recipe
+from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage
+from rlpost.telemetry.console import Console
+
+
+class Prepared(NamedTuple):
+    """What all stages share."""
+
+    base: Manifest
+    data: DataLibrary
+
+
+def prepare(recipe: Recipe, run: RunDirectory, console: Console) -> Prepared:
+    """Make the base artifact, read the data, and hold every stage's needs against it.
+
+    Raises:
+        DataError: a data set cannot be read, a row lacks a column, or a prompt does not fit the model.
+        ModelError: the model or its chat template cannot be used.
+    """
+    base = _base(recipe, run, console)
+    tokenizer = load_tokenizer(str(run.base.final / MODEL), trust_remote_code=recipe.model.trust_remote_code)
+    data = DataLibrary(recipe, ChatFormat(tokenizer), say=console.say)
+    for stage in recipe.stages:
+        _check_stage_data(stage, data)
+    if recipe.evaluate is not None:
+        data.held_out_prompts(max_tokens=recipe.evaluate.sampling.max_tokens)
+    return Prepared(base, data)
+
+
+def _base(recipe: Recipe, run: RunDirectory, console: Console) -> Manifest:
+    paths, wanted = run.base, base_inputs_hash(recipe)
+    manifest = read_manifest(paths.final)
+    if manifest is not None and manifest.inputs_hash == wanted:
+        return manifest
+    console.say("base: writing the model that the first stage starts from")
+    started = time.perf_counter()
+    paths.restart(wanted)
+    build_base(recipe, paths.work / MODEL)
+    return publish_artifact(paths, recipe, stage="base", kind="base", parents={}, started=started, inputs_hash=wanted)
+
+
+def _check_stage_data(stage: AnyStage, data: DataLibrary) -> None:
+    sampling = stage.sampling if isinstance(stage, GrpoStage) else None
+    if isinstance(stage, DpoStage) and stage.own_samples is not None:
+        sampling = stage.own_samples.sampling
+    if sampling is not None:
+        data.prompts(stage.data, stage=stage.name, max_tokens=sampling.max_tokens)
+    else:
+        uses: dict[str, Use] = {"cpt": "cpt", "sft": "sft", "dpo": "dpo"}
+        data.examples(stage.data, stage=stage.name, use=uses[stage.kind])

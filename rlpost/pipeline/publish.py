@@ -1,0 +1,39 @@
+"""A stage's work folder -> an artifact: hash the model, write the manifest, give the folder its final name."""
+
+from __future__ import annotations
+
+import time
+
+from rlpost import __version__
+from rlpost.pipeline.artifacts import MODEL, Manifest, hash_model, write_manifest
+from rlpost.pipeline.run_directory import StagePaths
+from rlpost.recipe.schema import Recipe
+from rlpost.stages.checkpoints import publish
+
+
+def publish_artifact(
+    paths: StagePaths,
+    recipe: Recipe,
+    *,
+    stage: str,
+    kind: str,
+    parents: dict[str, str],
+    started: float,
+    inputs_hash: str,
+) -> Manifest:
+    """`started` is on the clock of `time.perf_counter`."""
+    model_hash, files = hash_model(paths.work / MODEL)
+    manifest = Manifest(
+        stage=stage,
+        kind=kind,
+        inputs_hash=inputs_hash,
+        parents=parents,
+        model_hash=model_hash,
+        files=files,
+        rlpost_version=__version__,
+        seconds=round(time.perf_counter() - started, 1),
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
+    write_manifest(paths.work, manifest)
+    publish(paths.work, paths.final)
+    return manifest

@@ -1,0 +1,86 @@
+"""The folders of a run, and who may write into them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlpost.errors import ArtifactError
+from rlpost.records import RolloutGroup
+from rlpost.stages.samples import group_record
+
+_INPUTS = "inputs.json"
+_OWNER = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StagePaths:
+    """`final` appears when the stage is finished; until then everything is in `work`."""
+
+    final: Path
+    work: Path
+
+    def begin(self, inputs_hash: str) -> bool:
+        """Make the work folder; True if one from the same inputs is there to go on with, any other is removed."""
+        stored = self.work / _INPUTS
+        if stored.exists() and json.loads(stored.read_text())["inputs_hash"] == inputs_hash:
+            return True
+        self.restart(inputs_hash)
+        return False
+
+    def restart(self, inputs_hash: str) -> None:
+        """Make an empty work folder."""
+        if self.work.exists():
+            shutil.rmtree(self.work)
+        self.work.mkdir(parents=True)
+        (self.work / _INPUTS).write_text(json.dumps({"inputs_hash": inputs_hash}))
+
+
+class RunDirectory:
+    """`<output>/stages/<number>-<name>`, `<output>/summary.json`, `<output>/recipe.resolved.json`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def claim(self, recipe_name: str, *, fresh: bool) -> None:
+        """Make the folder this recipe's own.
+
+        Raises:
+            ArtifactError: it holds the run of another recipe, or files that are not a run.
+        """
+        owner = self.root / _OWNER
+        if self.root.exists() and any(self.root.iterdir()):
+            if not owner.exists():
+                raise ArtifactError(
+                    f"output must be a new folder or one of an earlier run; {self.root} holds other files: set output to "
+                    "another folder"
+                )
+            found = json.loads(owner.read_text())["recipe"]
+            if found != recipe_name:
+                raise ArtifactError(
+                    f"output must be a new folder or one of this recipe; {self.root} holds a run of recipe {found!r}, and this "
+                    f"is {recipe_name!r}: set output to another folder, or remove that one"
+                )
+        if fresh and self.root.exists():
+            shutil.rmtree(self.root)
+        self.root.mkdir(parents=True, exist_ok=True)
+        owner.write_text(json.dumps({"recipe": recipe_name}))
+
+    @property
+    def base(self) -> StagePaths:
+        """Of the model before the first stage."""
+        return self.stage(0, "base")
+
+    def stage(self, number: int, name: str) -> StagePaths:
+        """Of stage `number`, counted from 1."""
+        folder = f"{number:02d}-{name}"
+        return StagePaths(final=self.root / "stages" / folder, work=self.root / "stages" / f"{folder}.partial")
+
+    def write_evaluation(self, paths: StagePaths, groups: Sequence[RolloutGroup], scores: dict[str, float]) -> None:
+        """Every held-out answer with its verdict, and the scores."""
+        lines = [json.dumps(group_record(group)) + "\n" for group in groups]
+        (paths.final / "evaluation.jsonl").write_text("".join(lines), encoding="utf-8")
+        (paths.final / "evaluation.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,40 @@
+"""Which stages a command asks for: `--from`, `--until`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlpost.errors import RecipeError
+from rlpost.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """From one stage to another, both included; stages before the first are reused if finished, run if not."""
+
+    names: tuple[str, ...]
+    first: str | None
+    last: str | None
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, first: str | None, last: str | None) -> Selection:
+        """Check the names against the recipe.
+
+        Raises:
+            RecipeError: a name is not a stage of the recipe, or the last comes before the first.
+        """
+        names = tuple(stage.name for stage in recipe.stages)
+        for option, name in (("--from", first), ("--until", last)):
+            if name is not None and name not in names:
+                raise RecipeError(f"{option} must name a stage of the recipe ({', '.join(names)}); found {name!r}")
+        if first and last and names.index(first) > names.index(last):
+            raise RecipeError(f"--until {last} comes before --from {first} in the recipe ({', '.join(names)})")
+        return cls(names=names, first=first, last=last)
+
+    def must_redo(self, name: str) -> bool:
+        """Whether the stage runs again even if it is finished."""
+        return self.first is not None and self.names.index(name) >= self.names.index(self.first)
+
+    def is_after_end(self, name: str) -> bool:
+        """Whether the stage comes after the last one asked for."""
+        return self.last is not None and self.names.index(name) > self.names.index(self.last)

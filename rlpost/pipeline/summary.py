@@ -1,0 +1,68 @@
+"""summary.json and the table at the end of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rlpost.pipeline.artifacts import MODEL, Manifest
+from rlpost.pipeline.run_directory import RunDirectory
+from rlpost.recipe.schema import Recipe
+from rlpost.telemetry.account import stage_account
+from rlpost.telemetry.console import Console
+from rlpost.telemetry.tracker import read_metrics
+
+
+def write_summary(run: RunDirectory, recipe: Recipe, manifests: Sequence[Manifest]) -> None:
+    """Replace `<run>/summary.json` in one step."""
+    stages = [_stage_record(run, number, manifest) for number, manifest in enumerate(manifests)]
+    content: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "stages": stages}
+    beside = run.root / "writing-summary.json"
+    beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    beside.rename(run.root / "summary.json")
+
+
+def show_summary(run: RunDirectory, manifests: Sequence[Manifest], console: Console) -> None:
+    """The table of stage x held-out score, where the time went, and where everything is."""
+    names = sorted({name for manifest in manifests for name in manifest.scores}, key=_score_order)
+    rows = [
+        [
+            manifest.stage,
+            *(f"{manifest.scores[name]:.3f}" if name in manifest.scores else "-" for name in names),
+            f"{manifest.seconds:.0f}",
+            _time_words(_time_shares(run, number, manifest)),
+        ]
+        for number, manifest in enumerate(manifests)
+    ]
+    console.table("held-out scores", ["stage", *names, "seconds", "time went to"], rows)
+    last = len(manifests) - 1
+    console.say(f"summary  {run.root / 'summary.json'}")
+    console.say(f"model    {run.stage(last, manifests[last].stage).final / MODEL}")
+    console.say(f"metrics  {run.root / 'stages'}/*/metrics.jsonl, samples.jsonl, evaluation.jsonl")
+
+
+def _stage_record(run: RunDirectory, number: int, manifest: Manifest) -> dict[str, Any]:
+    return {
+        "name": manifest.stage,
+        "kind": manifest.kind,
+        "scores": manifest.scores,
+        "seconds": manifest.seconds,
+        "time_shares": _time_shares(run, number, manifest),
+        "model": str(run.stage(number, manifest.stage).final / MODEL),
+        "model_hash": manifest.model_hash,
+        "parents": manifest.parents,
+    }
+
+
+def _time_shares(run: RunDirectory, number: int, manifest: Manifest) -> dict[str, float]:
+    path = run.stage(number, manifest.stage).final / "metrics.jsonl"
+    return dict(stage_account(read_metrics(path))) if path.exists() else {}
+
+
+def _time_words(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
+
+
+def _score_order(name: str) -> tuple[bool, str]:
+    return (not name.startswith("pass@"), name)

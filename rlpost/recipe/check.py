@@ -1,0 +1,227 @@
+"""What can be known to be wrong with a recipe on a cluster before any data is loaded; no torch, a fraction of a second.
+
+Each check is a small function that yields problems. Verifiers are checked by `rlpost.scoring`, which knows them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlpost.errors import RecipeError
+from rlpost.recipe.arithmetic import generates, rows_per_optimizer_step, sampling_of, sequences_per_row
+from rlpost.recipe.columns import Use, missing_role
+from rlpost.recipe.nearest import nearest_words
+from rlpost.recipe.paths import BUILTIN_TEMPLATE, exists
+from rlpost.recipe.schema import ClusterConfig, Recipe
+from rlpost.recipe.sections import DataConfig, SamplingConfig, TokenizerTraining
+from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage
+from rlpost.recipe.yaml_tree import KeyPath, Problem
+
+SMALLEST_HEAD_SIZE_ON_CPU = 32
+"""vLLM's attention on CPU has no kernel for smaller heads (measured: 16 fails on the first request)."""
+
+
+def problems(recipe: Recipe, cluster: ClusterConfig, *, verifier_reads: Mapping[str, Collection[str]]) -> list[Problem]:
+    """Everything that will stop the run and can be known now; the paths are those of the recipe.
+
+    `verifier_reads`: data set -> the roles (`gold`) and columns without which its verifier cannot judge.
+    """
+    found = [*_data_names(recipe), *_files(recipe), *_columns(recipe, verifier_reads), *_model(recipe, cluster)]
+    for index, stage in enumerate(recipe.stages):
+        found += _stage(stage, path=("stages", index), recipe=recipe, cluster=cluster)
+    if recipe.evaluate is not None:
+        found += _room_for_prompt(recipe.evaluate.sampling, path=("evaluate", "sampling"), recipe=recipe)
+    return [*found, *_roles(recipe, cluster)]
+
+
+def score_names(samples: int) -> tuple[str, ...]:
+    """The scores that an evaluation with so many samples a prompt reports, and that a gate may name."""
+    passes = ("pass@1",) if samples == 1 else ("pass@1", f"pass@{samples}")
+    return (*passes, "mean_score", "truncated", "mean_tokens")
+
+
+def _used_data(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Use | None]]:
+    """Every mention of a data set: where, its name, and what it is used for (None: to train a tokenizer)."""
+    if isinstance(recipe.model.tokenizer, TokenizerTraining):
+        for i, name in enumerate(recipe.model.tokenizer.data):
+            yield ("model", "tokenizer", "data", i), name, None
+    for index, stage in enumerate(recipe.stages):
+        for i, name in enumerate(stage.data):
+            yield ("stages", index, "data", i), name, _use(stage)
+    if recipe.evaluate is not None:
+        for i, name in enumerate(recipe.evaluate.data):
+            yield ("evaluate", "data", i), name, "judging"
+
+
+def _use(stage: AnyStage) -> Use:
+    if isinstance(stage, DpoStage):
+        return "pairs" if stage.own_samples is None else "judging"
+    return "judging" if isinstance(stage, GrpoStage) else stage.kind
+
+
+def _data_names(recipe: Recipe) -> Iterator[Problem]:
+    for path, name, _ in _used_data(recipe):
+        if name not in recipe.data:
+            yield Problem(path=path, text=f"no data set is called {name!r}; {nearest_words(name, recipe.data)}")
+
+
+def _files(recipe: Recipe) -> Iterator[Problem]:
+    for name, config in recipe.data.items():
+        if _lacks_its_file(config):
+            rest = config.source.partition(":")[2]
+            text = f"the file {rest} does not exist: paths are relative to the recipe's folder or the working directory"
+            yield Problem(path=("data", name, "source"), text=text)
+
+
+def _columns(recipe: Recipe, verifier_reads: Mapping[str, Collection[str]]) -> Iterator[Problem]:
+    for path, name, use in _used_data(recipe):
+        config = recipe.data.get(name)
+        if config is None or use is None or _lacks_its_file(config):
+            continue
+        try:
+            missing = missing_role(config, use=use, verifier_reads=verifier_reads.get(name, ()))
+        except RecipeError as error:
+            yield Problem(path=("data", name, "source"), text=str(error))
+            continue
+        if missing is not None:
+            remedy = f"set data.{name}.columns"
+            remedy += f" or data.{name}.solution" if "response" in missing.role else ""
+            text = f"needs {missing.role}, but the columns of {name!r} are {', '.join(missing.found)}: {remedy}"
+            yield Problem(path=path, text=text)
+
+
+def _lacks_its_file(config: DataConfig) -> bool:
+    kind, _, rest = config.source.partition(":")
+    return kind in ("jsonl", "parquet") and not exists(Path(rest))
+
+
+def _stage(stage: AnyStage, *, path: KeyPath, recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
+    sampling = sampling_of(stage)
+    if sampling is not None:
+        inside = ("sampling",) if isinstance(stage, GrpoStage) else ("own_samples", "sampling")
+        yield from _room_for_prompt(sampling, path=(*path, *inside), recipe=recipe)
+    yield from _micro_batch(stage, path=path, recipe=recipe)
+    yield from _batch_size(stage, path=path, ranks=cluster.learner.ranks)
+    yield from _gates(stage, path=path, recipe=recipe)
+
+
+def _room_for_prompt(sampling: SamplingConfig, *, path: KeyPath, recipe: Recipe) -> Iterator[Problem]:
+    longest = recipe.model.max_length
+    if sampling.max_tokens >= longest:
+        yield Problem(
+            path=(*path, "max_tokens"),
+            text=f"must be less than model.max_length ({longest}), which holds prompt and response together; found "
+            f"{sampling.max_tokens}: lower it or raise model.max_length",
+        )
+
+
+def _micro_batch(stage: AnyStage, *, path: KeyPath, recipe: Recipe) -> Iterator[Problem]:
+    needed = recipe.model.max_length * sequences_per_row(stage)
+    found = stage.learner.micro_batch_tokens
+    if found < needed:
+        what = "one sequence" if sequences_per_row(stage) == 1 else "one pair of sequences"
+        yield Problem(
+            path=(*path, "learner", "micro_batch_tokens"),
+            text=f"must hold at least {what} of model.max_length ({recipe.model.max_length}), found {found}: set "
+            f"{needed} or more, or lower model.max_length",
+        )
+
+
+def _batch_size(stage: AnyStage, *, path: KeyPath, ranks: int) -> Iterator[Problem]:
+    if isinstance(stage, GrpoStage) and stage.prompts_per_step % stage.minibatches != 0:
+        yield Problem(
+            path=(*path, "minibatches"),
+            text=f"must divide prompts_per_step ({stage.prompts_per_step}), found {stage.minibatches}",
+        )
+        return
+    rows = rows_per_optimizer_step(stage)
+    if rows < ranks:
+        key = "prompts_per_step" if isinstance(stage, GrpoStage) else "rows_per_step"
+        yield Problem(
+            path=(*path, key),
+            text=f"an optimizer step has {rows} rows, fewer than the {ranks} learner ranks: raise it, or lower "
+            "learner.ranks in the cluster file",
+        )
+
+
+def _gates(stage: AnyStage, *, path: KeyPath, recipe: Recipe) -> Iterator[Problem]:
+    if stage.require and recipe.evaluate is None:
+        yield Problem(path=(*path, "require"), text="a gate needs scores: add the section `evaluate`, or remove it")
+        return
+    for score in stage.require:
+        known = score_names(recipe.evaluate.samples if recipe.evaluate is not None else 1)
+        if score not in known:
+            yield Problem(
+                path=(*path, "require", score),
+                text=f"the evaluation reports no such score; {nearest_words(score, known)}",
+            )
+
+
+def _model(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
+    model = recipe.model
+    if model.path is not None and _is_path(model.path) and not exists(Path(model.path) / "config.json"):
+        text = f"must be a model directory with config.json, or a name on a hub; {model.path} is neither"
+        yield Problem(path=("model", "path"), text=text)
+    if isinstance(model.tokenizer, str) and _is_path(model.tokenizer) and not exists(Path(model.tokenizer)):
+        yield Problem(path=("model", "tokenizer"), text=f"the tokenizer directory {model.tokenizer} does not exist")
+    template = model.chat_template
+    if template is not None and not template.startswith(BUILTIN_TEMPLATE) and not exists(Path(template)):
+        text = f"the Jinja file {template} does not exist: give a file, `rlpost:plain` or `rlpost:tulu`"
+        yield Problem(path=("model", "chat_template"), text=text)
+    if generates(recipe) and cluster.rollout.device == "cpu":
+        yield from _head_size(recipe)
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith(("/", ".", "~")) or exists(Path(text))
+
+
+def _head_size(recipe: Recipe) -> Iterator[Problem]:
+    config, path = _model_config(recipe)
+    head_dim = config.get("head_dim")
+    if head_dim is None:
+        width, heads = config.get("hidden_size"), config.get("num_attention_heads")
+        if not isinstance(width, int) or not isinstance(heads, int) or heads < 1:
+            return
+        head_dim = width // heads
+    if isinstance(head_dim, int) and head_dim < SMALLEST_HEAD_SIZE_ON_CPU:
+        yield Problem(
+            path=path,
+            text=f"vLLM on CPU needs attention heads of at least {SMALLEST_HEAD_SIZE_ON_CPU}, found {head_dim} "
+            "(head_dim, or hidden_size / num_attention_heads): set another shape, or rollout.device: cuda",
+        )
+
+
+def _model_config(recipe: Recipe) -> tuple[Mapping[str, Any], KeyPath]:
+    """The model's configuration as far as it is on disk or in the recipe, and where the recipe says it."""
+    if recipe.model.config is not None:
+        return recipe.model.config, ("model", "config")
+    file = Path(recipe.model.path or "") / "config.json"
+    if recipe.model.path is None or not exists(file):
+        return {}, ("model", "path")
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise RecipeError(f"model.path: {file} must be JSON: {error}") from error
+    return content if isinstance(content, dict) else {}, ("model", "path")
+
+
+def _roles(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
+    users = " and ".join(generates(recipe))
+    if users and cluster.launcher == "torchrun":
+        what, remedy = "starts learners only (launcher: torchrun)", "use launcher: ray"
+        yield Problem(
+            path=("stages",), text=f"cluster {cluster.name!r} {what}, but {users} samples responses: {remedy}"
+        )
+    elif users and cluster.rollout.actors == 0:
+        what, remedy = "has no rollout actors", "set rollout.actors in the cluster file"
+        yield Problem(
+            path=("stages",), text=f"cluster {cluster.name!r} {what}, but {users} samples responses: {remedy}"
+        )
+    learner = cluster.learner
+    if learner.device == "cpu" and cluster.cpus is not None and learner.ranks > cluster.cpus:
+        text = f"the cluster {cluster.name!r} has {cluster.cpus} CPUs (cpus) for {learner.ranks} learner ranks"
+        yield Problem(path=(), text=f"{text}: raise cpus or lower learner.ranks in the cluster file")

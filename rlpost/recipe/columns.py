@@ -1,0 +1,128 @@
+"""Whether the rows of a data set have what a stage needs, seen from the first row only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from rlpost.errors import RecipeError
+from rlpost.recipe.sections import DataConfig
+
+Use = Literal["cpt", "sft", "pairs", "judging"]
+"""What is done with a data set: `pairs` learns given preferences, `judging` has answers to its prompts judged."""
+
+USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("prompt",),
+    "messages": ("messages",),
+    "response": ("response", "completion", "chosen"),
+    "rejected": ("rejected",),
+    "gold": ("gold",),
+    "text": ("text",),
+}
+"""Role -> columns that are taken for it where the recipe names none."""
+
+_LINES_READ = 1000
+
+
+class Missing(NamedTuple):
+    """What the use needs and no column gives."""
+
+    role: str
+    found: tuple[str, ...]
+    """The columns that are there."""
+
+
+def missing_role(config: DataConfig, *, use: Use, verifier_reads: Collection[str]) -> Missing | None:
+    """The first role that the use needs and the data set lacks; None if all is there or cannot be known yet.
+
+    `verifier_reads` are the roles and columns without which the verifier of this data set cannot judge.
+
+    Raises:
+        RecipeError: the first row of the file cannot be read.
+    """
+    columns = _columns(config)
+    if columns is None:
+        return None
+    roles = _roles(config, columns=columns)
+    for alternatives in _needed(use, roles=roles, verifier_reads=verifier_reads):
+        if not any(role in roles or (role not in USUAL_COLUMNS and role in columns) for role in alternatives):
+            return Missing(role=" or ".join(alternatives), found=tuple(columns))
+    return None
+
+
+def _needed(use: Use, *, roles: Mapping[str, bool], verifier_reads: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Each entry: roles of which at least one must be there."""
+    match use:
+        case "cpt":
+            yield ("text", "response", "messages")
+        case "sft":
+            yield ("prompt", "messages")
+            yield ("response", "messages")
+        case "pairs":
+            yield ("response",)
+            yield ("rejected",)
+            # Whole conversations have the prompt inside.
+            if not roles["response"]:
+                yield ("prompt", "messages")
+        case "judging":
+            yield ("prompt", "messages")
+            yield from ((role,) for role in verifier_reads)
+
+
+def _roles(config: DataConfig, *, columns: Mapping[str, bool]) -> dict[str, bool]:
+    """Roles that a column plays, and whether it holds messages."""
+    roles: dict[str, bool] = {}
+    named_columns: dict[str, str] = {str(role): column for role, column in config.columns.items()}
+    for role, usual in USUAL_COLUMNS.items():
+        candidates = (named_columns[role],) if role in named_columns else usual
+        present = [column for column in candidates if column in columns]
+        if present:
+            roles[role] = columns[present[0]]
+    if config.solution is not None:
+        roles["response"] = False
+    return roles
+
+
+def _columns(config: DataConfig) -> dict[str, bool] | None:
+    """Columns of the first row, and whether each holds a list; None where only loading would tell."""
+    kind, _, rest = config.source.partition(":")
+    match kind:
+        case "reasoning_gym":
+            return {"prompt": False, "gold": False, "reasoning_gym": False}
+        case "jsonl":
+            return _jsonl_columns(Path(rest))
+        case "parquet":
+            return _parquet_columns(Path(rest))
+        case _:
+            return None
+
+
+def _jsonl_columns(path: Path) -> dict[str, bool]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(islice(lines, _LINES_READ), start=1):
+            if not line.strip():
+                continue
+            try:
+                row: Any = json.loads(line)
+            except ValueError as error:
+                raise RecipeError(f"{path}:{number}: a line must be one JSON object: {error}") from error
+            if not isinstance(row, dict):
+                raise RecipeError(f"{path}:{number}: a line must be one JSON object, found a {type(row).__name__}")
+            return {column: isinstance(value, list) for column, value in cast("dict[str, Any]", row).items()}
+    raise RecipeError(f"{path} has no rows")
+
+
+def _parquet_columns(path: Path) -> dict[str, bool]:
+    try:
+        from pyarrow import ArrowException, parquet, types
+    except ImportError as error:
+        raise RecipeError(f"{path}: parquet files need pyarrow: pip install 'rlpost[run]'") from error
+    file = min(path.glob("*.parquet"), default=path) if path.is_dir() else path
+    try:
+        schema = parquet.read_schema(file)
+    except (ArrowException, OSError) as error:
+        raise RecipeError(f"{file} must be a Parquet file: {error}") from error
+    return {str(field.name): bool(types.is_list(field.type) or types.is_large_list(field.type)) for field in schema}

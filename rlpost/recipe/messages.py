@@ -1,0 +1,189 @@
+"""Pydantic's validation errors -> problems in the words and paths of the recipe.
+
+Pydantic puts labels of union members into an error's location (`stages.2.grpo.steps`) and reports one error for each
+member of a union that did not fit. Here the labels go, and the errors of one value become one problem.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from rlpost.recipe.nearest import nearest_words
+from rlpost.recipe.yaml_tree import KeyPath, Node, Problem, nearest_node
+
+_EXPECTED_TYPE = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+_BOUNDS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def problems_of(error: ValidationError, *, model: type[BaseModel], root: Node) -> list[Problem]:
+    """All problems of a document that did not fit `model`, in the order of its keys."""
+    located = [_Located(details, _trail(model, details["loc"])) for details in error.errors(include_url=False)]
+    problems: list[Problem] = []
+    for index, item in enumerate(located):
+        union = item.trail.union
+        siblings = [other for other in located if union is not None and other.trail.union == union]
+        if len(siblings) < 2:
+            problems.append(_problem(item, root=root))
+        elif any(len(other.trail.path) > len(union or ()) for other in siblings):
+            # One member of the union nearly fitted: what is wrong inside it is the news.
+            if len(item.trail.path) > len(union or ()):
+                problems.append(_problem(item, root=root))
+        elif item is next(other for other in located[: index + 1] if other.trail.union == union):
+            expected = " or ".join(_expected(other.details) for other in siblings)
+            problems.append(Problem(path=item.trail.path, text=_expected_found(expected, item, root=root)))
+    return problems
+
+
+class _Trail(NamedTuple):
+    """An error's location without pydantic's labels."""
+
+    path: KeyPath
+    section: type[BaseModel] | None
+    """The section that the last key was looked up in."""
+    union: KeyPath | None
+    """Path of the value that several types were tried on."""
+
+
+class _Located(NamedTuple):
+    details: ErrorDetails
+    trail: _Trail
+
+
+def _trail(model: type[BaseModel], location: Sequence[str | int]) -> _Trail:
+    annotation: Any = model
+    path: KeyPath = ()
+    section: type[BaseModel] | None = None
+    union: KeyPath | None = None
+    for part in location:
+        members = _members(annotation)
+        if part == "[key]":
+            continue
+        if len(members) > 1:
+            annotation, is_tag = _labelled(members, str(part))
+            union = union if is_tag else path
+            continue
+        annotation = members[0]
+        section = annotation if _is_section(annotation) else None
+        annotation = _below(annotation, part)
+        path = (*path, part)
+    return _Trail(path, section, union)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The types that a value may have, without None."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [member for part in get_args(annotation) if part is not type(None) for member in _members(part)]
+    return [annotation]
+
+
+def _labelled(members: list[Any], label: str) -> tuple[Any, bool]:
+    """The member of a union with this label, and whether the label is the value of its `kind`."""
+    for member in members:
+        if _is_section(member):
+            kind = member.model_fields.get("kind")
+            if kind is not None and label in get_args(kind.annotation):
+                return member, True
+            if label == member.__name__:
+                return member, False
+    return Any, False
+
+
+def _below(annotation: Any, part: str | int) -> Any:
+    if _is_section(annotation):
+        field = annotation.model_fields.get(str(part))
+        return Any if field is None else field.annotation
+    arguments = get_args(annotation)
+    if get_origin(annotation) is dict:
+        return arguments[1]
+    return arguments[0] if get_origin(annotation) in (list, tuple) else Any
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _problem(item: _Located, *, root: Node) -> Problem:
+    details, trail = item
+    context: Mapping[str, Any] = details.get("ctx", {})
+    match details["type"]:
+        case "extra_forbidden":
+            known = trail.section.model_fields if trail.section is not None else ()
+            text = f"unknown key; {nearest_words(str(trail.path[-1]), known)}"
+        case "missing":
+            text = "is required and not there"
+        case "value_error":
+            text = str(context["error"])
+        case "union_tag_invalid":
+            kinds = str(context["expected_tags"]).replace("'", "").split(", ")
+            text = f"unknown kind {context['tag']!r}; {nearest_words(str(context['tag']), kinds)}"
+        case "union_tag_not_found":
+            text = "`kind` is required and not there: it says which sort of stage this is"
+        case _:
+            text = _expected_found(_expected(details), item, root=root)
+    return Problem(path=trail.path, text=text)
+
+
+def _expected(details: ErrorDetails) -> str:
+    kind = details["type"]
+    context: Mapping[str, Any] = details.get("ctx", {})
+    if kind in _EXPECTED_TYPE:
+        return _EXPECTED_TYPE[kind]
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        return f"{words} {context[key]:g}"
+    match kind:
+        case "literal_error":
+            return str(context["expected"])
+        case "string_pattern_mismatch":
+            return f"text of the form {context['pattern']}"
+        case "too_short":
+            return f"at least {context['min_length']} entries"
+        case "too_long":
+            return f"at most {context['max_length']} entries"
+        case _:
+            return details["msg"]
+
+
+def _expected_found(expected: str, item: _Located, *, root: Node) -> str:
+    node = nearest_node(root, item.trail.path)
+    if item.details["loc"][-1:] == ("[key]",):
+        return f"expected a key {expected}, found {item.details['input']!r}"
+    return f"expected {expected}, found {_found(node)}"
+
+
+def _found(node: Node) -> str:
+    """A value in words; one that came from the environment is shown as it was written, never as what it holds."""
+    if node.template is not None:
+        return f"the value of {node.template}"
+    value = node.value
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"the text {value!r}" if isinstance(value, str) else str(value)

@@ -1,0 +1,15 @@
+"""What to say about a name that does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest_words(name: str, known: Iterable[str]) -> str:
+    """The nearest known name; where none is near, all of them."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known are {', '.join(f'`{other}`' for other in names)}" if names else "none is defined"

@@ -1,0 +1,209 @@
+"""A generator of one vLLM engine, which runs in a thread of its own inside this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rlpost.errors import ClusterError, DataError, WeightSyncError
+from rlpost.records import GenerationRequest, Rollout, WeightManifest, WeightReceipt
+from rlpost.rollout.vllm_engine import Submission, VllmEngine
+from rlpost.rollout.vllm_settings import Device, engine_arguments, require_engine_environment
+
+
+@dataclass(kw_only=True, slots=True)
+class _Pull:
+    """Weights to load, and what came of it."""
+
+    manifest: WeightManifest
+    outcome: WeightReceipt | WeightSyncError | None = None
+
+
+class VllmGenerator:
+    """A `Generator` of one engine. All methods may be called from any thread.
+
+    The engine is built, stepped and updated by one thread only. Callers leave commands for it, and it carries them out
+    between two steps, in order; so a weight update never meets a running forward pass.
+
+    A failure of the engine ends it for good: every later call raises a `ClusterError` with the cause.
+
+    Log-probabilities are of the distribution that was sampled from; at temperature 0, where that has one token only,
+    they are those of temperature 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        model_dir: str,
+        name: str,
+        device: Device,
+        tensor_parallel: int,
+        max_length: int,
+        max_concurrent: int,
+        kv_cache_mib: int,
+        memory_fraction: float,
+        dtype: Literal["float32", "bfloat16"],
+        weight_version: int,
+    ) -> None:
+        """Start the engine and wait until it can serve.
+
+        Args:
+            model_dir: A Hugging Face model directory with its tokenizer.
+            name: Names this engine on receipts and in errors.
+            device: Where the engine runs; the process environment must be that of `engine_environment`.
+            tensor_parallel: Devices of this engine.
+            max_length: Longest sequence, prompt and response together, in tokens.
+            max_concurrent: Responses decoded at a time; more requests wait inside the engine.
+            kv_cache_mib: Size of the KV cache on CPU.
+            memory_fraction: Of a CUDA device, for weights and KV cache.
+            dtype: Of the weights.
+            weight_version: What the weights in `model_dir` are called in version spans.
+
+        Raises:
+            ClusterError: The process environment is not the engine's, or the engine did not start.
+        """
+        require_engine_environment()
+        self._name = name
+        self._max_length = max_length
+        self._changed = threading.Condition()
+        """Guards the fields below; notified whenever one of them changes."""
+        self._commands: list[Submission | _Pull] = []
+        self._finished: list[Rollout] = []
+        self._serving = False
+        self._closing = False
+        self._failure: Exception | None = None
+
+        def start() -> VllmEngine:
+            arguments = engine_arguments(
+                model_dir,
+                device=device,
+                tensor_parallel=tensor_parallel,
+                max_length=max_length,
+                max_concurrent=max_concurrent,
+                kv_cache_mib=kv_cache_mib,
+                memory_fraction=memory_fraction,
+                dtype=dtype,
+            )
+            return VllmEngine(arguments, name=name, weight_version=weight_version)
+
+        self._thread = threading.Thread(target=self._run, args=(start,), name=f"engine {name}", daemon=True)
+        self._thread.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._serving or self._failure)
+            self._raise_if_failed()
+
+    def submit(self, requests: Sequence[GenerationRequest]) -> None:
+        """Start these requests, or none of them; returns at once.
+
+        Raises:
+            DataError: A prompt is empty or leaves no room for a response.
+            ClusterError: The engine has failed.
+        """
+        for request in requests:
+            length = len(request.prompt_token_ids)
+            if not 0 < length < self._max_length:
+                raise DataError(
+                    f"a prompt must have 1 to {self._max_length - 1} tokens, so that a response fits into "
+                    f"{self._max_length}; prompt {request.key[0]!r} has {length}: shorten it or raise model.max_length"
+                )
+        now = time.monotonic()
+        self._leave([Submission(request=request, arrival_s=now) for request in requests])
+
+    def poll(self, timeout_s: float) -> list[Rollout]:
+        """All rollouts finished since the last call; waits up to `timeout_s` for the first one.
+
+        Raises:
+            ClusterError: The engine has failed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._finished or self._failure, timeout=timeout_s)
+            self._raise_if_failed()
+            finished, self._finished = self._finished, []
+        return finished
+
+    def pull_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+        """Load the published weights; returns when the engine serves them.
+
+        Requests in flight go on with the new weights: their keys and values are computed again from their tokens.
+
+        Raises:
+            WeightSyncError: The file is not what the manifest says; the engine goes on with the weights it had.
+            ClusterError: The engine has failed.
+        """
+        pull = _Pull(manifest=manifest)
+        self._leave([pull])
+        with self._changed:
+            self._changed.wait_for(lambda: pull.outcome or self._failure or self._closing)
+            if isinstance(pull.outcome, WeightSyncError):
+                raise pull.outcome
+            if pull.outcome is None:
+                self._raise_if_failed()
+                raise ClusterError(f"generator {self._name} was closed while it pulled weights {manifest.version}")
+            return [pull.outcome]
+
+    def close(self) -> None:
+        """Stop the engine and free its memory; what is in flight is lost. Idempotent."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _leave(self, commands: Sequence[Submission | _Pull]) -> None:
+        """Put commands where the engine's thread finds them after its current step."""
+        with self._changed:
+            self._raise_if_failed()
+            assert not self._closing, f"generator {self._name} was used after close()"
+            self._commands.extend(commands)
+            self._changed.notify_all()
+
+    def _raise_if_failed(self) -> None:
+        if self._failure is not None:
+            cause = f"{type(self._failure).__name__}: {self._failure}"
+            raise ClusterError(f"the engine of generator {self._name} has failed: {cause}") from self._failure
+
+    # From here on: what the engine's thread does.
+
+    def _run(self, start: Callable[[], VllmEngine]) -> None:
+        """Build the engine and serve until closed; any failure is left where every caller looks."""
+        try:
+            engine = start()
+            with self._changed:
+                self._serving = True
+                self._changed.notify_all()
+            while (commands := self._next_commands(engine)) is not None:
+                for command in commands:
+                    self._carry_out(command, engine)
+                self._advance(engine)
+            engine.shutdown()
+        except Exception as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+
+    def _next_commands(self, engine: VllmEngine) -> list[Submission | _Pull] | None:
+        """The commands that have arrived; waits for one while the engine has nothing to do. None when closing."""
+        with self._changed:
+            self._changed.wait_for(lambda: engine.busy or self._commands or self._closing)
+            commands, self._commands = self._commands, []
+            return None if self._closing else commands
+
+    def _carry_out(self, command: Submission | _Pull, engine: VllmEngine) -> None:
+        if isinstance(command, Submission):
+            engine.add(command)
+            return
+        try:
+            outcome = engine.pull_weights(command.manifest)
+        except WeightSyncError as refusal:
+            outcome = refusal
+        with self._changed:
+            command.outcome = outcome
+            self._changed.notify_all()
+
+    def _advance(self, engine: VllmEngine) -> None:
+        if engine.busy and (rollouts := engine.step()):
+            with self._changed:
+                self._finished.extend(rollouts)
+                self._changed.notify_all()

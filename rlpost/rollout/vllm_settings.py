@@ -1,0 +1,133 @@
+"""How a vLLM engine is set up: the process environment, the engine's arguments, and one request's sampling.
+
+Nothing here imports vLLM at module level: the environment must be known before vLLM is first imported.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from rlpost.errors import ClusterError
+from rlpost.records import GenerationRequest
+
+if TYPE_CHECKING:
+    from vllm import EngineArgs, SamplingParams
+
+Device = Literal["cpu", "cuda"]
+WEIGHT_BACKEND = "rlpost_weight_file"
+"""Our entry in vLLM's registry of weight-transfer backends."""
+
+CPU_STEP_TOKENS = 2048
+"""Most tokens, of prompts above all, that an engine on CPU takes in at a step, if sequences and rows are fewer."""
+
+
+def engine_environment(device: Device, threads: int) -> dict[str, str]:
+    """Environment variables that a process needs before it imports vLLM; `threads` are those of CPU operators.
+
+    On CPU, compilation costs 2 to 9 seconds at the first request and gains nothing at eager execution, and vLLM's own
+    thread binding would put every engine of a machine on the same cores.
+    """
+    environment = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+    }
+    if device == "cpu":
+        environment |= {
+            "OMP_NUM_THREADS": str(threads),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+    return environment
+
+
+def require_engine_environment() -> None:
+    """Refuse a process in which vLLM would move the engine to a child process, out of our thread's reach.
+
+    Raises:
+        ClusterError: `engine_environment` was not applied before this process started.
+    """
+    name = "VLLM_ENABLE_V1_MULTIPROCESSING"
+    if os.environ.get(name) != "0":
+        raise ClusterError(
+            f"a process that holds an engine needs {name}=0; found {os.environ.get(name)!r}: "
+            "set what engine_environment() returns before vllm is imported"
+        )
+
+
+@cache
+def register_weight_backend() -> None:
+    """Tell vLLM, once a process, where our weight-transfer backend is; vLLM imports it when an engine asks for it."""
+    from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+
+    WeightTransferEngineFactory.register_engine(
+        WEIGHT_BACKEND, "rlpost.weight_sync.vllm_shared_memory", "WeightFileTransferEngine"
+    )
+
+
+def engine_arguments(
+    model_dir: str,
+    *,
+    device: Device,
+    tensor_parallel: int,
+    max_length: int,
+    max_concurrent: int,
+    kv_cache_mib: int,
+    memory_fraction: float,
+    dtype: Literal["float32", "bfloat16"],
+) -> EngineArgs:
+    """Arguments of one engine; `kv_cache_mib` counts on CPU, `memory_fraction` on CUDA."""
+    from vllm import EngineArgs
+    from vllm.config import WeightTransferConfig
+
+    return EngineArgs(
+        model=model_dir,
+        dtype=dtype,
+        max_model_len=max_length,
+        max_num_seqs=max_concurrent,
+        tensor_parallel_size=tensor_parallel,
+        distributed_executor_backend="uni" if tensor_parallel == 1 else "mp",
+        kv_cache_memory_bytes=kv_cache_mib << 20 if device == "cpu" else None,
+        gpu_memory_utilization=memory_fraction,
+        enforce_eager=device == "cpu",
+        # A prompt split over two steps would be sampled from once too early, and a seeded generator cannot step back
+        # on CPU: vLLM raises "CPU Generator does not use offset". So there a step takes whole prompts only.
+        enable_chunked_prefill=device == "cuda",
+        max_num_batched_tokens=max(CPU_STEP_TOKENS, max_length, max_concurrent) if device == "cpu" else None,
+        # One step at a time: no token is in the making while weights change, so each is booked on its own version.
+        async_scheduling=False,
+        # After temperature, as the learner computes them; vLLM's own default is before temperature.
+        logprobs_mode="processed_logprobs",
+        # Sampling is the recipe's; a generation_config.json in the model directory must not change it.
+        generation_config="vllm",
+        weight_transfer_config=WeightTransferConfig(backend=WEIGHT_BACKEND),
+        disable_log_stats=True,
+        use_tqdm_on_load=False,
+    )
+
+
+def sampling_params(request: GenerationRequest) -> SamplingParams:
+    """One request in vLLM's terms.
+
+    Tokens are decoded once at the end, by us. Only the request's own stop tokens end a response, not others that the
+    model's config may name.
+    """
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    sampling = request.sampling
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        max_tokens=sampling.max_tokens,
+        stop_token_ids=list(sampling.stop_token_ids),
+        ignore_eos=True,
+        seed=request.seed,
+        logprobs=0,
+        flat_logprobs=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )

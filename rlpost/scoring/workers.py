@@ -1,0 +1,241 @@
+"""Warm verifier processes that are killed, never abandoned, when a sample passes its deadline.
+
+One `WorkerProcess` serves one verifier. Samples go to it in small batches, verdicts come back one by one, and the
+deadline of a sample runs from the verdict before it, which is when the worker starts it. At the deadline the worker's
+process group gets SIGKILL, that sample alone gets a policy fault, and a fresh process judges the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rlpost.errors import RewardError
+from rlpost.records import Fault, Sample, Verdict
+from rlpost.scoring.authoring import Verifier
+from rlpost.scoring.guarded import at_floor
+from rlpost.scoring.worker_main import OUT_OF_MEMORY_EXIT
+from rlpost.scoring.worker_messages import Batch, WorkerOrder, decode_verdict
+
+START_TIMEOUT_S = 60.0
+"""Longest wait for a worker to import its verifier."""
+REAP_TIMEOUT_S = 10.0
+"""Longest wait for a killed process to be gone."""
+SAMPLES_PER_PROCESS = 10_000
+"""A worker is replaced after this many, so that what a library leaks never reaches the memory limit."""
+LARGEST_BATCH = 32
+LONGEST_REPLY = 2**20
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+KILLED_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
+"""Exit codes of a process that someone else ended, for example the kernel when the machine is out of memory."""
+
+
+class WorkerStartError(Exception):
+    """A worker process did not become ready; the message says why."""
+
+
+class WorkerProcess:
+    """One process that judges with one verifier; starts when first needed, and again after each kill.
+
+    The kernel kills the process when the thread that started it ends, so use it only from threads that outlive it.
+    """
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._received = b""
+        self._served = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process, which leads its own process group."""
+        return None if self._process is None else self._process.pid
+
+    def judge(self, samples: Sequence[Sample], *, params: Mapping[str, Any], timeout_s: float) -> list[Verdict]:
+        """Verdicts of the first samples, at least one: the list is short when a sample cost the process its life.
+
+        Raises:
+            WorkerStartError: no process could be started.
+            RewardError: the verifier broke its contract.
+        """
+        self._ensure_running()
+        verdicts: list[Verdict] = []
+        try:
+            batch = Batch(samples=tuple(samples), params=dict(params))
+            self._send(pickle.dumps(batch), deadline=time.monotonic() + timeout_s)
+            while len(verdicts) < len(samples):
+                started = time.monotonic()
+                verdicts.append(decode_verdict(self._line(deadline=started + timeout_s)))
+        except TimeoutError:
+            self.kill()
+            verdicts.append(self._broken(Fault.POLICY, f"timed out after {timeout_s:g} s", timeout_s * 1000))
+        except (EOFError, ConnectionError):
+            verdicts.append(self._verdict_on_death())
+        except RewardError:
+            self.kill()
+            raise
+        self._served += len(verdicts)
+        return verdicts
+
+    def kill(self) -> None:
+        """End the process and all that it started; nothing to do when there is none."""
+        if self._process is None:
+            return
+        assert self._socket is not None
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # the whole group ended by itself
+        self._process.wait(REAP_TIMEOUT_S)
+        self._socket.close()
+        self._process, self._socket, self._received, self._served = None, None, b"", 0
+
+    def _ensure_running(self) -> None:
+        if self._process is not None and (self._process.poll() is not None or self._served >= SAMPLES_PER_PROCESS):
+            self.kill()
+        if self._process is None:
+            self._start()
+
+    def _start(self) -> None:
+        spec = self._verifier.spec
+        try:
+            self._socket, self._process = _spawn()
+        except OSError as error:
+            raise WorkerStartError(f"the worker of {spec.name} did not start: {error}") from error
+        order = WorkerOrder(reference=self._verifier.reference, memory_mib=spec.memory_mib, parent_pid=os.getpid())
+        deadline = time.monotonic() + START_TIMEOUT_S
+        try:
+            self._send(pickle.dumps(order), deadline=deadline)
+            answer = json.loads(self._line(deadline=deadline))
+        except TimeoutError:
+            answer = {"start_error": f"not ready after {START_TIMEOUT_S:g} s"}
+        except (EOFError, ConnectionError):
+            answer = {"start_error": f"ended with exit code {self._process.wait(REAP_TIMEOUT_S)} at its start"}
+        if "start_error" in answer:
+            self.kill()
+            raise WorkerStartError(f"the worker of {spec.name} did not start: {answer['start_error']}")
+
+    def _send(self, payload: bytes, *, deadline: float) -> None:
+        assert self._socket is not None
+        self._socket.settimeout(_remaining(deadline))
+        self._socket.sendall(payload)
+
+    def _line(self, *, deadline: float) -> bytes:
+        assert self._socket is not None
+        while b"\n" not in self._received:
+            assert len(self._received) <= LONGEST_REPLY, "a worker cuts long texts before it replies"
+            self._socket.settimeout(_remaining(deadline))
+            chunk = self._socket.recv(1 << 16)
+            if not chunk:
+                raise EOFError
+            self._received += chunk
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def _verdict_on_death(self) -> Verdict:
+        assert self._process is not None
+        exit_code = self._process.wait(REAP_TIMEOUT_S)
+        self.kill()
+        if exit_code in KILLED_FROM_OUTSIDE:
+            return self._broken(Fault.INFRA, f"the worker was killed from outside (exit code {exit_code})", 0.0)
+        if exit_code == OUT_OF_MEMORY_EXIT:
+            return self._broken(Fault.POLICY, f"ran out of memory ({self._verifier.spec.memory_mib} MiB)", 0.0)
+        return self._broken(Fault.POLICY, f"crashed the worker (exit code {exit_code})", 0.0)
+
+    def _broken(self, fault: Fault, reason: str, milliseconds: float) -> Verdict:
+        verdict = Verdict(fault=fault, reason=reason, version=self._verifier.spec.stamp, milliseconds=milliseconds)
+        return at_floor(verdict, self._verifier)
+
+
+class WorkerPool:
+    """Several processes of one verifier, and one thread for each. Safe to call from several threads."""
+
+    def __init__(self, verifier: Verifier, *, workers: int) -> None:
+        self._verifier = verifier
+        self._workers = [WorkerProcess(verifier) for _ in range(workers)]
+        self._idle: queue.LifoQueue[WorkerProcess] = queue.LifoQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        # Processes die with the thread that started them: these threads live until `close`.
+        self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix=f"scoring-{verifier.spec.name}")
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that run now."""
+        return [worker.pid for worker in self._workers if worker.pid is not None]
+
+    def judge(self, samples: Sequence[Sample], *, params: Mapping[str, Any], timeout_s: float) -> list[Verdict]:
+        """One verdict a sample, in the same order.
+
+        Raises:
+            RewardError: the verifier broke its contract.
+        """
+        size = max(1, min(LARGEST_BATCH, len(samples) // (2 * len(self._workers))))
+        batches = [samples[start : start + size] for start in range(0, len(samples), size)]
+        no_start: list[str] = []
+
+        def run(batch: Sequence[Sample]) -> list[Verdict]:
+            return self._judge_batch(batch, params=params, timeout_s=timeout_s, no_start=no_start)
+
+        return [verdict for verdicts in self._threads.map(run, batches) for verdict in verdicts]
+
+    def close(self) -> None:
+        """Kill the processes; call it when no `judge` is running."""
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.kill()
+
+    def _judge_batch(
+        self, samples: Sequence[Sample], *, params: Mapping[str, Any], timeout_s: float, no_start: list[str]
+    ) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        worker = self._idle.get()
+        try:
+            while len(verdicts) < len(samples) and not no_start:
+                verdicts += worker.judge(samples[len(verdicts) :], params=params, timeout_s=timeout_s)
+        except WorkerStartError as error:
+            no_start.append(str(error))  # the other batches of this call do not wait for the same failure
+        finally:
+            self._idle.put(worker)
+        missing = len(samples) - len(verdicts)
+        if missing:
+            fault = Verdict(fault=Fault.INFRA, reason=no_start[0], version=self._verifier.spec.stamp)
+            verdicts += [fault] * missing
+        return verdicts
+
+
+def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rlpost.scoring.worker_main", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # what a verifier prints is for a person; verdicts travel by the socket
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,
+        )
+    return ours, process
+
+
+def _remaining(deadline: float) -> float:
+    """Seconds left, for `settimeout`, where 0 would mean not to wait at all.
+
+    Raises:
+        TimeoutError: the deadline has passed.
+    """
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds

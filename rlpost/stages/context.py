@@ -1,0 +1,123 @@
+"""What a stage gets to work with: its inputs, the parts that run it, and where it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rlpost.data.library import DataLibrary
+from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
+from rlpost.learner.settings import LearnerSettings
+from rlpost.recipe.schema import ClusterConfig, Recipe
+from rlpost.recipe.stages import AnyStage
+from rlpost.records import Prompt, RolloutGroup, Sampling
+from rlpost.rollout.collector import Collector, collect_all
+from rlpost.stages.checkpoints import StageCheckpoints
+from rlpost.telemetry.console import Console
+from rlpost.telemetry.tracker import JsonlTracker
+
+
+class Parts(Protocol):
+    """The running parts, made by the assembly."""
+
+    def prepare(self, model_dir: Path) -> None:
+        """Start the engines with these weights, without waiting for them."""
+        ...
+
+    def build_learner(self, settings: LearnerSettings) -> Learner:
+        """A learner that starts from `settings.model_dir`."""
+        ...
+
+    @property
+    def generator(self) -> Generator:
+        """All engines as one."""
+        ...
+
+    @property
+    def scorer(self) -> Scorer:
+        """The recipe's verifiers."""
+        ...
+
+    @property
+    def weights(self) -> WeightStore:
+        """From the learner to the engines."""
+        ...
+
+    def serve(self, model_dir: Path) -> None:
+        """Let the engines hold the weights of a finished artifact."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext:
+    """One stage of one run."""
+
+    recipe: Recipe
+    cluster: ClusterConfig
+    stage: AnyStage
+    model_dir: Path
+    """The artifact that the stage starts from."""
+    directory: Path
+    """The stage's work folder: checkpoints, metrics, samples."""
+    output_dir: Path
+    """Where the stage exports its model; does not exist yet."""
+    data: DataLibrary
+    parts: Parts
+    console: Console
+
+    @property
+    def seed(self) -> str:
+        """Distinguishes this run and stage in every derived seed."""
+        return f"{self.recipe.seed}/{self.stage.name}"
+
+    def build_learner(self, *, total_steps: int, keep_reference: bool) -> Learner:
+        """The learner of this stage, at its start."""
+        recipe, stage = self.recipe, self.stage
+        return self.parts.build_learner(
+            LearnerSettings(
+                model_dir=str(self.model_dir),
+                model_dtype=recipe.model.dtype,
+                trust_remote_code=recipe.model.trust_remote_code,
+                device=self.cluster.learner.device,
+                threads=self.cluster.learner.threads,
+                total_steps=total_steps,
+                optimizer=stage.optimizer,
+                learner=stage.learner,
+                lora=stage.lora,
+                keep_reference=keep_reference,
+                seed=recipe.seed,
+                deterministic=recipe.deterministic,
+            )
+        )
+
+    def checkpoints(self, *, total_steps: int) -> StageCheckpoints:
+        """Of this stage."""
+        every = self.stage.learner.checkpoint_every
+        return StageCheckpoints(self.directory / "checkpoints", every=every, total_steps=total_steps)
+
+    def tracker(self, *, first_step: int) -> JsonlTracker:
+        """Writes the stage's metrics.jsonl."""
+        return JsonlTracker(self.directory / "metrics.jsonl", first_step=first_step)
+
+    def collector(self, *, samples: int, sampling: Sampling) -> Collector:
+        """Issues prompts to the engines and scores what comes back."""
+        return Collector(
+            self.parts.generator,
+            self.parts.scorer,
+            samples=samples,
+            sampling=sampling,
+            seed=self.seed,
+            stall_timeout_s=self.cluster.step_timeout_s,
+        )
+
+    def collect_all(
+        self, prompts: list[Prompt], *, samples: int, sampling: Sampling, on_progress: Callable[[int], None]
+    ) -> list[RolloutGroup]:
+        """One scored group a prompt, from the weights that the engines hold."""
+        collector = self.collector(samples=samples, sampling=sampling)
+        try:
+            return collect_all(prompts, collector, on_progress=on_progress)
+        finally:
+            collector.close()

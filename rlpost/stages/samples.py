@@ -1,0 +1,59 @@
+"""samples.jsonl: what the model wrote and how it was judged, a few groups a step, for people to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from rlpost.records import Rollout, RolloutGroup, Verdict
+
+_GROUPS_PER_STEP = 2
+
+
+class SampleLog:
+    """Appends the first groups of each step; records of steps that run again after a resume are taken out first."""
+
+    def __init__(self, directory: Path, *, first_step: int) -> None:
+        path = directory / "samples.jsonl"
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < first_step]
+            path.write_text("".join(kept), encoding="utf-8")
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+
+    def write(self, step: int, groups: Sequence[RolloutGroup]) -> None:
+        """The groups of one step."""
+        for group in groups[:_GROUPS_PER_STEP]:
+            self._file.write(json.dumps({"step": step, **group_record(group)}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def group_record(group: RolloutGroup) -> dict[str, Any]:
+    """A group as plain data."""
+    return {
+        "prompt": group.prompt.id,
+        "messages": [{"role": message.role, "content": message.content} for message in group.prompt.messages],
+        "gold": group.prompt.gold,
+        "responses": [
+            _response_record(rollout, verdict) for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True)
+        ],
+    }
+
+
+def _response_record(rollout: Rollout, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "text": rollout.text,
+        "finish": rollout.finish,
+        "versions": [rollout.version_spans[0].version, rollout.version_spans[-1].version],
+        "score": verdict.score,
+        "fault": verdict.fault,
+        "parsed": verdict.parsed,
+        "reason": verdict.reason,
+        "verifier": verdict.version,
+    }

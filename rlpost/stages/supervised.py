@@ -1,0 +1,87 @@
+"""The loop that CPT, SFT and DPO share: rows of a data set, a loss, one optimizer step after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from rlpost.data.batches import BatchPlan
+from rlpost.data.rows import SupervisedRows
+from rlpost.errors import DataError
+from rlpost.interfaces import Learner, LossFn
+from rlpost.losses.cross_entropy import CrossEntropy
+from rlpost.recipe.stages import SupervisedStage
+from rlpost.records import StepReport, TrainBatch
+from rlpost.stages.context import StageContext
+from rlpost.telemetry.account import step_account
+
+
+def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: SupervisedRows) -> None:
+    """Cross-entropy over rows; every weighted token of a step counts the same (TULU 3, section 4.3.2).
+
+    Raises:
+        DataError: no row is left.
+    """
+    rows, most = prepared.rows, context.recipe.model.max_length
+    if prepared.dropped:
+        context.console.say(f"{stage.name}: {prepared.dropped} rows are longer than model.max_length {most} and left out")
+    if not rows:
+        raise DataError(
+            f"stage {stage.name} must have rows to train on; none of {', '.join(stage.data)} is left "
+            f"({prepared.dropped} were longer than model.max_length {most})"
+        )
+    steps = stage.step_count(len(rows))
+
+    def batch_of(indices: Sequence[int]) -> TrainBatch:
+        chosen = [rows[index] for index in indices]
+        return TrainBatch.of(chosen, denominator=float(sum(row.weights_T.sum() for row in chosen)))
+
+    train_supervised(
+        context,
+        context.build_learner(total_steps=steps, keep_reference=False),
+        row_count=len(rows),
+        rows_per_step=stage.rows_per_step,
+        steps=steps,
+        batch_of=batch_of,
+        loss=CrossEntropy(),
+    )
+
+
+def train_supervised(
+    context: StageContext,
+    learner: Learner,
+    *,
+    row_count: int,
+    rows_per_step: int,
+    steps: int,
+    batch_of: Callable[[Sequence[int]], TrainBatch],
+    loss: LossFn,
+) -> None:
+    """Take `steps` optimizer steps, resuming where the last checkpoint ends, and export the model."""
+    plan = BatchPlan(row_count=row_count, rows_per_step=rows_per_step, seed=context.recipe.seed)
+    checkpoints = context.checkpoints(total_steps=steps)
+    saved = checkpoints.resume(learner)
+    start = 0 if saved is None else saved.step
+    tracker = context.tracker(first_step=start)
+    with context.console.progress(context.stage.name, total=steps, done=start) as progress:
+        for step in range(start, steps):
+            started = time.perf_counter()
+            report = learner.step(batch_of(plan.rows_at(step).tolist()), loss)
+            checkpoints.save_if_due(learner, step=step + 1, state={})
+            metrics = _metrics(report, wall_s=time.perf_counter() - started)
+            tracker.log(step, metrics)
+            progress.step(step + 1, metrics)
+    tracker.close()
+    learner.export(context.output_dir)
+
+
+def _metrics(report: StepReport, *, wall_s: float) -> dict[str, float]:
+    return {
+        "loss": report.loss,
+        "grad_norm": report.grad_norm,
+        "learning_rate": report.learning_rate,
+        "tokens": report.tokens,
+        "tokens_per_s": report.tokens / report.seconds,
+        **report.metrics,
+        **step_account(wall_s, train=report.seconds),
+    }

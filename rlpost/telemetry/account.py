@@ -1,0 +1,30 @@
+"""Where the time of a step goes: each part on the clock of whoever did it, and the rest named `other`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PARTS = ("generate", "score", "train", "sync")
+
+
+def step_account(wall_s: float, **parts_s: float) -> dict[str, float]:
+    """Metrics `time/step_s`, `time/<part>_s`, `time/other_s` and `time/other_share`.
+
+    `other` is what is neither generating, scoring, training nor syncing: transport, packing, bookkeeping.
+    """
+    assert set(parts_s) <= set(PARTS), f"parts are {PARTS}, found {sorted(parts_s)}"
+    other_s = max(0.0, wall_s - sum(parts_s.values()))
+    account = {"time/step_s": wall_s, **{f"time/{name}_s": seconds for name, seconds in parts_s.items()}}
+    return account | {"time/other_s": other_s, "time/other_share": other_s / wall_s if wall_s else 0.0}
+
+
+def stage_account(records: list[dict[str, float]]) -> Mapping[str, float]:
+    """Shares of all steps' time together, for example `{"generate": 0.41, "train": 0.5, "other": 0.03, ...}`."""
+    total = sum(record.get("time/step_s", 0.0) for record in records)
+    if not total:
+        return {}
+    return {
+        name: sum(record.get(f"time/{name}_s", 0.0) for record in records) / total
+        for name in (*PARTS, "other")
+        if any(f"time/{name}_s" in record for record in records)
+    }

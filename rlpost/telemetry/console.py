@@ -1,0 +1,81 @@
+"""What a person sees while a run goes on: progress bars on a terminal, plain lines in a job's log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rlpost.telemetry.account import PARTS
+
+_LINE_EVERY_S = 5.0
+_SHOWN = ("loss", "reward", "accuracy", "response_tokens")
+
+
+class StageProgress:
+    """One bar, or one line every few seconds where there is no terminal."""
+
+    def __init__(self, console: RichConsole, name: str, *, total: int, bar: Progress | None, done: int) -> None:
+        self._console, self._name, self._total = console, name, total
+        self._bar = bar
+        self._task = bar.add_task(name, total=total, completed=done, shown="") if bar else None
+        self._last_line = 0.0
+
+    def step(self, done: int, metrics: Mapping[str, float]) -> None:
+        """`done` of `total` steps are finished; the metrics are those of the last one."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, shown=describe(metrics))
+        elif done == self._total or time.monotonic() - self._last_line > _LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self._console.print(f"{self._name} {done}/{self._total} {describe(metrics)}", highlight=False, soft_wrap=True)
+
+
+class Console:
+    """Writes to standard output."""
+
+    def __init__(self) -> None:
+        self._rich = RichConsole()
+
+    def say(self, text: str) -> None:
+        """One line of plain text; markup in it is not interpreted."""
+        self._rich.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, name: str, *, total: int, done: int) -> Iterator[StageProgress]:
+        """A stage's bar, for the length of a with-block."""
+        if not self._rich.is_terminal:
+            yield StageProgress(self._rich, name, total=total, bar=None, done=done)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[shown]}"),
+        )
+        with Progress(*columns, console=self._rich) as bar:
+            yield StageProgress(self._rich, name, total=total, bar=bar, done=done)
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table of text cells."""
+        table = Table(title=title, title_justify="left")
+        for place, name in enumerate(header):
+            table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        self._rich.print(table)
+
+
+def describe(metrics: Mapping[str, float]) -> str:
+    """The few numbers that fit on a line: learning, step time, and where the time goes."""
+    shown = [f"{name} {metrics[name]:.3g}" for name in _SHOWN if name in metrics]
+    step_s = metrics.get("time/step_s")
+    if step_s:
+        shown.append(f"{step_s:.2f} s/step")
+        shares = [(name, metrics.get(f"time/{name}_s", 0.0) / step_s) for name in (*PARTS, "other")]
+        shown.append(", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005))
+    return " | ".join(shown)

@@ -1,0 +1,45 @@
+"""metrics.jsonl: one line a step, readable while the run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+
+class JsonlTracker:
+    """Appends records of one stage. On resume, records of steps that will run again are taken out first."""
+
+    def __init__(self, path: Path, *, first_step: int) -> None:
+        self._path = path
+        if path.exists():
+            kept = [record for record in read_metrics(path) if record["step"] < first_step]
+            path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """See `interfaces.Tracker`."""
+        record = {"step": step, **{name: _plain(value) for name, value in metrics.items()}}
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """All complete records; a last line cut off by a crash is left out."""
+    records: list[dict[str, float]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _plain(value: float) -> float:
+    number = float(value)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -1,0 +1,79 @@
+"""The file format in which weights travel from a learner to generators: safetensors, with an xxh3-128 of its bytes.
+
+It stands below both sides, so that neither imports the other.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from rlpost.errors import ModelError
+from rlpost.records import WeightManifest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MODEL_FILE = "model.safetensors"
+"""The weights in a Hugging Face model directory that was not split into shards."""
+
+
+def write_weight_file(state: Mapping[str, Tensor], path: Path, *, version: int) -> WeightManifest:
+    """Write `state` (name -> tensor, any device) to `path` and say what is in it.
+
+    Tied tensors (for example `lm_head.weight`) are written once under each of their names: a vLLM engine that was
+    not sent the head by name goes on sampling with the old one.
+    """
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in state.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage().data_ptr()
+        # safetensors refuses two names for one storage, because a reader could not tell which of them was meant.
+        tensors[name] = plain.clone() if storage in storages else plain
+        storages.add(storage)
+    save_file(tensors, path, metadata={"format": "pt"})
+    return _manifest(path, version=version, tensor_count=len(tensors))
+
+
+def manifest_of_model_dir(directory: Path, *, version: int) -> WeightManifest:
+    """Describe the weights of a Hugging Face model directory, so that generators can switch to a finished artifact.
+
+    Raises:
+        ModelError: The directory has no single `model.safetensors`.
+    """
+    from safetensors import safe_open
+
+    path = directory / MODEL_FILE
+    if not path.is_file():
+        raise ModelError(
+            f"weights are pulled from one file, so {directory} must hold {MODEL_FILE}; it was not found: "
+            "export the model without splitting it into shards"
+        )
+    with safe_open(path, framework="pt") as opened:
+        tensor_count = len(opened.keys())
+    return _manifest(path, version=version, tensor_count=tensor_count)
+
+
+def checksum_of(path: Path | str) -> str:
+    """The xxh3-128 of a file's bytes, in hex."""
+    if Path(path).stat().st_size == 0:
+        return xxhash.xxh3_128_hexdigest(b"")  # An empty file cannot be mapped.
+    with Path(path).open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return xxhash.xxh3_128_hexdigest(content)
+
+
+def _manifest(path: Path, *, version: int, tensor_count: int) -> WeightManifest:
+    return WeightManifest(
+        version=version,
+        path=str(path.resolve()),
+        checksum=checksum_of(path),
+        tensor_count=tensor_count,
+        byte_count=path.stat().st_size,
+    )

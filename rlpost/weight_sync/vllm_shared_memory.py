@@ -1,0 +1,161 @@
+"""A weight-transfer backend for vLLM that reads a safetensors file, from shared memory or any folder.
+
+vLLM imports this module in its worker when an engine names the backend; nothing else imports it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from vllm.distributed.weight_transfer.base import (
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+
+from rlpost.errors import WeightSyncError
+from rlpost.weight_file import checksum_of
+
+HEAD = "lm_head.weight"
+EMBEDDING_SUFFIX = "embed_tokens.weight"
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass
+class WeightFileInit(WeightTransferInitInfo):
+    """A file needs no rendezvous."""
+
+
+@dataclass
+class WeightFileUpdate(WeightTransferUpdateInfo):
+    """Which file to load; fields as in `rlpost.records.WeightManifest`."""
+
+    path: str
+    checksum: str
+    version: int
+
+
+class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUpdate]):
+    """Checks a weight file against its checksum and against the model, then loads it layer by layer.
+
+    All checks come before the first change to the model, so that a refused file leaves it serving as before.
+    """
+
+    init_info_cls = WeightFileInit
+    update_info_cls = WeightFileUpdate
+    loaded_checksum = ""
+    """Of the bytes of the last file that was loaded, as this process read them."""
+
+    def init_transfer_engine(self, init_info: WeightFileInit) -> None:
+        """Learn which tensors the model is made of from the directory that it was started from."""
+        del init_info
+        # vLLM warns at every update of tables that no weight file holds (rotary embeddings); we check names ourselves.
+        logging.getLogger(initialize_layerwise_reload.__module__).setLevel(logging.ERROR)
+        files = sorted(Path(self.model_config.model).glob("*.safetensors"))
+        self._expected = {name: shape for file in files for name, shape in _shapes_of(file).items()}
+
+    def start_weight_update(self) -> None:
+        """Nothing yet: the model is opened for loading only after the file has passed its checks."""
+
+    def receive_weights(self, update_info: WeightFileUpdate) -> None:
+        """Check the file and load it.
+
+        Raises:
+            WeightSyncError: The file is missing, altered, or not of this model; the model is unchanged.
+        """
+        checksum = _checked(update_info)
+        names = self._names_to_load(update_info)
+        initialize_layerwise_reload(self.model)
+        # vLLM keeps tied weights twice on CPU (the head's are repacked), so the head is sent even where the model
+        # directory does not name it; without it the engine would go on sampling with the old head.
+        cast(Any, self.model).load_weights(_tensors(update_info.path, names))
+        self.loaded_checksum = checksum
+
+    def finish_weight_update(self) -> None:
+        """Bring the loaded weights into the form that the kernels read."""
+        finalize_layerwise_reload(self.model, self.model_config)
+
+    def shutdown(self) -> None:
+        """Nothing is held between updates."""
+
+    def _names_to_load(self, update: WeightFileUpdate) -> dict[str, str]:
+        """Name in the model -> name in the file, for every tensor to load."""
+        try:
+            found = _shapes_of(Path(update.path))
+        except SafetensorError as error:
+            raise WeightSyncError(
+                f"weights {update.version} must be a safetensors file; {update.path} is not readable as one ({error}): "
+                "publish the weights again"
+            ) from error
+        names = {name: name for name in found}
+        expected = dict(self._expected)
+        if self.model_config.hf_text_config.tie_word_embeddings:
+            names.setdefault(HEAD, _embedding_name(found, update))
+            found.pop(HEAD, None)
+            expected.pop(HEAD, None)
+        if found != expected:
+            raise WeightSyncError(
+                f"weights {update.version} in {update.path} must have the tensors of the model in "
+                f"{self.model_config.model}; {_differences(found, expected)}: "
+                "write them under the names of the Hugging Face model"
+            )
+        return names
+
+
+def _checked(update: WeightFileUpdate) -> str:
+    path = Path(update.path)
+    if not path.is_file():
+        raise WeightSyncError(
+            f"weights {update.version} must lie where every generator can read them; {path} does not exist here: "
+            "publish into a folder that learner and generators share"
+        )
+    checksum = checksum_of(path)
+    if checksum != update.checksum:
+        raise WeightSyncError(
+            f"weights {update.version} in {path} must have the checksum {update.checksum} that the learner published; "
+            f"found {checksum}: publish them again, and let nothing else write into that folder"
+        )
+    return checksum
+
+
+def _shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    with safe_open(path, framework="pt") as opened:
+        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.offset_keys()}
+
+
+def _embedding_name(found: Shapes, update: WeightFileUpdate) -> str:
+    """The tensor that the head of a tied model is: the head itself, or the input embedding."""
+    if HEAD in found:
+        return HEAD
+    candidates = [name for name in found if name.endswith(EMBEDDING_SUFFIX)]
+    if len(candidates) != 1:
+        raise WeightSyncError(
+            f"weights {update.version} of a model with tied embeddings must name {HEAD} or one *{EMBEDDING_SUFFIX}; "
+            f"found {candidates} in {update.path}: write {HEAD} into the file"
+        )
+    return candidates[0]
+
+
+def _tensors(path: str, names: Mapping[str, str]) -> Iterator[tuple[str, Tensor]]:
+    with safe_open(path, framework="pt") as opened:
+        for name_in_model, name_in_file in names.items():
+            yield name_in_model, opened.get_tensor(name_in_file)
+
+
+def _differences(found: Shapes, expected: Shapes) -> str:
+    missing = sorted(expected.keys() - found.keys())
+    unexpected = sorted(found.keys() - expected.keys())
+    reshaped = [
+        f"{name} {expected[name]} -> {found[name]}"
+        for name in sorted(expected.keys() & found.keys())
+        if expected[name] != found[name]
+    ]
+    lists = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    return "; ".join(f"{len(names)} {what}, for example {names[0]}" for what, names in lists.items() if names)

@@ -1,0 +1,75 @@
+"""A tiny vLLM engine to ask, and the same question put to transformers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from rlpost.records import GenerationRequest, Rollout, Sampling
+from rlpost.rollout.vllm_generator import VllmGenerator
+
+MAX_LENGTH = 512
+
+
+def start_generator(model_dir: Path, *, weight_version: int, name: str = "probe") -> VllmGenerator:
+    """One engine on CPU in float32, in this process."""
+    return VllmGenerator(
+        model_dir=str(model_dir),
+        name=name,
+        device="cpu",
+        tensor_parallel=1,
+        max_length=MAX_LENGTH,
+        max_concurrent=64,
+        kv_cache_mib=64,
+        memory_fraction=0.5,
+        dtype="float32",
+        weight_version=weight_version,
+    )
+
+
+def a_request(
+    key: str,
+    *,
+    seed: int,
+    prompt_length: int = 12,
+    temperature: float = 1.0,
+    max_tokens: int = 24,
+    stop: Sequence[int] = (),
+) -> GenerationRequest:
+    """A request whose prompt depends on its seed and length alone."""
+    prompt = np.random.default_rng(seed).integers(2, 258, prompt_length).astype(np.int32)
+    sampling = Sampling(temperature=temperature, top_p=1.0, top_k=0, max_tokens=max_tokens, stop_token_ids=tuple(stop))
+    return GenerationRequest(key=(key, 0), prompt_token_ids=prompt, sampling=sampling, seed=seed)
+
+
+def collect(generator: VllmGenerator, count: int, *, timeout_s: float = 60.0) -> dict[str, Rollout]:
+    """Wait for `count` rollouts; by prompt id."""
+    rollouts: dict[str, Rollout] = {}
+    deadline = time.monotonic() + timeout_s
+    while len(rollouts) < count:
+        assert time.monotonic() < deadline, f"{len(rollouts)} of {count} rollouts came in {timeout_s} s"
+        rollouts.update({rollout.key[0]: rollout for rollout in generator.poll(1.0)})
+    return rollouts
+
+
+def ask(generator: VllmGenerator, requests: Sequence[GenerationRequest]) -> dict[str, Rollout]:
+    """Submit and wait; by prompt id."""
+    generator.submit(requests)
+    return collect(generator, len(requests))
+
+
+def transformers_logprobs(
+    model: PreTrainedModel, request: GenerationRequest, rollout: Rollout, *, temperature: float
+) -> NDArray[np.float32]:
+    """Of the rollout's tokens under `model`; shape [T]."""
+    ids = torch.from_numpy(np.concatenate([request.prompt_token_ids, rollout.token_ids]).astype(np.int64))
+    with torch.no_grad():
+        logits = model(ids[None], use_cache=False).logits[0, len(request.prompt_token_ids) - 1 : -1]
+    logprobs_TV = torch.log_softmax(logits.float() / temperature, dim=-1)
+    return logprobs_TV.gather(1, ids[len(request.prompt_token_ids) :, None])[:, 0].numpy()

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import xxhash
+from safetensors.torch import load_file
+from tiny_models import save_tiny_model, tiny_qwen3
+
+from rlpost.errors import ModelError
+from rlpost.weight_file import checksum_of, manifest_of_model_dir, write_weight_file
+
+
+def test_a_weight_file_holds_every_tensor_under_its_name(tmp_path: Path) -> None:
+    square = torch.arange(6.0).reshape(2, 3)
+    path = tmp_path / "weights.safetensors"
+    manifest = write_weight_file({"a": square, "transposed": square.t(), "half": square.bfloat16()}, path, version=4)
+    loaded = load_file(path)
+    assert torch.equal(loaded["a"], square)
+    assert torch.equal(loaded["transposed"], square.t())
+    assert loaded["half"].dtype == torch.bfloat16
+    assert (manifest.version, manifest.path, manifest.tensor_count) == (4, str(path), 3)
+    assert manifest.byte_count == path.stat().st_size
+
+
+def test_tied_tensors_are_written_under_both_names(tmp_path: Path) -> None:
+    state = tiny_qwen3(0, tied=True).state_dict()
+    assert state["lm_head.weight"].data_ptr() == state["model.embed_tokens.weight"].data_ptr()
+    write_weight_file(state, tmp_path / "weights", version=0)
+    loaded = load_file(tmp_path / "weights")
+    assert torch.equal(loaded["lm_head.weight"], loaded["model.embed_tokens.weight"])
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(range(256)) * 100])
+def test_the_checksum_is_xxh3_128_of_the_bytes(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert checksum_of(path) == xxhash.xxh3_128_hexdigest(content)
+
+
+def test_the_checksum_sees_one_changed_bit(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    manifest = write_weight_file({"a": torch.zeros(1000)}, path, version=0)
+    assert checksum_of(path) == manifest.checksum
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert checksum_of(path) != manifest.checksum
+
+
+def test_a_model_directory_has_a_manifest(tmp_path: Path) -> None:
+    directory = save_tiny_model(tmp_path / "model", tied=True, seed=0)
+    manifest = manifest_of_model_dir(directory, version=3)
+    names = load_file(directory / "model.safetensors").keys()
+    assert manifest.path == str(directory / "model.safetensors")
+    assert manifest.tensor_count == len(names)
+    assert manifest.checksum == checksum_of(manifest.path)
+
+
+def test_a_model_directory_in_shards_is_refused(tmp_path: Path) -> None:
+    tiny_qwen3(0, tied=False).save_pretrained(tmp_path, max_shard_size="50KB")
+    with pytest.raises(ModelError, match=r"must hold model\.safetensors"):
+        manifest_of_model_dir(tmp_path, version=0)
