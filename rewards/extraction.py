@@ -1,8 +1,8 @@
-"""The final answer of a response: the one place where all verifiers read it.
+r"""The final answer of a response: the one place where all verifiers read it.
 
 Unicode policy: text is read after NFKC, so that full-width digits and signs count as ASCII; decimal digits of every
 script count as ASCII digits; zero-width and other format characters are dropped; superscripts and vulgar fractions
-become `^{...}` and `\\frac{..}{..}` instead of being glued to the digits beside them.
+become `^{...}` and `\frac{..}{..}` instead of being glued to the digits beside them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ OnMany = Literal["reject", "last"]
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_LABEL = re.compile(r"(?i)^\W*(?:(?:so|thus|therefore|hence),?\s+)?(?:the\s+)?(?:final\s+)?answer\s*(?:is\b\s*:?|[:=])|^####")
+_LABEL = re.compile(
+    r"(?i)^\W*(?:(?:so|thus|therefore|hence),?\s+)?(?:the\s+)?(?:final\s+)?answer\s*(?:is\b\s*:?|[:=])|^####"
+)
 _SUPERSCRIPTS = re.compile("[\u00b2\u00b3\u00b9\u2070\u2074-\u207b]+")
 _SPACE_COMMANDS = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
 
@@ -60,11 +62,10 @@ def _plain_character(character: str) -> str:
         return ""
     if character.isdecimal():
         return str(unicodedata.decimal(character))
-    kind, _, parts = unicodedata.decomposition(character).partition(" ")
-    if kind == "<fraction>":
-        numerator, _, denominator = unicodedata.normalize("NFKC", character).partition("\u2044")
-        return rf"\frac{{{numerator}}}{{{denominator}}}" if denominator else f"{character} {parts}"
-    return character
+    if not unicodedata.decomposition(character).startswith("<fraction>"):
+        return character
+    numerator, _, denominator = unicodedata.normalize("NFKC", character).partition("\u2044")
+    return rf"\frac{{{numerator}}}{{{denominator}}}"
 
 
 def _found(text: str) -> Extracted:
@@ -88,7 +89,7 @@ def _boxed(text: str, *, on_many: OnMany) -> Extracted:
         position = stop + 1
     if not answers:
         return Extracted(text=None, reason=r"there is no \boxed{...}", tags=("no_answer",))
-    different = {_SPACE_COMMANDS.sub("", answer).replace(" ", "") for answer in answers}
+    different = {_SPACE_COMMANDS.sub("", answer).replace(" ", "").strip("$.") for answer in answers}
     if len(different) > 1 and on_many == "reject":
         return Extracted(text=None, reason=f"{len(different)} different boxed answers", tags=("hedged",))
     return _found(answers[-1])
@@ -105,8 +106,9 @@ def _closing_brace(text: str, start: int) -> int | None:
 
 
 def _unwrapped(answer: str) -> str:
-    """The inside of boxes that hold nothing but a box."""
+    """The inside, where a box holds nothing but another box."""
     answer = answer.strip()
-    while (box := _BOX.match(answer)) is not None and _closing_brace(answer, box.end()) == len(answer) - 1:
-        answer = answer[box.end() : -1].strip()
+    box = _BOX.match(answer)
+    if box is not None and _closing_brace(answer, box.end()) == len(answer) - 1:
+        return answer[box.end() : -1].strip()
     return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator as Yields
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def run_recipe(
 
 
 @contextmanager
-def ray_parts(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Parts]:
+def ray_parts(recipe: Recipe, cluster: ClusterConfig) -> Yields[Parts]:
     """Learner ranks and engines as Ray actors, for the length of a with-block."""
     from rlpost.cluster.session import ray_session  # A learner under torchrun has no ray.
 
@@ -131,7 +131,9 @@ class RayParts:
     def generator(self) -> Generator:
         """See `Parts`."""
         if self._generator is None:
-            raise ClusterError("this run generates text, and rollout.actors is 0: set it to 1 or more in the cluster file")
+            raise ClusterError(
+                "this run generates text and rollout.actors is 0: set it to 1 or more in the cluster file"
+            )
         return self._generator
 
     @property
@@ -158,7 +160,7 @@ class RayParts:
 
 
 @contextmanager
-def torchrun_parts(rank: LearnerRank) -> Iterator[Parts]:
+def torchrun_parts(rank: LearnerRank) -> Yields[Parts]:
     """A learner on the ranks that torchrun started, and nothing else."""
     try:
         yield TorchrunParts(rank)

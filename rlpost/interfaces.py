@@ -1,4 +1,6 @@
-"""Every seam of the system as a Protocol. The RL loop that joins them, in ten lines:
+"""Every seam of the system as a Protocol.
+
+The RL loop that joins them, in ten lines:
 
     for step in range(start, stage.steps):
         groups = buffer.take(stage.prompts_per_step)      # Collector: Generator -> Scorer -> buffer, never too old

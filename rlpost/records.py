@@ -37,10 +37,10 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One row of a data set. Made by `data.sources`; taken by every stage's data preparation.
+    r"""One row of a data set. Made by `data.sources`; taken by every stage's data preparation.
 
     Example: `Example(id="arithmetic/17", dataset="arithmetic", messages=(Message(role="user", content="12 + 34 ="),),
-    response="2+4=6\\n1+3=4\\n\\\\boxed{46}", gold="46")`.
+    response="2+4=6;1+3+0=4;\\boxed{46}", gold="46")`.
     """
 
     id: str
@@ -151,9 +151,9 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """Everything a verifier may see: plain data, picklable. Made by the collector; taken by the scorer.
+    r"""Everything a verifier may see: plain data, picklable. Made by the collector; taken by the scorer.
 
-    Example: `Sample(id="arithmetic/17#0", prompt="12 + 34 =", response="... \\\\boxed{46}", gold="46")`.
+    Example: `Sample(id="arithmetic/17#0", prompt="12 + 34 =", response="... \\boxed{46}", gold="46")`.
     """
 
     id: str

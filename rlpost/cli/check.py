@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -11,8 +12,9 @@ from rlpost.errors import RecipeError
 from rlpost.recipe.arithmetic import describe
 from rlpost.recipe.check import problems
 from rlpost.recipe.load import LoadedRecipe, load_cluster, load_recipe
+from rlpost.recipe.problems import listed, problem_lines
 from rlpost.recipe.schema import ClusterConfig, Recipe
-from rlpost.recipe.yaml_tree import nearest_node, problem_lines
+from rlpost.recipe.yaml_tree import nearest_node
 from rlpost.scoring.registry import resolve
 from rlpost.scoring.routes import ANY_OTHER, check_rewards
 
@@ -30,13 +32,29 @@ def check(
     ] = None,
 ) -> None:
     """Say what is wrong with a recipe, or its batch arithmetic in words. Loads no data, no torch, no ray."""
-    loaded = load_recipe(recipe, overrides=set_ or [])
+    loaded, where = load_checked(recipe, cluster, overrides=set_ or [])
+    typer.echo("\n".join(describe(loaded.recipe, where)))
+
+
+class Checked(NamedTuple):
+    """A recipe and a cluster that fit each other, as far as can be known without data."""
+
+    loaded: LoadedRecipe
+    cluster: ClusterConfig
+
+
+def load_checked(recipe: Path, cluster: Path | None, *, overrides: Sequence[str]) -> Checked:
+    """Load and check a recipe; every command that takes one begins with this.
+
+    Raises:
+        RecipeError: lists everything that keeps this recipe from running on this cluster.
+    """
+    loaded = load_recipe(recipe, overrides=overrides)
     where = ClusterConfig(name="default") if cluster is None else load_cluster(cluster, overrides=[]).cluster
     lines = refusals(loaded, where)
     if lines:
-        count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-        raise RecipeError("\n".join([f"{recipe}: {count}", *(f"  {line}" for line in lines)]))
-    typer.echo("\n".join(describe(loaded.recipe, where)))
+        raise RecipeError(listed(lines, title=str(recipe)))
+    return Checked(loaded=loaded, cluster=where)
 
 
 def refusals(loaded: LoadedRecipe, cluster: ClusterConfig) -> list[str]:

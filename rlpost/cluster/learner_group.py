@@ -54,9 +54,7 @@ class LearnerGroup:
         self._cluster = cluster
         remote_class = ray.remote(LearnerActor)
         self.actors: list[Any] = [
-            remote_class.options(
-                **placement.learner(rank), name=None, runtime_env={"env_vars": environment}
-            ).remote()
+            remote_class.options(**placement.learner(rank), name=None, runtime_env={"env_vars": environment}).remote()
             for rank in range(cluster.learner.ranks)
         ]
         self._joining = self._join()

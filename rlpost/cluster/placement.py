@@ -23,8 +23,8 @@ class Placement:
         if not self._group.wait(timeout_seconds=cluster.start_timeout_s):
             remove_placement_group(self._group)
             raise ClusterError(
-                f"the cluster must have room for {cluster.learner.ranks} learner ranks and {cluster.rollout.actors} rollout "
-                f"actors ({bundles}); it has {ray.cluster_resources()} and did not free it within "
+                f"the cluster must have room for {cluster.learner.ranks} learner ranks and {cluster.rollout.actors} "
+                f"rollout actors ({bundles}); it has {ray.cluster_resources()} and did not free it within "
                 f"{cluster.start_timeout_s:g} s: lower the roles of the cluster file, or raise start_timeout_s"
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,16 +16,17 @@ from rlpost.recipe.schema import ClusterConfig
 
 
 @contextmanager
-def ray_session(cluster: ClusterConfig) -> Iterator[None]:
+def ray_session(cluster: ClusterConfig) -> Generator[None]:
     """Attach to `cluster.address`, or to the cluster of the Ray job this process is part of, or start a private one.
 
     Raises:
         ClusterError: the address does not answer.
     """
-    # Workers import torch and vllm by themselves; forwarding their whole log would drown the progress bars.
+    # Ray 2.60 hides GPUs from actors that ask for none only on request; it would warn about it at every start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {"log_to_driver": True, "logging_level": logging.ERROR}
+    # The actors' own logs stay in Ray's session folder; their errors reach the driver as exceptions.
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address:
             ray.init(address=address, **options)
@@ -34,8 +35,8 @@ def ray_session(cluster: ClusterConfig) -> Iterator[None]:
             ray.init(num_cpus=cluster.cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(
-            f"the Ray cluster at {address or 'this machine'} must answer; {error}: start one with `ray start --head`, or "
-            "leave address out of the cluster file for a private one"
+            f"the Ray cluster at {address or 'this machine'} must answer; {error}: start one with `ray start --head`, "
+            "or leave address out of the cluster file for a private one"
         ) from error
     try:
         yield
@@ -55,7 +56,8 @@ def wait_for(who: str, answers: list[Any], *, timeout_s: float) -> list[Any]:
         return ray.get(answers, timeout=timeout_s)
     except GetTimeoutError as error:
         raise DeadlineError(
-            f"{who} must answer within {timeout_s:g} s and did not: look at its log, or raise the timeout in the cluster file"
+            f"{who} must answer within {timeout_s:g} s and did not: look at its log, or raise the "
+            "timeout in the cluster file"
         ) from error
     except RayActorError as error:
         raise ClusterError(f"{who} died: {error}") from error

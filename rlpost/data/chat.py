@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class RenderedAnswer(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _AnswerText:
-    """What a template writes after the prompt up to the end of the answer, and the character that training begins at."""
+    """What a template writes after the prompt, to the end of the answer, and where training begins in it."""
 
     text: str
     trained_from: int
@@ -95,18 +95,19 @@ class ChatFormat:
             ModelError: there is no chat template, it does not put the answer behind the prompt, or it does not end the
                 answer with a special token.
         """
-        template = tokenizer.chat_template
+        self.tokenizer = tokenizer
+        # transformers leaves most attributes of a tokenizer untyped.
+        self._tokenizer: Any = tokenizer
+        template = self._tokenizer.chat_template
         if not isinstance(template, str):
             raise ModelError(
                 "the tokenizer must have one chat template; found "
                 f"{'none' if template is None else 'several'}: set model.chat_template, for example rlpost:tulu"
             )
-        self.tokenizer = tokenizer
         self._template = template
         self._has_markers = GENERATION_MARKER.search(template) is not None
-        self.stop_token_ids = (self._end_of_turn(),)
-        if tokenizer.eos_token_id is not None:
-            self.stop_token_ids = tuple(sorted({*self.stop_token_ids, cast("int", tokenizer.eos_token_id)}))
+        ends = {self._end_of_turn(), self._tokenizer.eos_token_id}
+        self.stop_token_ids = tuple(sorted(end for end in ends if end is not None))
 
     def render_prompt(self, messages: Sequence[Message]) -> IntArray:
         """Token ids of a prompt with the generation prompt at its end, shape [T]."""
@@ -133,14 +134,11 @@ class ChatFormat:
         prompt_ids = self._encode(prompts)
         if not answers:
             return []
-        encoded = self.tokenizer(
+        encoded = self._tokenizer(
             [answer.text for answer in answers], add_special_tokens=False, return_offsets_mapping=True
         )
-        answer_ids, offsets = (
-            cast("list[list[int]]", encoded["input_ids"]),
-            cast("list[Any]", encoded["offset_mapping"]),
-        )
-        return [_joined(*parts) for parts in zip(prompt_ids, answer_ids, offsets, answers, strict=True)]
+        columns = prompt_ids, encoded["input_ids"], encoded["offset_mapping"], answers
+        return [_joined(*parts) for parts in zip(*columns, strict=True)]
 
     def _prompt_texts(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
         texts, _ = self._render(conversations, generation_prompt=True)
@@ -169,8 +167,8 @@ class ChatFormat:
             stop = len(whole[:stop].rstrip())
             if stop <= len(prompt):
                 raise ModelError(
-                    "the chat template must mark the last answer with {% generation %} ... {% endgeneration %}; it marks "
-                    "nothing behind the prompt: correct the markers or remove all of them"
+                    "the chat template must mark the last answer with {% generation %} ... {% endgeneration %}; it "
+                    "marks nothing behind the prompt: correct the markers or remove all of them"
                 )
             text, trained_from = whole[len(prompt) : stop], max(0, start - len(prompt))
             answers.append(_AnswerText(text=text, trained_from=trained_from))
@@ -181,19 +179,17 @@ class ChatFormat:
     ) -> tuple[list[str], list[tuple[int, int] | None]]:
         """Texts, and for each the (start, stop) characters of its last pair of markers, if any."""
         from jinja2 import TemplateError
-        from transformers.utils.chat_template_utils import render_jinja_template
+        from transformers.utils import chat_template_utils
 
+        templates: Any = chat_template_utils
         turns = [[{"role": turn.role, "content": turn.content} for turn in turns] for turns in conversations]
         try:
-            texts, spans = cast(
-                "tuple[list[str], list[list[tuple[int, int]]]]",
-                render_jinja_template(
-                    conversations=turns,
-                    chat_template=self._template,
-                    add_generation_prompt=generation_prompt,
-                    return_assistant_tokens_mask=self._has_markers,
-                    **self.tokenizer.special_tokens_map,
-                ),
+            texts, spans = templates.render_jinja_template(
+                conversations=turns,
+                chat_template=self._template,
+                add_generation_prompt=generation_prompt,
+                return_assistant_tokens_mask=self._has_markers,
+                **self._tokenizer.special_tokens_map,
             )
         except TemplateError as error:
             raise ModelError(
@@ -207,15 +203,15 @@ class ChatFormat:
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []
-        return cast("list[list[int]]", self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+        return self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
 
     def _end_of_turn(self) -> int:
         token_id = int(self.render_response(PROBE, PROBE_ANSWER).token_ids[-1])
-        added = self.tokenizer.added_tokens_decoder
-        if token_id not in self.tokenizer.all_special_ids and not (token_id in added and added[token_id].special):
+        added = self._tokenizer.added_tokens_decoder
+        if token_id not in self._tokenizer.all_special_ids and not (token_id in added and added[token_id].special):
             raise ModelError(
                 "the chat template must end an answer with a special token, or a model cannot learn to stop; it ends "
-                f"with {self.tokenizer.decode([token_id])!r}: write {{{{ eos_token }}}} behind the answer, inside the "
+                f"with {self._tokenizer.decode([token_id])!r}: write {{{{ eos_token }}}} behind the answer, inside the "
                 "{% generation %} markers where it has them, or set model.chat_template to another template"
             )
         return token_id

@@ -53,11 +53,11 @@ def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_le
 
 
 def pairs_from_samples(groups: Sequence[RolloutGroup], *, pairs_per_prompt: int, seed: int) -> PreferencePairs:
-    """Of every prompt's samples, pairs of one with the highest score and one with the lowest.
+    """Of every prompt's samples, up to `pairs_per_prompt` pairs of one with the highest score and one with the lowest.
 
-    Ties are broken at random by (seed, index of the group), so the order of the groups does not matter. Samples with a
-    fault take no part, equal texts count once, and no text is used in two pairs of the same side unless it must be.
-    Rows keep the sampled tokens. A prompt whose samples all have one score gives no pair and is counted as dropped.
+    Which ones is drawn from (seed, index of the group), so the order of the groups does not matter; no pair comes
+    twice. Samples with a fault take no part, and equal texts count once. Rows keep the sampled tokens. A prompt whose
+    samples all have one score gives no pair and is counted as dropped.
     """
     pairs: list[PreferencePair] = []
     dropped = 0
@@ -73,17 +73,12 @@ def _pairs_of(group: RolloutGroup, *, count: int, rng: np.random.Generator) -> l
     scores = [score for score, _ in scored]
     if not scored or min(scores) == max(scores):
         return []
-    best = _shuffled([rollout for score, rollout in scored if score == max(scores)], rng)
-    worst = _shuffled([rollout for score, rollout in scored if score == min(scores)], rng)
-    # Walking both lists in step, one offset at a time, uses every sample before it uses one again.
-    combinations = [
-        (best[index % len(best)], worst[(index + offset) % len(worst)])
-        for offset in range(len(worst))
-        for index in range(len(best))
-    ]
+    best = [rollout for score, rollout in scored if score == max(scores)]
+    worst = [rollout for score, rollout in scored if score == min(scores)]
+    combinations: list[int] = rng.permutation(len(best) * len(worst))[:count].tolist()
     return [
-        PreferencePair(chosen=_row(group, chosen), rejected=_row(group, rejected))
-        for chosen, rejected in combinations[:count]
+        PreferencePair(chosen=_row(group, best[index // len(worst)]), rejected=_row(group, worst[index % len(worst)]))
+        for index in combinations
     ]
 
 
@@ -94,10 +89,6 @@ def _scored_samples(group: RolloutGroup) -> list[tuple[float, Rollout]]:
         if verdict.fault is None and verdict.score is not None:
             by_text.setdefault(rollout.text, (verdict.score, rollout))
     return list(by_text.values())
-
-
-def _shuffled(rollouts: list[Rollout], rng: np.random.Generator) -> list[Rollout]:
-    return [rollouts[index] for index in rng.permutation(len(rollouts))]
 
 
 def _row(group: RolloutGroup, rollout: Rollout) -> TrainRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def prompts_of(examples: Sequence[Example], *, chat: ChatFormat, max_length: int
 
 
 def rollout_row(prompt: Prompt, rollout: Rollout, *, advantage: float, row_weight: float) -> TrainRow:
-    """The sampled tokens behind their prompt, as they were sampled; every response token has the weight and advantage."""
+    """The sampled tokens behind their prompt, as they were sampled, all with one weight and one advantage."""
     prompt_zeros = np.zeros(len(prompt.token_ids), np.float32)
     response_ones = np.ones(len(rollout.token_ids), np.float32)
     return TrainRow(
@@ -123,8 +123,9 @@ def _document_tokens(documents: Sequence[str], *, chat: ChatFormat) -> list[IntA
     """Tokens of raw texts with the tokenizer's own start token, if it has one, and always the end of sequence."""
     if not documents:
         return []
-    end = cast("int", chat.tokenizer.eos_token_id)
-    encoded = cast("list[list[int]]", chat.tokenizer(list(documents))["input_ids"])
+    tokenizer: Any = chat.tokenizer
+    end: int = tokenizer.eos_token_id
+    encoded: list[list[int]] = tokenizer(list(documents))["input_ids"]
     return [np.array(ids if ids[-1:] == [end] else [*ids, end], np.int32) for ids in encoded]
 
 

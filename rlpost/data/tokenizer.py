@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlpost.errors import DataError, ModelError
 from rlpost.records import Example
@@ -68,10 +68,12 @@ def load_tokenizer(path: str, *, trust_remote_code: bool) -> PreTrainedTokenizer
     Raises:
         ModelError: there is none, or it has no end-of-sequence token.
     """
-    from transformers import AutoTokenizer
+    import transformers
 
+    # transformers leaves tokenizers untyped.
+    auto: Any = transformers.AutoTokenizer
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        tokenizer: Any = auto.from_pretrained(path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} must hold a tokenizer: set model.path or model.tokenizer; found: {error}") from error
     if tokenizer.eos_token_id is None:

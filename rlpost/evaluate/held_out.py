@@ -62,8 +62,8 @@ def check_gate(stage: str, scores: dict[str, float], require: dict[str, str]) ->
         holds = {">=": found >= limit, ">": found > limit, "<=": found <= limit, "<": found < limit}[sign]
         if not holds:
             raise GateError(
-                f"stage {stage} must reach {name} {bound} on held-out prompts before the next stage starts; found {found:.4f}: "
-                f"train the stage differently, or change stages[{stage}].require"
+                f"stage {stage} must reach {name} {bound} on held-out prompts before the next stage starts; found "
+                f"{found:.4f}: train the stage differently, or change stages[{stage}].require"
             )
 
 

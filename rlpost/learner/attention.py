@@ -31,7 +31,7 @@ def segment_attention(
 ) -> tuple[Tensor, None]:
     """Attention of transformers' interface: query [1, heads, T, width], key and value [1, kv heads, T, width].
 
-    Returns [1, T, heads, width]. `segment_lengths` is passed to the model's forward and reaches this function unchanged.
+    Returns [1, T, heads, width]. `segment_lengths` goes through the model's forward and arrives here unchanged.
     """
     assert attention_mask is None, "packed rows are separated by segment_lengths, not by a mask"
     assert query.shape[0] == 1, f"packed rows form one sequence, found {query.shape[0]}"

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from rlpost.errors import ArtifactError
 
@@ -22,7 +23,7 @@ _OPTIONS = StateDictOptions(ignore_frozen_params=True)
 def save_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Write into `directory`, which must not exist. A collective."""
     model_state, optimizer_state = get_state_dict(model, optimizer, options=_OPTIONS)
-    dcp.save({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=directory)
+    save({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=directory)
     if dist.get_rank() == 0:
         (directory / _STEP_FILE).write_text(json.dumps({"step": step, "ranks": dist.get_world_size()}))
     dist.barrier()
@@ -40,7 +41,7 @@ def load_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim
         raise ArtifactError(f"{directory} must be a checkpoint with {_STEP_FILE}; {error}") from error
     model_state, optimizer_state = get_state_dict(model, optimizer, options=_OPTIONS)
     state: dict[str, Any] = {"model": model_state, "optimizer": optimizer_state}
-    dcp.load(state, checkpoint_id=directory)
+    load(state, checkpoint_id=directory)
     set_state_dict(
         model,
         optimizer,

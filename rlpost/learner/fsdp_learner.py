@@ -1,4 +1,4 @@
-"""One rank of the FSDP2 learner. Blind to the algorithm: a batch brings weights and credit, a loss is a pure function."""
+"""One rank of the FSDP2 learner. Blind to the algorithm: batches bring weights and credit, losses are pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from rlpost.interfaces import LossFn
 from rlpost.learner import checkpoint
 from rlpost.learner.forward import MicroBatchView, idle_forward, packed_logprobs
 from rlpost.learner.metric_sums import MetricSums
-from rlpost.learner.model import build_policy, build_reference, export_pretrained, full_state, trainable_parameters
+from rlpost.learner.model import (
+    build_policy,
+    build_reference,
+    export_pretrained,
+    full_state,
+    gathered,
+    trainable_parameters,
+)
 from rlpost.learner.packing import plan_micro_batches
 from rlpost.learner.process_group import fix_randomness
 from rlpost.learner.schedule import learning_rate_at
@@ -71,7 +78,7 @@ class FsdpLearner:
             self._optimizer.zero_grad()
             raise TrainingError(
                 f"the loss and its gradient must be finite; step {self._step} gave loss {mean_loss} and gradient norm "
-                f"{grad_norm}: lower optimizer.learning_rate, or look for extreme log-probability ratios in metrics.jsonl"
+                f"{grad_norm}: lower optimizer.learning_rate, or look for extreme ratios in metrics.jsonl"
             )
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -161,17 +168,13 @@ class FsdpLearner:
 
     def _clip(self) -> float:
         norm = nn.utils.clip_grad_norm_(trainable_parameters(self._model), self._settings.optimizer.max_grad_norm)
-        full = getattr(norm, "full_tensor", None)
-        return float(full() if full is not None else norm)
+        return float(gathered(norm))
 
     def _export_adapter(self, directory: Path | None) -> None:
         from peft import get_peft_model_state_dict  # Only runs with `lora` need it.
         from safetensors.torch import save_file
 
-        state = {
-            name: parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
-            for name, parameter in get_peft_model_state_dict(self._model).items()
-        }
+        state = {name: gathered(parameter) for name, parameter in get_peft_model_state_dict(self._model).items()}
         if directory is not None:
             directory.mkdir()
             self._model.peft_config["default"].save_pretrained(directory)  # pyright: ignore peft's wrapper

@@ -44,14 +44,14 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
 def full_state(model: nn.Module, settings: LearnerSettings) -> dict[str, Tensor]:
     """All weights under the names of the Hugging Face model, gathered, on CPU, in the model's dtype.
 
-    A collective: every rank calls it and gets the whole. Adapters are merged, and a tied output head stands under its own
-    name too, because vLLM keeps a separate copy of it on CPU that would go stale.
+    A collective: every rank calls it and gets the whole. Adapters are merged, and a tied output head stands
+    under its own name too, because vLLM keeps a separate copy of it on CPU that would go stale.
     """
     dtype: torch.dtype = getattr(torch, settings.model_dtype)
-    gathered = {name: _gather(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)}
+    whole = {name: gathered(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)}
     if settings.lora is not None:
-        gathered = _merge_adapter(gathered, scale=settings.lora.alpha / settings.lora.rank)
-    state = {name: tensor.to(device="cpu", dtype=dtype).contiguous() for name, tensor in gathered.items()}
+        whole = _merge_adapter(whole, scale=settings.lora.alpha / settings.lora.rank)
+    state = {name: tensor.to(device="cpu", dtype=dtype).contiguous() for name, tensor in whole.items()}
     if "lm_head.weight" not in state and "model.embed_tokens.weight" in state:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     return state
@@ -79,8 +79,8 @@ def _load(settings: LearnerSettings) -> PreTrainedModel:
         )
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"the model must be a Hugging Face directory with config.json and weights; loading {settings.model_dir} failed: "
-            f"{error}"
+            f"the model must be a Hugging Face directory with config.json and weights; loading "
+            f"{settings.model_dir} failed: {error}"
         ) from error
 
 
@@ -115,23 +115,24 @@ def _shard(model: nn.Module, settings: LearnerSettings, mesh: DeviceMesh) -> Non
     fully_shard(model, **options)
 
 
-def _gather(parameter: Tensor) -> Tensor:
+def gathered(parameter: Tensor) -> Tensor:
+    """The whole of a sharded tensor; a collective. Other tensors as they are."""
     full = getattr(parameter, "full_tensor", None)
     return (full() if full is not None else parameter).detach()
 
 
-def _merge_adapter(gathered: dict[str, Tensor], *, scale: float) -> dict[str, Tensor]:
-    """peft's names -> the base model's, with each low-rank product added to its weight (LoRA, arXiv 2106.09685, eq. 3)."""
+def _merge_adapter(whole: dict[str, Tensor], *, scale: float) -> dict[str, Tensor]:
+    """Adapter names -> the base model's, each low-rank product added to its weight (LoRA, arXiv 2106.09685, eq. 3)."""
     merged: dict[str, Tensor] = {}
-    for name, tensor in gathered.items():
+    for name, tensor in whole.items():
         if ".lora_" in name:
             continue
         plain = name.removeprefix("base_model.model.")
         if ".base_layer." in plain:
             stem = name.split(".base_layer.")[0]
-            down, up = gathered.get(f"{stem}.lora_A.default.weight"), gathered.get(f"{stem}.lora_B.default.weight")
+            down, up = whole.get(f"{stem}.lora_A.default.weight"), whole.get(f"{stem}.lora_B.default.weight")
             if plain.endswith(".weight") and down is not None and up is not None:
-                tensor = tensor + scale * (up @ down)
-            plain = plain.replace(".base_layer.", ".")
-        merged[plain] = tensor
+                merged[plain.replace(".base_layer.", ".")] = tensor + scale * (up @ down)
+                continue
+        merged[plain.replace(".base_layer.", ".")] = tensor
     return merged

@@ -16,8 +16,8 @@ MicroBatch = list[int]
 def plan_micro_batches(batch: TrainBatch, *, ranks: int, token_budget: int) -> list[list[MicroBatch]]:
     """Micro-batches of every rank: `plan[rank][k]` lists row indices.
 
-    Units (one row, or a preference pair) never split. Ranks get nearly equal attention-weighted cost, every rank gets the
-    same number of micro-batches (collectives need that), and no micro-batch exceeds the budget unless a single unit does.
+    Units (one row, or a preference pair) never split. Ranks get nearly equal attention-weighted cost, every rank gets
+    the same number of micro-batches (collectives need that), and only a unit larger than the budget exceeds it.
     """
     units = np.arange(len(batch.row_lengths_B)).reshape(-1, batch.rows_per_unit)
     lengths = batch.row_lengths_B[units].astype(np.int64)

@@ -23,7 +23,9 @@ def join_process_group(device: Literal["cpu", "cuda"], *, timeout_s: float) -> D
     """
     if device == "cuda":
         if not torch.cuda.is_available():
-            raise ClusterError("learner.device is cuda but torch finds no CUDA device: set it to cpu in the cluster file")
+            raise ClusterError(
+                "learner.device is cuda but torch finds no CUDA device: set it to cpu in the cluster file"
+            )
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         backend = "nccl" if device == "cuda" else "gloo"

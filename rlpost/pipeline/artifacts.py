@@ -1,8 +1,8 @@
 """Artifacts: a finished stage's folder with a manifest that says what it is made of and what it holds.
 
-    <run>/stages/02-sft/manifest.json     written last; a folder without it is not an artifact
-                        model/            config, safetensors, tokenizer, chat template
-                        metrics.jsonl ... whatever the stage wrote
+<run>/stages/02-sft/manifest.json     written last; a folder without it is not an artifact
+model/            config, safetensors, tokenizer, chat template
+metrics.jsonl ... whatever the stage wrote
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def read_manifest(directory: Path) -> Manifest | None:
     try:
         manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ArtifactError(f"{path} must be a manifest of rlpost; {error}: remove {directory} to make it again") from error
+        raise ArtifactError(
+            f"{path} must be a manifest of rlpost; {error}: remove {directory} to make it again"
+        ) from error
     for name, expected in manifest.files.items():
         if not (directory / MODEL / name).exists() or file_hash(directory / MODEL / name) != expected:
             raise ArtifactError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rlpost.data.chat import chat_template_source
 from rlpost.data.sources import load_examples
@@ -12,6 +13,9 @@ from rlpost.errors import ModelError
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import TokenizerTraining
 from rlpost.records import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _CONFIGS = ("config.json", "generation_config.json", "*.py")
@@ -31,10 +35,10 @@ def build_base(recipe: Recipe, model_dir: Path) -> None:
     if recipe.model.path is not None:
         _link_given_model(Path(recipe.model.path), model_dir)
     else:
-        _write_new_model(recipe, model_dir, vocab_size=len(tokenizer), tokenizer=tokenizer)
+        _write_new_model(recipe, model_dir, tokenizer=tokenizer)
 
 
-def _tokenizer(recipe: Recipe):  # noqa: ANN202
+def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     source = recipe.model.tokenizer or recipe.model.path
     if isinstance(source, TokenizerTraining):
         examples: Iterable[Example] = (
@@ -59,13 +63,13 @@ def _link_given_model(path: Path, model_dir: Path) -> None:
             (model_dir / file.name).write_bytes(file.read_bytes())
 
 
-def _write_new_model(recipe: Recipe, model_dir: Path, *, vocab_size: int, tokenizer) -> None:  # noqa: ANN001
+def _write_new_model(recipe: Recipe, model_dir: Path, *, tokenizer: PreTrainedTokenizerBase) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     assert recipe.model.config is not None
-    settings = {
-        "vocab_size": vocab_size,
+    settings: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
         "max_position_embeddings": recipe.model.max_length,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,

@@ -55,14 +55,14 @@ class RunDirectory:
         if self.root.exists() and any(self.root.iterdir()):
             if not owner.exists():
                 raise ArtifactError(
-                    f"output must be a new folder or one of an earlier run; {self.root} holds other files: set output to "
-                    "another folder"
+                    f"output must be a new folder or one of an earlier run; {self.root} holds other files: set output "
+                    "to another folder"
                 )
             found = json.loads(owner.read_text())["recipe"]
             if found != recipe_name:
                 raise ArtifactError(
-                    f"output must be a new folder or one of this recipe; {self.root} holds a run of recipe {found!r}, and this "
-                    f"is {recipe_name!r}: set output to another folder, or remove that one"
+                    f"output must be a new folder or one of this recipe; {self.root} holds a run of recipe {found!r}, "
+                    f"and this is {recipe_name!r}: set output to another folder, or remove that one"
                 )
         if fresh and self.root.exists():
             shutil.rmtree(self.root)

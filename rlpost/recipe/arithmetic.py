@@ -55,6 +55,7 @@ def sequences_per_row(stage: AnyStage) -> int:
 def _roles(recipe: Recipe, cluster: ClusterConfig) -> str:
     learner, rollout = cluster.learner, cluster.rollout
     text = f"cluster {cluster.name}: {_count(learner.ranks, 'learner rank')} on {learner.device}"
+    text += " (torchrun decides how many there really are)" if cluster.launcher == "torchrun" else ""
     if generates(recipe):
         text += f", {_count(rollout.actors, 'rollout actor')} on {rollout.device}"
         text += (
@@ -146,13 +147,14 @@ def _micro_batches(stage: AnyStage, *, recipe: Recipe, ranks: int) -> str:
     rows = rows_per_optimizer_step(stage)
     sequences = rows * sequences_per_row(stage)
     tokens = sequences * recipe.model.max_length
+    unit = "pair" if sequences_per_row(stage) == 2 else "row"
     rows_a_rank = math.ceil(rows / ranks)
     micro_tokens = stage.learner.micro_batch_tokens
     rows_a_micro_batch = max(1, micro_tokens // (recipe.model.max_length * sequences_per_row(stage)))
     micro_batches = _count(math.ceil(rows_a_rank / rows_a_micro_batch), "micro-batch", "micro-batches")
     return (
         f"an optimizer step: {_count(sequences, 'sequence')}, at most {tokens:,} tokens; about "
-        f"{_count(rows_a_rank, 'row')} a rank, in {micro_batches} of {micro_tokens:,} tokens if all have full length"
+        f"{_count(rows_a_rank, unit)} a rank, in {micro_batches} of {micro_tokens:,} tokens if all have full length"
     )
 
 

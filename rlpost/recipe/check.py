@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rlpost.errors import RecipeError
 from rlpost.recipe.arithmetic import generates, rows_per_optimizer_step, sampling_of, sequences_per_row
 from rlpost.recipe.columns import Use, missing_role
 from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.paths import BUILTIN_TEMPLATE, exists
+from rlpost.recipe.problems import Problem
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.sections import DataConfig, SamplingConfig, TokenizerTraining
 from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage
-from rlpost.recipe.yaml_tree import KeyPath, Problem
+from rlpost.recipe.yaml_tree import KeyPath
 
 SMALLEST_HEAD_SIZE_ON_CPU = 32
 """vLLM's attention on CPU has no kernel for smaller heads (measured: 16 fails on the first request)."""
@@ -180,7 +181,12 @@ def _is_path(text: str) -> bool:
 
 
 def _head_size(recipe: Recipe) -> Iterator[Problem]:
-    config, path = _model_config(recipe)
+    path = ("model", "config" if recipe.model.path is None else "path")
+    try:
+        config = _model_config(recipe)
+    except RecipeError as error:
+        yield Problem(path=path, text=str(error))
+        return
     head_dim = config.get("head_dim")
     if head_dim is None:
         width, heads = config.get("hidden_size"), config.get("num_attention_heads")
@@ -195,18 +201,19 @@ def _head_size(recipe: Recipe) -> Iterator[Problem]:
         )
 
 
-def _model_config(recipe: Recipe) -> tuple[Mapping[str, Any], KeyPath]:
-    """The model's configuration as far as it is on disk or in the recipe, and where the recipe says it."""
+def _model_config(recipe: Recipe) -> Mapping[str, Any]:
+    """The model's configuration as far as it is in the recipe or on disk."""
     if recipe.model.config is not None:
-        return recipe.model.config, ("model", "config")
-    file = Path(recipe.model.path or "") / "config.json"
-    if recipe.model.path is None or not exists(file):
-        return {}, ("model", "path")
+        return recipe.model.config
+    assert recipe.model.path is not None
+    file = Path(recipe.model.path) / "config.json"
+    if not exists(file):
+        return {}
     try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise RecipeError(f"model.path: {file} must be JSON: {error}") from error
-    return content if isinstance(content, dict) else {}, ("model", "path")
+        content: Any = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{file} must be JSON: {error}") from error
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
 
 def _roles(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
@@ -214,12 +221,12 @@ def _roles(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
     if users and cluster.launcher == "torchrun":
         what, remedy = "starts learners only (launcher: torchrun)", "use launcher: ray"
         yield Problem(
-            path=("stages",), text=f"cluster {cluster.name!r} {what}, but {users} samples responses: {remedy}"
+            path=("stages",), text=f"cluster {cluster.name!r} {what}, but responses are sampled for {users}: {remedy}"
         )
     elif users and cluster.rollout.actors == 0:
         what, remedy = "has no rollout actors", "set rollout.actors in the cluster file"
         yield Problem(
-            path=("stages",), text=f"cluster {cluster.name!r} {what}, but {users} samples responses: {remedy}"
+            path=("stages",), text=f"cluster {cluster.name!r} {what}, but responses are sampled for {users}: {remedy}"
         )
     learner = cluster.learner
     if learner.device == "cpu" and cluster.cpus is not None and learner.ranks > cluster.cpus:

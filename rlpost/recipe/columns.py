@@ -101,13 +101,15 @@ def _columns(config: DataConfig) -> dict[str, bool] | None:
 
 
 def _jsonl_columns(path: Path) -> dict[str, bool]:
+    if not path.is_file():
+        raise RecipeError(f"{path} must be a file")
     with path.open("rb") as lines:
         for number, line in enumerate(islice(lines, _LINES_READ), start=1):
             if not line.strip():
                 continue
             try:
                 row: Any = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise RecipeError(f"{path}:{number}: a line must be one JSON object: {error}") from error
             if not isinstance(row, dict):
                 raise RecipeError(f"{path}:{number}: a line must be one JSON object, found a {type(row).__name__}")

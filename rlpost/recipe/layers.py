@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from rlpost.errors import RecipeError
 from rlpost.recipe.nearest import nearest_words
-from rlpost.recipe.yaml_tree import KeyPath, Node, Problem, Where, parse_yaml
+from rlpost.recipe.problems import Problem
+from rlpost.recipe.yaml_reader import parse_yaml
+from rlpost.recipe.yaml_tree import KeyPath, Node, Where
 
 _PATCHED_BY_NAME: KeyPath = ("stages",)
 

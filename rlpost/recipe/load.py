@@ -25,9 +25,10 @@ import rlpost
 from rlpost.recipe.layers import Document, SourceFile, read_document, shown_file
 from rlpost.recipe.messages import problems_of
 from rlpost.recipe.paths import resolve_paths
+from rlpost.recipe.problems import recipe_error
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.sections import Section
-from rlpost.recipe.yaml_tree import Node, child, plain, recipe_error
+from rlpost.recipe.yaml_tree import Node, child, plain
 
 RESOLVED_FILE = "recipe.resolved.json"
 SectionT = TypeVar("SectionT", bound=Section)

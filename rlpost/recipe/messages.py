@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rlpost.recipe.nearest import nearest_words
-from rlpost.recipe.yaml_tree import KeyPath, Node, Problem, nearest_node
+from rlpost.recipe.problems import Problem
+from rlpost.recipe.yaml_tree import KeyPath, Node, nearest_node
 
 _EXPECTED_TYPE = {
     "int_type": "a whole number",

@@ -41,9 +41,9 @@ class Recipe(Section):
         users: dict[str, str] = {}
         for stage in self.stages:
             if isinstance(stage, GrpoStage) or (isinstance(stage, DpoStage) and stage.own_samples is not None):
-                users.update({name: f"stage {stage.name}" for name in stage.data})
+                users.update(dict.fromkeys(stage.data, f"stage {stage.name}"))
         if self.evaluate is not None:
-            users.update({name: "evaluate" for name in self.evaluate.data})
+            users.update(dict.fromkeys(self.evaluate.data, "evaluate"))
         return users
 
 

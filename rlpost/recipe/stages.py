@@ -26,7 +26,7 @@ class Stage(Section):
     optimizer: OptimizerConfig
     learner: LearnerConfig = LearnerConfig()
     lora: LoraConfig | None = None
-    require: dict[str, Requirement] = {}
+    require: dict[str, Requirement] = Field(default_factory=dict)
     """Score -> bound, for example `pass@1: ">= 0.3"`; checked on the held-out evaluation after the stage."""
 
 
@@ -36,7 +36,7 @@ class SupervisedStage(Stage):
     data: list[Name] = Field(min_length=1)
     rows_per_step: int = Field(ge=1)
     steps: int | None = Field(default=None, ge=1)
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0, le=10_000)
 
     @model_validator(mode="after")
     def _one_length(self) -> SupervisedStage:
@@ -143,4 +143,4 @@ class ExtraMetadata(Section):
     """Free notes of the recipe's author."""
 
     description: str = ""
-    sources: dict[str, Any] = {}
+    sources: dict[str, Any] = Field(default_factory=dict)

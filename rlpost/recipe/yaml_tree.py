@@ -1,36 +1,15 @@
-"""YAML text -> a tree of plain values in which every value knows the file and line it came from.
-
-What is read is the core of YAML 1.2 and no more: `1e-3` is a number, `on`, `off`, `yes` and `no` are text, and tags,
-aliases and keys written twice are refused. `${env:NAME}` and `${env:NAME:-default}` are replaced here, so that a
-message can name the line of an unset variable.
-"""
+"""A document as a tree of plain values, each of which knows the file and line it was written in."""
 
 from __future__ import annotations
 
-import math
-import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
-from rlpost.errors import RecipeError
-
 Scalar: TypeAlias = str | int | float | bool | None
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and list indices from the root of a document down to a value."""
-
-_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
-_NULL = frozenset(("", "~", "null", "Null", "NULL"))
-_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER = re.compile(r"[-+]?[0-9]{1,300}")
-_OCTAL_OR_HEX = re.compile(r"0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_CONTROL_OR_SURROGATE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,138 +36,6 @@ class Node:
     """The line of its key, or of itself in a list."""
     template: str | None = None
     """The text as written, where `${env:...}` was replaced; shown and stored in place of the value."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """One thing that is wrong with a document, and how to put it right."""
-
-    path: KeyPath
-    """Of the value; names the place to the user."""
-    text: str
-    where: Where | None = None
-    """Known while reading; otherwise found from the path."""
-
-
-def parse_yaml(text: str, *, where: Where) -> tuple[Node, list[Problem]]:
-    """Read one document; `where` gives its name and folder.
-
-    Returns the tree and all problems that still let the rest be read. Raises `RecipeError` where the text is not YAML.
-    """
-    try:
-        _refuse_aliases(text, where=where)
-        root: yaml.Node | None = yaml.compose(text, Loader=yaml.BaseLoader)
-        reader = _Reader(source=where.source, folder=where.folder, one_line=where.line is None)
-        node = Node(value=None, where=where) if root is None else reader.read(root, path=(), where=where)
-    except yaml.YAMLError as error:
-        raise RecipeError(_syntax_message(error, where=where)) from error
-    except RecursionError as error:
-        raise RecipeError(f"{where.source}: nested too deeply to be read") from error
-    return node, reader.problems
-
-
-def _refuse_aliases(text: str, *, where: Where) -> None:
-    for event in yaml.parse(text, Loader=yaml.BaseLoader):
-        if isinstance(event, yaml.AliasEvent):
-            place = where if where.line is None else f"{where.source}:{event.start_mark.line + 1}"
-            raise RecipeError(
-                f"{place}: aliases are not read, found *{event.anchor}: write the value out, or share it "
-                "between files with `extends`"
-            )
-
-
-def _syntax_message(error: yaml.YAMLError, *, where: Where) -> str:
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    place = where.source if mark is None or where.line is None else f"{where.source}:{mark.line + 1}"
-    what = error.problem if isinstance(error, yaml.MarkedYAMLError) and error.problem else str(error)
-    return f'{place}: not YAML: {what} (text with special characters, such as ">= 0.3", needs quotes)'
-
-
-class _Reader:
-    """Turns PyYAML's nodes into ours, and collects what is wrong on the way."""
-
-    def __init__(self, *, source: str, folder: Path, one_line: bool) -> None:
-        self._source = source
-        self._folder = folder
-        self._one_line = one_line
-        self.problems: list[Problem] = []
-
-    def read(self, node: yaml.Node, *, path: KeyPath, where: Where) -> Node:
-        if node.tag not in _PLAIN_TAGS:
-            self._report(
-                path, where, f"tags are not read, found {node.tag}: write plain text, numbers, lists, mappings"
-            )
-            return Node(value=None, where=where)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path=path, where=where)
-        if isinstance(node, yaml.SequenceNode):
-            items = [self.read(item, path=(*path, i), where=self._at(item)) for i, item in enumerate(node.value)]
-            return Node(value=items, where=where)
-        assert isinstance(node, yaml.ScalarNode)
-        return self._scalar(node, path=path, where=where)
-
-    def _mapping(self, node: yaml.MappingNode, *, path: KeyPath, where: Where) -> Node:
-        values: dict[str, Node] = {}
-        for key_node, value_node in node.value:
-            place = self._at(key_node)
-            if not isinstance(key_node, yaml.ScalarNode) or _CONTROL_OR_SURROGATE.search(key_node.value):
-                self._report(path, place, "a key must be plain text")
-            elif key_node.value in values:
-                first = values[key_node.value].where
-                self._report((*path, key_node.value), place, f"written twice, first at {first}: keep one of the two")
-            else:
-                key = key_node.value
-                values[key] = self.read(value_node, path=(*path, key), where=place)
-        return Node(value=values, where=where)
-
-    def _scalar(self, node: yaml.ScalarNode, *, path: KeyPath, where: Where) -> Node:
-        text = self._expanded(node.value, path=path, where=where)
-        if _CONTROL_OR_SURROGATE.search(text):
-            self._report(path, where, "text must not hold control characters or half of a surrogate pair")
-            return Node(value=None, where=where)
-        # Quoted and block text stays text whatever it looks like.
-        value = core_scalar(text) if node.style is None else text
-        return Node(value=value, where=where, template=None if text == node.value else node.value)
-
-    def _expanded(self, text: str, *, path: KeyPath, where: Where) -> str:
-        def replacement(match: re.Match[str]) -> str:
-            name, default = match.group(1), match.group(2)
-            if name in os.environ:
-                return os.environ[name]
-            if default is None:
-                self._report(
-                    path,
-                    where,
-                    f"the environment variable {name} is not set: set it, or write ${{env:{name}:-default}}",
-                )
-                return match.group(0)
-            return default
-
-        if "${env:" in _ENVIRONMENT.sub("", text):
-            self._report(path, where, f"expected ${{env:NAME}} or ${{env:NAME:-default}}, found {text!r}")
-        return _ENVIRONMENT.sub(replacement, text)
-
-    def _at(self, node: yaml.Node) -> Where:
-        line = None if self._one_line else node.start_mark.line + 1
-        return Where(source=self._source, line=line, folder=self._folder)
-
-    def _report(self, path: KeyPath, where: Where, text: str) -> None:
-        self.problems.append(Problem(path=path, text=text, where=where))
-
-
-def core_scalar(text: str) -> Scalar:
-    """The value of an unquoted scalar under the core schema of YAML 1.2; infinities and NaN stay text."""
-    if text in _NULL:
-        return None
-    if text in _BOOLEANS:
-        return _BOOLEANS[text]
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _OCTAL_OR_HEX.fullmatch(text):
-        return int(text, 0)
-    if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
-        return float(text)
-    return text
 
 
 def plain(node: Node) -> Any:
@@ -218,32 +65,3 @@ def nearest_node(root: Node, path: KeyPath) -> Node:
             return node
         node = below
     return node
-
-
-def shown_path(root: Node, path: KeyPath) -> str:
-    """A path as a user writes it; items of a list go by their name: `stages[grpo].sampling.max_tokens`."""
-    shown = ""
-    for depth, part in enumerate(path):
-        if isinstance(part, str):
-            shown += f".{part}" if shown else part
-            continue
-        item = nearest_node(root, path[: depth + 1])
-        name = child(item, "name") if isinstance(item.value, Mapping) else None
-        shown += f"[{name.value}]" if name is not None and isinstance(name.value, str) else f"[{part}]"
-    return shown
-
-
-def problem_lines(root: Node, problems: Iterable[Problem]) -> list[str]:
-    """One line a problem: where, which key, what."""
-    lines: list[str] = []
-    for problem in problems:
-        where = problem.where or nearest_node(root, problem.path).where
-        key = shown_path(root, problem.path)
-        lines.append(f"{where}: {key}: {problem.text}" if key else f"{where}: {problem.text}")
-    return lines
-
-
-def recipe_error(root: Node, problems: Sequence[Problem], *, title: str) -> RecipeError:
-    """One error that lists all problems."""
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return RecipeError("\n".join([f"{title}: {count}", *(f"  {line}" for line in problem_lines(root, problems))]))

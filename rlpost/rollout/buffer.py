@@ -15,7 +15,7 @@ from rlpost.records import RolloutGroup
 
 
 class RolloutBuffer:
-    """Scored groups between the collector's thread (`reserve`, `put`, `drop`, `fail`) and the stage (`take`, `advance`)."""
+    """Scored groups from the collector's thread (`reserve`, `put`, `drop`, `fail`) to the stage (`take`, `advance`)."""
 
     def __init__(self, *, prompts_per_step: int, max_staleness: int, version: int) -> None:
         self._prompts_per_step = prompts_per_step

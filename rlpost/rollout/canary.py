@@ -1,7 +1,7 @@
 """The parity canary: generator and learner must give the same tokens the same log-probabilities.
 
-It runs on the first groups that the generators sampled after a weight sync, before any of them is trained on, so a stale
-or wrongly loaded weight, a missing temperature or a broken mask stops the run instead of teaching the model.
+It runs on the first groups sampled after a weight sync, before any of them is trained on: a stale or
+wrongly loaded weight, a missing temperature or a broken mask stops the run instead of teaching the model.
 """
 
 from __future__ import annotations
@@ -94,6 +94,6 @@ def _cause(rows: list[TrainRow], learner: Learner, *, temperature: float, gap: P
             "parity_tolerance too small for this model size"
         )
     return (
-        "the generator does not sample with the published weights: stale or wrongly named tensors, for example an output "
-        "head that is tied in one and not in the other"
+        "the generator does not sample with the published weights: stale or wrongly named tensors, for example an "
+        "output head that is tied in one and not in the other"
     )

@@ -95,8 +95,8 @@ class Collector:
         elif self.in_flight and time.monotonic() - self._last_progress > self._stall_timeout_s:
             waiting = ", ".join(sorted(self._open)[:5])
             raise DeadlineError(
-                f"no response was finished or scored for {self._stall_timeout_s:g} s; waiting for {self.in_flight} groups "
-                f"({waiting} ...): look at the rollout actors' logs, or raise step_timeout_s in the cluster file"
+                f"no response was finished or scored for {self._stall_timeout_s:g} s; waiting for {self.in_flight} "
+                f"groups ({waiting} ...): look at the rollout actors' logs, or raise step_timeout_s in the cluster file"
             )
         return [group for future in done for group in future.result()]
 

@@ -76,8 +76,7 @@ class VllmEngine:
         # Keys and values of the old weights must neither be found by new prompts nor be continued by running ones.
         self._engine.reset_prefix_cache(reset_running_requests=True)
         checksums = set(self._engine.collective_rpc(_loaded_checksum))
-        if len(checksums) != 1:
-            raise AssertionError(f"the ranks of engine {self._name} loaded different files: {sorted(checksums)}")
+        assert len(checksums) == 1, f"the ranks of engine {self._name} loaded different files: {sorted(checksums)}"
         return WeightReceipt(
             generator=self._name,
             version=int(self._engine.get_weight_version()),
@@ -94,8 +93,8 @@ class VllmEngine:
         token_ids = np.array(completion.token_ids, np.int32)
         logprobs = np.array(cast(Any, completion.logprobs).logprobs, np.float32)
         reason, spans = completion.finish_reason, completion.weight_versions
-        if reason not in ("stop", "length") or spans is None:
-            raise AssertionError(f"vLLM ended response {request.key} by {reason!r}, with version spans {spans}")
+        assert reason in ("stop", "length"), f"vLLM ended response {request.key} by {reason!r}"
+        assert spans is not None, f"vLLM did not say which weights sampled response {request.key}"
         assert logprobs.shape == token_ids.shape, f"{len(token_ids)} tokens but {len(logprobs)} log-probabilities"
         return Rollout(
             key=request.key,

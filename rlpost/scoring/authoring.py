@@ -1,6 +1,6 @@
 """What the author of a verifier imports: `@verifier`, `Case`, and nothing that takes time to load.
 
-    @verifier(name="text.same", version="1", isolation="inline", cases=(Case(response="46", gold="46", expect="accept"),))
+    @verifier(name="text.same", version="1", isolation="inline", cases=CASES)
     def same(sample: Sample, *, casefold: bool = False) -> float:
         '''1 when the response is the gold text.'''
         ...
@@ -30,9 +30,9 @@ Expectation = Literal["accept", "reject", "adversarial"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One example of what a verifier must do; it is documentation, a test, and a worker's self-test at once.
+    r"""One example of what a verifier must do; it is documentation, a test, and a worker's self-test at once.
 
-    Example: `Case(response=r"\\boxed{5=7}", gold="7", expect="adversarial", note="an equation is not an answer")`.
+    Example: `Case(response=r"\boxed{5=7}", gold="7", expect="adversarial", note="an equation is not an answer")`.
     """
 
     response: str
@@ -48,9 +48,7 @@ class Case:
 
     def sample(self) -> Sample:
         """The case as a verifier sees it."""
-        return Sample(
-            id="case", prompt="", response=self.response, gold=self.gold, meta=self.meta, finish=self.finish
-        )
+        return Sample(id="case", prompt="", response=self.response, gold=self.gold, meta=self.meta, finish=self.finish)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,13 +182,9 @@ def verifier(
 def case_failure(verifier: Verifier, case: Case, *, verdict: Verdict) -> str | None:
     """Why this verdict is not what the case expects; None when it is."""
     score = verifier.spec.floor if verdict.score is None else verdict.score
-    faulted = verdict.fault is not None
-    accepted = not faulted and score == verifier.spec.score_range[1]
-    if case.expect == "accept":
-        right = accepted
-    else:
-        right = verdict.fault in (None, Fault.POLICY) and score <= case.at_most
-    if right:
+    accepted = verdict.fault is None and score == verifier.spec.score_range[1]
+    refused = verdict.fault in (None, Fault.POLICY) and score <= case.at_most
+    if accepted if case.expect == "accept" else refused:
         return None
     wanted = "the top score" if case.expect == "accept" else f"at most {case.at_most:g}"
     return (
@@ -215,7 +209,7 @@ def _parameter_model(name: str, function: Callable[..., Any]) -> type[BaseModel]
             )
         fields[parameter.name] = (parameter.annotation, parameter.default)
     config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-    return cast("type[BaseModel]", create_model(f"{name} parameters", __config__=config, **cast("Any", fields)))
+    return create_model(f"{name} parameters", __config__=config, **cast("Any", fields))
 
 
 __all__ = ["Case", "Verifier", "VerifierSpec", "case_failure", "verifier"]

@@ -63,7 +63,7 @@ def _reply(verifier: Verifier, sample: Sample, params: dict[str, Any]) -> bytes:
 
 
 def _ready_verifier(reference: str) -> Verifier:
-    """Import the verifier and let it judge its first accepted case, which loads its libraries and proves that it runs."""
+    """Import the verifier; judging its first accepted case loads its libraries and proves that it runs."""
     verifier = load_verifier(reference)
     case = next((case for case in verifier.cases if case.expect == "accept"), None)
     if case is not None:

@@ -7,6 +7,7 @@ process group gets SIGKILL, that sample alone gets a policy fault, and a fresh p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -93,10 +94,8 @@ class WorkerProcess:
         if self._process is None:
             return
         assert self._socket is not None
-        try:
+        with contextlib.suppress(ProcessLookupError):  # the whole group may have ended by itself
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # the whole group ended by itself
         self._process.wait(REAP_TIMEOUT_S)
         self._socket.close()
         self._process, self._socket, self._received, self._served = None, None, b"", 0

@@ -96,12 +96,12 @@ def _own_pairs(context: StageContext, stage: DpoStage, config: OwnSamplesConfig)
         samples.close()
         made = pairs_from_samples(groups, pairs_per_prompt=config.pairs_per_prompt, seed=context.recipe.seed)
         context.console.say(
-            f"{stage.name}: {len(made.pairs)} pairs from {len(prompts)} prompts; {made.dropped} had no right and wrong answer"
+            f"{stage.name}: {len(made.pairs)} pairs from {len(prompts)} prompts; {made.dropped} had no contrast"
         )
         if not made.pairs:
             raise DataError(
-                f"stage {stage.name} needs prompts that the model answers right and wrong; all {len(prompts)} were answered "
-                "one way only: raise own_samples.prompts or samples_per_prompt, or train the stage before it differently"
+                f"stage {stage.name} needs prompts that the model answers right and wrong; all {len(prompts)} were "
+                "answered one way only: raise own_samples.prompts or samples_per_prompt, or change the stage before"
             )
         _write_pairs(path, made.pairs)
     return _read_pairs(path)

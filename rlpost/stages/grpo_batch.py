@@ -23,7 +23,7 @@ class CreditedGroup(NamedTuple):
 
 
 def credit(group: RolloutGroup, stage: GrpoStage) -> CreditedGroup:
-    """Advantages within the group. Rollouts whose verifier was not there take no part, nor do they move the baseline."""
+    """Advantages within the group. Rollouts that an infra fault left unjudged take no part in the baseline."""
     valid = [index for index, verdict in enumerate(group.verdicts) if verdict.fault is not Fault.INFRA]
     advantage: AdvantageFn = advantage_of(stage.advantage.scheme)
     scores = np.array([group.verdicts[index].score for index in valid], np.float64) * stage.reward_scale

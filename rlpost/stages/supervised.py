@@ -24,7 +24,7 @@ def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: Super
     """
     rows, most = prepared.rows, context.recipe.model.max_length
     if prepared.dropped:
-        context.console.say(f"{stage.name}: {prepared.dropped} rows are longer than model.max_length {most} and left out")
+        context.console.say(f"{stage.name}: {prepared.dropped} rows longer than model.max_length {most} are left out")
     if not rows:
         raise DataError(
             f"stage {stage.name} must have rows to train on; none of {', '.join(stage.data)} is left "

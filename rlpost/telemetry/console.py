@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
@@ -31,7 +31,9 @@ class StageProgress:
             self._bar.update(self._task, completed=done, shown=describe(metrics))
         elif done == self._total or time.monotonic() - self._last_line > _LINE_EVERY_S:
             self._last_line = time.monotonic()
-            self._console.print(f"{self._name} {done}/{self._total} {describe(metrics)}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"{self._name} {done}/{self._total} {describe(metrics)}", highlight=False, soft_wrap=True
+            )
 
 
 class Console:
@@ -45,7 +47,7 @@ class Console:
         self._rich.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def progress(self, name: str, *, total: int, done: int) -> Iterator[StageProgress]:
+    def progress(self, name: str, *, total: int, done: int) -> Generator[StageProgress]:
         """A stage's bar, for the length of a with-block."""
         if not self._rich.is_terminal:
             yield StageProgress(self._rich, name, total=total, bar=None, done=done)

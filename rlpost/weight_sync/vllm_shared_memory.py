@@ -20,7 +20,7 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
-from rlpost.errors import WeightSyncError
+from rlpost.errors import ModelError, WeightSyncError
 from rlpost.weight_file import checksum_of
 
 HEAD = "lm_head.weight"
@@ -54,12 +54,21 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
     """Of the bytes of the last file that was loaded, as this process read them."""
 
     def init_transfer_engine(self, init_info: WeightFileInit) -> None:
-        """Learn which tensors the model is made of from the directory that it was started from."""
+        """Learn which tensors the model is made of from the directory that it was started from.
+
+        Raises:
+            ModelError: There is no safetensors file in it.
+        """
         del init_info
         # vLLM warns at every update of tables that no weight file holds (rotary embeddings); we check names ourselves.
         logging.getLogger(initialize_layerwise_reload.__module__).setLevel(logging.ERROR)
         files = sorted(Path(self.model_config.model).glob("*.safetensors"))
         self._expected = {name: shape for file in files for name, shape in _shapes_of(file).items()}
+        if not self._expected:
+            raise ModelError(
+                f"a generator whose weights change must start from a folder with safetensors files; found none in "
+                f"{self.model_config.model}: save the model there in that format"
+            )
 
     def start_weight_update(self) -> None:
         """Nothing yet: the model is opened for loading only after the file has passed its checks."""

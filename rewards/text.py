@@ -1,0 +1,98 @@
+"""Text answers: equal to the gold, or containing it. Unicode policy as in `rewards.extraction`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from rewards.extraction import OnMany, Where, final_answer, plain_characters
+from rlpost.records import Fault, Sample, Verdict
+from rlpost.scoring.authoring import Case, verifier
+
+EXACT_CASES = (
+    Case(response="Paris", gold="paris", expect="accept", note="case does not count"),
+    Case(response="  New\n York ", gold="New York", expect="accept", note="nor does white space"),
+    Case(response="NYC", gold=["New York", "NYC"], expect="accept", note="any gold of a list"),
+    Case(response="The answer is: Paris", gold="Paris", params={"where": "final_line"}, expect="accept"),
+    Case(response="London", gold="Paris", expect="reject"),
+    Case(response="", gold="Paris", expect="reject"),
+    Case(response="Paris, France", gold="Paris", expect="reject"),
+    Case(response="Paris or London", gold="Paris", expect="adversarial", note="hedged"),
+    Case(response="Paris Paris", gold="Paris", expect="adversarial", note="stuffed"),
+    Case(response=r"\boxed{Rome} \boxed{Paris}", gold="Paris", params={"where": "auto"}, expect="adversarial"),
+)
+CONTAINS_CASES = (
+    Case(response="It is Paris, of course.", gold="Paris", expect="accept"),
+    Case(response="In NEW  YORK.", gold="New York", expect="accept"),
+    Case(response="The gas is CO2", gold=["carbon dioxide", "CO2"], expect="accept"),
+    Case(response="It is London.", gold="Paris", expect="reject"),
+    Case(response="", gold="Paris", expect="reject"),
+    Case(response="The Parisian court", gold="Paris", expect="reject", note="whole words only"),
+    Case(response="city " * 60 + "Paris", gold="Paris", expect="adversarial", note="stuffed: more than max_words"),
+    Case(response="1234567890", gold="5", expect="adversarial", note="a digit inside a number is not the number"),
+    Case(response="Par\u200bisian", gold="Paris", expect="adversarial", note="no word ends at a zero-width space"),
+)
+
+
+@verifier(name="text.exact", version="1", isolation="inline", cases=EXACT_CASES)
+def exact(sample: Sample, *, where: Where = "whole_text", on_many: OnMany = "reject") -> Verdict:
+    """1 when the answer is the gold (or one of a list of golds) but for case and white space, otherwise 0.
+
+    Args:
+        sample: Its gold is text, a number, or a list of them.
+        where: Where the answer stands.
+        on_many: What several different boxed answers mean.
+    """
+    golds = _golds(sample.gold)
+    if not golds:
+        return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not text or a list of texts")
+    found = final_answer(sample.response, where=where, on_many=on_many)
+    if found.text is None:
+        return Verdict(score=0.0, reason=found.reason, tags=found.tags)
+    answer = _folded(found.text)
+    equal = answer in golds
+    return Verdict(score=float(equal), parsed=answer, reason="equal" if equal else "another text")
+
+
+@verifier(name="text.contains", version="1", isolation="inline", cases=CONTAINS_CASES)
+def contains(sample: Sample, *, max_words: int = 50) -> Verdict:
+    """1 when the response has the gold (or one of a list of golds) in it as whole words, otherwise 0.
+
+    This is weak: it also pays a response that names the gold beside other answers. Prefer `text.exact` for training.
+
+    Args:
+        sample: Its gold is text, a number, or a list of them.
+        max_words: A longer response gets nothing, so that naming everything does not pay.
+    """
+    golds = _golds(sample.gold)
+    if not golds:
+        return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not text or a list of texts")
+    response = _folded(sample.response)
+    if response.count(" ") + 1 > max_words:
+        return Verdict(score=0.0, reason=f"more than {max_words} words", tags=("stuffed",))
+    found = next((gold for gold in golds if _stands_in(gold, response)), None)
+    return Verdict(score=float(found is not None), parsed=found, reason="contained" if found else "not contained")
+
+
+def _golds(gold: object) -> list[str]:
+    """All accepted texts, folded; empty when there is none that can be read."""
+    several = cast("Sequence[object]", gold) if isinstance(gold, list | tuple) else [gold]
+    if not all(isinstance(one, str | int | float) for one in several):
+        return []
+    folded = [_folded(str(one)) for one in several]
+    return folded if all(folded) else []
+
+
+def _folded(text: str) -> str:
+    return " ".join(plain_characters(text).casefold().split())
+
+
+def _stands_in(gold: str, response: str) -> bool:
+    """Whether gold occurs with no letter or digit touching it."""
+    start = response.find(gold)
+    while start >= 0:
+        stop = start + len(gold)
+        if not (response[:start][-1:].isalnum() or response[stop : stop + 1].isalnum()):
+            return True
+        start = response.find(gold, start + 1)
+    return False

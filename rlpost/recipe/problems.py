@@ -1,0 +1,54 @@
+"""What is wrong with a document, and how it is told: one line a problem, with file, line and key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rlpost.errors import RecipeError
+from rlpost.recipe.yaml_tree import KeyPath, Node, Where, child, nearest_node
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing that is wrong with a document, and how to put it right."""
+
+    path: KeyPath
+    """Of the value; names the place to the user."""
+    text: str
+    where: Where | None = None
+    """Known while reading; otherwise found from the path."""
+
+
+def shown_path(root: Node, path: KeyPath) -> str:
+    """A path as a user writes it; items of a list go by their name: `stages[grpo].sampling.max_tokens`."""
+    shown = ""
+    for depth, part in enumerate(path):
+        if isinstance(part, str):
+            shown += f".{part}" if shown else part
+            continue
+        item = nearest_node(root, path[: depth + 1])
+        name = child(item, "name") if isinstance(item.value, Mapping) else None
+        shown += f"[{name.value}]" if name is not None and isinstance(name.value, str) else f"[{part}]"
+    return shown
+
+
+def problem_lines(root: Node, problems: Iterable[Problem]) -> list[str]:
+    """One line a problem: where, which key, what."""
+    lines: list[str] = []
+    for problem in problems:
+        where = problem.where or nearest_node(root, problem.path).where
+        key = shown_path(root, problem.path)
+        lines.append(f"{where}: {key}: {problem.text}" if key else f"{where}: {problem.text}")
+    return lines
+
+
+def recipe_error(root: Node, problems: Sequence[Problem], *, title: str) -> RecipeError:
+    """One error that lists all problems."""
+    return RecipeError(listed(problem_lines(root, problems), title=title))
+
+
+def listed(lines: Sequence[str], *, title: str) -> str:
+    """One message of several lines, with their number on top."""
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    return "\n".join([f"{title}: {count}", *(f"  {line}" for line in lines)])
