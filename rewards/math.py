@@ -37,11 +37,12 @@ _NEARNESS = 1e-9
 """Largest relative difference of two numeric expressions that are equal."""
 
 CASES = (
+    # First, because a worker judges it at its start and so loads the algebra system.
+    Case(response=r"\boxed{1+\sqrt{2}}", gold=r"\sqrt2+1", expect="accept"),
     Case(response=r"12 + 34 = 46, so \boxed{46}", gold="46", expect="accept"),
     Case(response=r"\boxed{\frac12}", gold="0.5", expect="accept"),
     Case(response=r"\boxed{12\text{ cm}}", gold="12", expect="accept", note="the gold names no unit"),
     Case(response="\\boxed{\uff17}", gold="7", expect="accept", note="full-width digits are digits"),
-    Case(response=r"\boxed{1+\sqrt{2}}", gold=r"\sqrt2+1", expect="accept"),
     Case(response=r"\boxed{\{2, 1\}}", gold=r"\{1,2\}", expect="accept"),
     Case(response=r"\boxed{x=7}", gold="x = 7", expect="accept"),
     Case(response=r"\boxed{47}", gold="46", expect="reject"),

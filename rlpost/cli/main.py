@@ -15,7 +15,7 @@ INTERRUPTED = 130
 """Exit code of a command ended by Ctrl-C, as shells have it."""
 
 
-class _Commands(TyperGroup):
+class Commands(TyperGroup):
     """Shows an error meant for a person as its message alone; a bug keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -29,7 +29,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from interrupt
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(check)
 
 

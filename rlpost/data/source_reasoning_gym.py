@@ -19,7 +19,7 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
     "metadata"}}`, as plain data.
 
     Raises:
-        DataError: there is no such task, or it refuses the parameters.
+        DataError: there is no such task, it refuses the parameters, or it cannot judge plain data.
     """
     purpose = f"data.{name} with source reasoning_gym:{task}"
     gym = required_library("reasoning_gym", purpose=purpose)
@@ -34,8 +34,21 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
         entries = gym.create_dataset(task, size=rows, seed=seed, **params)
     except (TypeError, ValueError, AssertionError) as error:
         raise DataError(f"{purpose}: the task refuses its parameters: {error}. Correct data.{name}.params") from error
+    _check_scores_survive(entries, purpose=purpose)
     generated = {"task": task, "params": plain(params)}
     return [_example(name, index=index, generated=generated, entry=plain(entry)) for index, entry in enumerate(entries)]
+
+
+def _check_scores_survive(entries: Any, *, purpose: str) -> None:
+    """Refuse tasks whose scorer tells tuples from lists (`arc_agi`, `rearc`): right answers would be judged wrong."""
+    first = entries[0]
+    as_generated = entries.score_answer(first["answer"], entry=first)
+    as_plain_data = entries.score_answer(first["answer"], entry=plain(first))
+    if as_plain_data != as_generated:
+        raise DataError(
+            f"{purpose}: the task's scorer must judge rows that went through JSON as it judges its own; it gives the "
+            f"reference answer {as_generated} before and {as_plain_data} after: use another task"
+        )
 
 
 def _example(name: str, *, index: int, generated: Mapping[str, Any], entry: Mapping[str, Any]) -> Example:

@@ -71,6 +71,11 @@ def test_an_unknown_task_is_refused_with_the_nearest_one() -> None:
         load(source="reasoning_gym:chain_sums", rows=1)
 
 
+def test_a_task_that_misjudges_plain_data_is_refused() -> None:
+    with pytest.raises(DataError, match=r"rearc: .*reference answer 1\.0 before and 0\.05 after"):
+        load(source="reasoning_gym:rearc", rows=1)
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [({"digits": 2}, "digits"), ({"min_terms": 0}, "min_terms must be positive"), ({"size": 3}, "size")],
@@ -220,7 +225,7 @@ def test_trl_prompt_completion_gives_a_demonstration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "columns", "words"),
     [
-        ({"question": "q"}, {}, r"row 0 \(columns: question\): a row needs a prompt.*columns.prompt"),
+        ({"question": "q"}, {}, r"\(columns: question\): a row needs a prompt.*columns.prompt"),
         ({"question": "q"}, {"prompt": "qestion"}, "columns.prompt is 'qestion'.*did you mean question"),
         ({"prompt": 5}, {}, "a prompt must be a string, or a list of messages.*found a int"),
         ({"prompt": []}, {}, "found an empty list"),

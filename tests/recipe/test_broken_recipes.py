@@ -1,0 +1,89 @@
+"""Every file in `broken/` has one mistake, and the command line names it, its line and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rlpost.cli.main import app
+
+HERE = Path(__file__).parent
+VALID = HERE / "valid.yaml"
+
+RECIPES = {
+    "unknown_key": "unknown_key.yaml:3: stages[sft].rows_per_stpe: unknown key; did you mean `rows_per_step`?",
+    "wrong_type": "wrong_type.yaml:3: stages[sft].rows_per_step: expected a whole number, found the text 'many'",
+    "missing_file": "missing_file.yaml:3: data.arithmetic.source: the file",
+    "missing_column": "missing_column.yaml:5: stages[sft].data[1]: needs response or messages, but the columns of "
+    "'questions' are question, gold",
+    "unknown_data_name": "stages[sft].data[0]: no data set is called 'arithmetik'; did you mean `arithmetic`?",
+    "unknown_verifier": "no verifier is called `math.equivalnet`: did you mean `math.equivalent`?",
+    "no_room_for_prompt": "no_room_for_prompt.yaml:3: stages[grpo].sampling.max_tokens: must be less than "
+    "model.max_length (128)",
+    "key_written_twice": "key_written_twice.yaml:3: seed: written twice, first at",
+    "gate_on_unknown_score": "require.pass@8: the evaluation reports no such score; did you mean `pass@4`?",
+    "gate_without_evaluate": "stages[grpo].require: a gate needs scores: add the section `evaluate`",
+    "unset_environment": "unset_environment.yaml:2: output: the environment variable RLPOST_TEST_UNSET is not set",
+    "steps_and_epochs": "stages[sft]: stage sft needs exactly one of `steps` and `epochs`",
+    "extends_cycle": "extends_cycle_back.yaml:1: `extends` must not lead back to the same file",
+    "small_heads": "model.config: vLLM on CPU needs attention heads of at least 32, found 16",
+    "unknown_kind": "stages[grpo]: unknown kind 'gpro'; did you mean `grpo`?",
+    "on_is_no_boolean": "deterministic: expected true or false, found the text 'on'",
+    "bound_without_quotes": "bound_without_quotes.yaml:5: not YAML",
+    "tag": "notes.description: tags are not read",
+    "alias": "alias.yaml:5: aliases are not read, found *shared",
+    "greedy_exploration": "stages[grpo].sampling: GRPO needs a temperature above 0",
+    "uneven_minibatches": "stages[grpo].minibatches: must divide prompts_per_step (8), found 3",
+    "small_micro_batch": "stages[dpo].learner.micro_batch_tokens: must hold at least one pair of sequences",
+    "no_rewards": "needs scores: add a `rewards` section",
+    "not_a_model": "model.path: must be a model directory with config.json",
+}
+CLUSTERS = {
+    "more_ranks_than_gpus": "the roles need 9 GPUs (learner ranks + rollout actors x tensor_parallel)",
+    "more_ranks_than_cpus": "the cluster 'too-small' has 4 CPUs (cpus) for 8 learner ranks",
+    "more_ranks_than_rows": "stages[dpo].rows_per_step: an optimizer step has 16 rows, fewer than the 17 learner ranks",
+    "no_rollout_actors": "cluster 'no-actors' has no rollout actors, but responses are sampled for stage dpo",
+    "torchrun": "cluster 'torchrun' starts learners only (launcher: torchrun)",
+}
+
+
+def refusal(*arguments: str) -> str:
+    """What `rlpost check` prints when it refuses."""
+    result = CliRunner().invoke(app, ["check", *arguments])
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    return result.stderr
+
+
+@pytest.mark.parametrize(("name", "words"), RECIPES.items())
+def test_a_broken_recipe_is_refused_with_words_that_name_the_mistake(name: str, words: str) -> None:
+    assert words in refusal(str(HERE / "broken" / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize(("name", "words"), CLUSTERS.items())
+def test_a_cluster_that_does_not_fit_is_refused(name: str, words: str) -> None:
+    assert words in refusal(str(VALID), "--cluster", str(HERE / "broken" / "clusters" / f"{name}.yaml"))
+
+
+def test_every_broken_file_is_in_the_tables() -> None:
+    assert {path.stem for path in (HERE / "broken").glob("*.yaml")} == set(RECIPES)
+    assert {path.stem for path in (HERE / "broken" / "clusters").glob("*.yaml")} == set(CLUSTERS)
+
+
+def test_each_mistake_has_words_of_its_own() -> None:
+    messages = [refusal(str(HERE / "broken" / f"{name}.yaml")) for name in RECIPES]
+    for words in RECIPES.values():
+        assert sum(words in message for message in messages) == 1, words
+
+
+def test_all_mistakes_of_a_recipe_are_listed_at_once() -> None:
+    message = refusal(
+        str(VALID), "--set", "stages.sft.rows_per_step=many", "--set", "stages.grpo.stepz=1", "--set", "data=[]"
+    )
+    assert "3 problems" in message
+    assert "stages[sft].rows_per_step" in message
+    assert "stages[grpo].stepz" in message
+    assert "data: expected a mapping, found an empty list" in message

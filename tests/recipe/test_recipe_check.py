@@ -1,0 +1,151 @@
+"""What `rlpost.recipe.check` sees beyond the schema, and the batch arithmetic in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlpost.recipe.arithmetic import describe
+from rlpost.recipe.check import problems, score_names
+from rlpost.recipe.load import load_recipe
+from rlpost.recipe.schema import ClusterConfig, LearnerRole, RolloutRole
+
+HERE = Path(__file__).parent
+CPU = ClusterConfig(name="cpu")
+
+
+def found(
+    *overrides: str, cluster: ClusterConfig = CPU, verifier_reads: dict[str, tuple[str, ...]] | None = None
+) -> list[str]:
+    recipe = load_recipe(HERE / "valid.yaml", overrides=overrides).recipe
+    return [problem.text for problem in problems(recipe, cluster, verifier_reads=verifier_reads or {})]
+
+
+def rows(name: str) -> str:
+    return f"data.arithmetic.source=jsonl:{HERE / 'rows' / name}"
+
+
+def test_the_valid_recipe_has_no_problems() -> None:
+    assert found(verifier_reads={"arithmetic": ("gold",), "held-out": ("gold",)}) == []
+
+
+def test_a_completion_column_serves_as_the_response() -> None:
+    assert found(rows("demonstrations.jsonl"), "data.arithmetic.solution=null") == []
+
+
+def test_a_column_that_the_recipe_names_must_be_there() -> None:
+    texts = found(rows("demonstrations.jsonl"), "data.arithmetic.columns.prompt=question")
+    assert len(texts) == 3  # sft, dpo and grpo use it
+    assert texts[0].startswith("needs prompt or messages, but the columns of 'arithmetic' are prompt, completion")
+
+
+def test_a_demonstration_is_needed_for_sft_and_a_solution_writes_one() -> None:
+    without = found("data.arithmetic.solution=null")
+    assert without == [
+        "needs response or messages, but the columns of 'arithmetic' are prompt, gold, reasoning_gym: "
+        "set data.arithmetic.columns or data.arithmetic.solution"
+    ]
+
+
+def test_what_the_verifier_reads_must_be_in_the_rows() -> None:
+    reads = {"arithmetic": ("gold", "difficulty"), "held-out": ("gold",)}
+    assert [text.partition(",")[0] for text in found(verifier_reads=reads)] == ["needs difficulty"] * 2
+    assert [text.partition(",")[0] for text in found(rows("demonstrations.jsonl"), verifier_reads=reads)] == [
+        "needs gold"
+    ] * 2
+
+
+def test_given_pairs_need_both_answers_and_conversations_bring_their_prompt() -> None:
+    only_dpo = (
+        "stages.dpo.own_samples=null",
+        "data.pairs.source=" + rows("conversation_pairs.jsonl").partition("=")[2],
+    )
+    assert found(*only_dpo, "stages.dpo.data=[pairs]") == []
+    assert found(*only_dpo)[0].startswith("needs rejected, but the columns of 'arithmetic' are")
+
+
+def test_a_line_that_is_no_json_object_is_shown_with_its_number() -> None:
+    texts = found(rows("not_json.jsonl"))
+    assert all("not_json.jsonl:1: a line must be one JSON object" in text for text in texts)
+    assert texts
+
+
+def test_parquet_files_and_folders_of_them_are_read_for_their_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"prompt": ["1+1"], "answer": ["2"]}), tmp_path / "part-0.parquet")
+    for source in (tmp_path, tmp_path / "part-0.parquet"):
+        override = (f"data.arithmetic.source=parquet:{source}", "data.arithmetic.solution=null")
+        assert found(*override)[0].startswith(
+            "needs response or messages, but the columns of 'arithmetic' are prompt, answer"
+        )
+        assert found(*override, "data.arithmetic.columns.response=answer") == []
+
+
+def test_a_file_that_is_no_parquet_is_told(tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_text("prompt")
+    assert "must be a Parquet file" in found(f"data.arithmetic.source=parquet:{tmp_path / 'rows.parquet'}")[0]
+
+
+def test_the_head_size_of_a_model_on_disk_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 64, "num_attention_heads": 4}))
+    on_disk = (f"model.path={tmp_path}", "model.config=null", "model.tokenizer=null")
+    assert "found 16" in found(*on_disk)[0]
+    on_gpu = ClusterConfig(name="gpu", gpus_per_node=1, rollout=RolloutRole(device="cuda"))
+    assert found(*on_disk, cluster=on_gpu) == []
+
+
+def test_the_tokenizer_and_template_must_exist() -> None:
+    texts = found("model.tokenizer=./nowhere", "model.chat_template=nowhere.jinja")
+    assert texts[0] == "the tokenizer directory ./nowhere does not exist"
+    assert texts[1].startswith("the Jinja file") and texts[1].endswith("give a file, `rlpost:plain` or `rlpost:tulu`")
+
+
+def test_an_evaluation_reports_pass_at_1_and_at_its_samples() -> None:
+    assert score_names(1) == ("pass@1", "mean_score", "truncated", "mean_tokens")
+    assert score_names(8) == ("pass@1", "pass@8", "mean_score", "truncated", "mean_tokens")
+
+
+def described(*overrides: str, ranks: int = 1) -> list[str]:
+    cluster = ClusterConfig(name="cpu", learner=LearnerRole(ranks=ranks))
+    return describe(load_recipe(HERE / "valid.yaml", overrides=overrides).recipe, cluster)
+
+
+def test_the_arithmetic_of_each_stage_is_told() -> None:
+    lines = [line.strip() for line in described(ranks=2)]
+    assert "2 passes over at most 1,000 rows = 62 steps x 32 rows" in lines
+    assert "learning rate 0.001, constant, warm-up over 7 steps of 62" in lines
+    assert "64 prompts x 4 samples = 256 responses, from which at most 64 pairs are made" in lines
+    assert "10 steps x 16 pairs = 160 pairs, 2.5 passes over at most 64" in lines
+    assert "20 steps x 8 prompts x 4 samples = 640 responses (32 a step)" in lines
+    assert "responses of at most 48 tokens: at most 1,536 generated tokens a step" in lines
+    assert "2 optimizer steps a step, each on 16 responses: 40 optimizer steps" in lines
+    assert "the run stops after this stage unless pass@1 >= 0.3" in lines
+    assert lines[-1] == "after every stage: 100 prompts of held-out x 4 samples = 400 responses"
+
+
+def test_micro_batches_follow_from_the_ranks_and_the_token_budget() -> None:
+    lines = described("stages.sft.learner.micro_batch_tokens=1024", ranks=2)
+    assert (
+        "  an optimizer step: 32 sequences, at most 4,096 tokens; about 16 rows a rank, in 2 micro-batches of 1,024 tokens "
+        "if all have full length" in lines
+    )
+
+
+def test_what_depends_on_the_number_of_rows_is_left_open_where_only_the_data_says_it() -> None:
+    lines = described(
+        "data.arithmetic.source=hf:org/rows", "data.arithmetic.rows=null", "stages.dpo.own_samples.prompts=null"
+    )
+    assert "  2 passes over all rows of arithmetic, 32 rows a step" in lines
+    assert "  learning rate 0.001, constant, warm-up over the first 0.1 of the steps" in lines
+    assert "  4 samples for every row of arithmetic" in lines
+
+
+def test_rollout_actors_are_shown_only_where_something_is_sampled() -> None:
+    assert "1 rollout actor on cpu" in described()[0]
+    sft = (
+        "stages=[{name: sft, kind: sft, data: [arithmetic], rows_per_step: 1, steps: 1, "
+    sft += "optimizer: {learning_rate: 1}}]"
+    )
+    assert "rollout actor" not in described(sft, "evaluate=null")[0]
