@@ -84,14 +84,14 @@ def equivalent(sample: Sample, *, where: Where = "last_boxed", on_many: OnMany =
 
 def _difference(answer: str, gold: str) -> str | None:
     """Why the answer is not the gold; None when it is."""
+    if answer == gold:
+        return None
     problem = pathology(answer, gold=gold)
     if problem is not None:
         return f"not read: {problem}"
     variable, gold_number = _assigned_number(gold)
     if gold_number is not None:
         return _number_difference(_without_assignment(answer, variable), gold_number)
-    if answer == gold:
-        return None
     if len(_RELATION.findall(answer)) > len(_RELATION.findall(gold)):
         return "a relation, which the gold is not"
     if set(_UNEVALUATED.findall(answer)) - set(_UNEVALUATED.findall(gold)):

@@ -13,7 +13,8 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 # These tasks hand the answer to Python's eval. Without a call, an attribute of an attribute, or a quoted string, what
-# is evaluated can only be literals, names and arithmetic; the tasks' own answers need no more.
+# is evaluated can only be literals, names and arithmetic; answers need no more. `Integral` is not among the names, so
+# that the question itself, whose derivative is always right, is no answer.
 EVALUATED_LITERALS = frozenset({"string_insertion", "spiral_matrix", "binary_matrix", "n_queens"})
 EVALUATED_EXPRESSIONS = frozenset(
     {"simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown"}

@@ -8,7 +8,10 @@ import typer
 from typer.core import TyperGroup
 
 import rlpost
+from rlpost.cli.chat import chat
 from rlpost.cli.check import check
+from rlpost.cli.run import run
+from rlpost.cli.submit import submit
 from rlpost.errors import RlpostError
 
 INTERRUPTED = 130
@@ -19,6 +22,7 @@ class Commands(TyperGroup):
     """Shows an error meant for a person as its message alone; a bug keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand."""
         try:
             return super().invoke(ctx)
         except RlpostError as error:
@@ -30,7 +34,8 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command()(check)
+for command in (check, run, submit, chat):
+    app.command()(command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -128,8 +128,8 @@ def test_the_arithmetic_of_each_stage_is_told() -> None:
 def test_micro_batches_follow_from_the_ranks_and_the_token_budget() -> None:
     lines = described("stages.sft.learner.micro_batch_tokens=1024", ranks=2)
     assert (
-        "  an optimizer step: 32 sequences, at most 4,096 tokens; about 16 rows a rank, in 2 micro-batches of 1,024 tokens "
-        "if all have full length" in lines
+        "  an optimizer step: 32 sequences, at most 4,096 tokens; about 16 rows a rank, in 2 micro-batches of "
+        "1,024 tokens if all have full length" in lines
     )
 
 
@@ -144,8 +144,5 @@ def test_what_depends_on_the_number_of_rows_is_left_open_where_only_the_data_say
 
 def test_rollout_actors_are_shown_only_where_something_is_sampled() -> None:
     assert "1 rollout actor on cpu" in described()[0]
-    sft = (
-        "stages=[{name: sft, kind: sft, data: [arithmetic], rows_per_step: 1, steps: 1, "
-    sft += "optimizer: {learning_rate: 1}}]"
-    )
-    assert "rollout actor" not in described(sft, "evaluate=null")[0]
+    sft = "{name: sft, kind: sft, data: [arithmetic], rows_per_step: 1, steps: 1, optimizer: {learning_rate: 1}}"
+    assert "rollout actor" not in described(f"stages=[{sft}]", "evaluate=null")[0]

@@ -1,0 +1,61 @@
+"""A tokenizer built in a run loses no text, keeps digits apart and comes out the same every time."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlpost.data.chat import ChatFormat, chat_template_source
+from rlpost.data.tokenizer import SPECIAL_TOKENS, load_tokenizer, tokenizer_texts, train_tokenizer
+from rlpost.errors import DataError, ModelError
+from rlpost.records import Example, Message
+
+TEXTS = [f"{left}+{right}={left + right};\\boxed{{{left + right}}}" for left in range(40) for right in range(40)]
+TOKENIZER = train_tokenizer(TEXTS, vocab_size=280)
+
+
+@given(st.text(max_size=60))
+def test_any_text_goes_in_and_comes_back(text: str) -> None:
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids) == text
+
+
+def test_digits_are_tokens_of_their_own_and_frequent_text_is_merged() -> None:
+    assert TOKENIZER.tokenize("12345") == ["1", "2", "3", "4", "5"]
+    assert TOKENIZER.tokenize("\\boxed{12}") == ["\\", "boxed", "{", "1", "2", "}"]
+
+
+def test_special_tokens_have_the_first_ids_and_decode_away() -> None:
+    assert TOKENIZER.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
+    assert (TOKENIZER.pad_token_id, TOKENIZER.eos_token_id) == (0, 1)
+    assert TOKENIZER.decode([2, 3, 1], skip_special_tokens=True) == ""
+    assert len(TOKENIZER) <= 280
+
+
+def test_the_same_texts_give_the_same_tokenizer() -> None:
+    again = train_tokenizer(iter(TEXTS), vocab_size=280)
+    assert again.backend_tokenizer.to_str() == TOKENIZER.backend_tokenizer.to_str()
+
+
+def test_a_saved_tokenizer_loads_with_its_template(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(TEXTS, vocab_size=280)
+    tokenizer.chat_template = chat_template_source("rlpost:plain")
+    messages = [Message(role="user", content="1+1")]
+    expected = ChatFormat(tokenizer).render_response(messages, "2").token_ids.tolist()
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(str(tmp_path), trust_remote_code=False)
+    assert ChatFormat(loaded).render_response(messages, "2").token_ids.tolist() == expected
+
+
+def test_impossible_tokenizers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least 261"):
+        train_tokenizer(TEXTS, vocab_size=260)
+    with pytest.raises(ModelError, match=r"must hold a tokenizer: set model\.path"):
+        load_tokenizer(str(tmp_path), trust_remote_code=False)
+
+
+def test_a_tokenizer_learns_from_every_text_of_a_row() -> None:
+    chat = Example(id="s/0", dataset="s", messages=(Message(role="user", content="q"),), response="a", rejected="b")
+    document = Example(id="s/1", dataset="s", text="t")
+    assert list(tokenizer_texts([chat, document])) == ["q", "a", "b", "t"]

@@ -1,0 +1,54 @@
+"""Held-out questions leave the training data in every wording that can be recognised."""
+
+from typing import Any
+
+from rlpost.data.held_out import remove_held_out
+from rlpost.data.sources import load_examples
+from rlpost.recipe.sections import DataConfig
+from rlpost.records import Example, Message
+
+
+def asked(*turns: str, meta: dict[str, Any] | None = None) -> Example:
+    roles = ["user", "assistant"] * len(turns)
+    messages = tuple(Message(role=role, content=text) for role, text in zip(roles, turns, strict=False))
+    return Example(id=f"s/{turns[0]}", dataset="s", messages=messages, meta=meta or {})
+
+
+def test_equal_questions_are_removed_regardless_of_case_space_and_width() -> None:
+    held_out = [asked("What is 1 + 2?")]
+    training = [asked("what  is 1 + 2?\n"), asked("What is \uff11 + 2?"), asked("What is 1 + 3?")]
+    kept, removed = remove_held_out(training, held_out=held_out)
+    assert (kept, removed) == ([training[2]], 2)
+
+
+def test_the_answer_and_the_system_message_do_not_matter_but_every_user_turn_does() -> None:
+    with_system = Example(
+        id="s/1",
+        dataset="s",
+        messages=(Message(role="system", content="x"), Message(role="user", content="q")),
+        response="a",
+    )
+    longer = asked("q", "a", "r")
+    kept, removed = remove_held_out([with_system, longer], held_out=[asked("q")])
+    assert (kept, removed) == ([longer], 1)
+
+
+def test_documents_and_rows_without_a_question_stay() -> None:
+    documents = [Example(id="s/0", dataset="s", text="q"), Example(id="s/1", dataset="s", text="q")]
+    assert remove_held_out(documents, held_out=[*documents, asked("q")]) == (documents, 0)
+
+
+def test_a_question_in_other_words_of_the_recipe_is_still_found() -> None:
+    def load(name: str, instruction: str | None, rows: int) -> list[Example]:
+        params = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+        source = "reasoning_gym:chain_sum"
+        config = DataConfig(source=source, rows=rows, seed=0, params=params, instruction=instruction)
+        return load_examples(name, config)
+
+    held_out = load("test", None, 20)
+    training = load("train", "{expression} = ?", 60)
+    kept, removed = remove_held_out(training, held_out=held_out)
+    expressions = {example.meta["reasoning_gym"]["entry"]["metadata"]["expression"] for example in held_out}
+    assert removed >= 20
+    assert len(kept) + removed == 60
+    assert not any(example.messages[0].content.removesuffix(" = ?") in expressions for example in kept)

@@ -1,0 +1,98 @@
+"""Rows hold the tokens, weights and lengths that their stage asks for."""
+
+import numpy as np
+import pytest
+from tiny_models import EOS_ID, byte_tokenizer
+
+from rlpost.data.chat import ChatFormat
+from rlpost.data.rows import demonstration_rows, document_rows, prompts_of, rollout_row
+from rlpost.errors import DataError
+from rlpost.records import Example, Message, Prompt, Rollout, TrainRow, VersionSpan
+
+CHAT = ChatFormat(byte_tokenizer())
+"""Renders `user: q\\nassistant: a<eos>`, one token a character."""
+
+
+def example(question: str, response: str | None = None, number: int = 0) -> Example:
+    return Example(
+        id=f"s/{number}", dataset="s", messages=(Message(role="user", content=question),), response=response, gold=7
+    )
+
+
+def text_of(row: TrainRow, *, trained: bool = False) -> str:
+    return CHAT.tokenizer.decode(row.token_ids[row.weights_T > 0] if trained else row.token_ids)
+
+
+def test_demonstrations_train_the_response_and_its_end() -> None:
+    rows, dropped = demonstration_rows([example("ab", "cd")], chat=CHAT, max_length=64)
+    assert dropped == 0
+    assert text_of(rows[0]) == "user: ab\nassistant: cd<|eos|>"
+    assert text_of(rows[0], trained=True) == "cd<|eos|>"
+
+
+def test_long_demonstrations_are_dropped_and_counted_and_the_limit_is_exact() -> None:
+    length = len("user: ab\nassistant: cd") + 1
+    examples = [example("ab", "cd"), example("ab", "cde")]
+    rows, dropped = demonstration_rows(examples, chat=CHAT, max_length=length)
+    assert ([text_of(row, trained=True) for row in rows], dropped) == (["cd<|eos|>"], 1)
+    with pytest.raises(DataError, match=r"no row fits in model.max_length = 22: all 2 are longer"):
+        demonstration_rows(examples, chat=CHAT, max_length=length - 1)
+
+
+def test_a_prompt_that_fills_the_context_is_refused_by_name() -> None:
+    examples = [example("ab", "c"), example("a" * 50, "c", number=9)]
+    with pytest.raises(DataError, match=r"model.max_length = 40; the prompt of row s/9 has 68 tokens: raise model.max"):
+        demonstration_rows(examples, chat=CHAT, max_length=40)
+    with pytest.raises(DataError, match=r"a prompt and 8 more tokens must fit in model.max_length = 27;.* 20 tokens"):
+        prompts_of([example("ab")], chat=CHAT, max_length=27, max_tokens=8)
+
+
+def test_prompts_carry_what_the_generator_and_the_scorer_need() -> None:
+    [prompt] = prompts_of([example("ab", "cd")], chat=CHAT, max_length=28, max_tokens=8)
+    assert CHAT.tokenizer.decode(prompt.token_ids) == "user: ab\nassistant: "
+    assert prompt.token_ids.dtype == np.int32
+    assert (prompt.id, prompt.dataset, prompt.gold) == ("s/0", "s", 7)
+
+
+def test_documents_are_cut_into_rows_and_all_but_the_first_token_is_trained() -> None:
+    text = "abcdefghij"
+    rows, dropped = document_rows([Example(id="s/0", dataset="s", text=text)], chat=CHAT, max_length=4)
+    assert dropped == 0
+    assert [text_of(row) for row in rows] == ["abcd", "efgh", "ij<|eos|>"]
+    assert [text_of(row, trained=True) for row in rows] == ["bcd", "fgh", "j<|eos|>"]
+
+
+def test_a_last_piece_of_one_token_has_nothing_to_train() -> None:
+    rows, _ = document_rows([Example(id="s/0", dataset="s", text="abcd")], chat=CHAT, max_length=4)
+    assert [text_of(row) for row in rows] == ["abcd"]
+    assert rows[0].token_ids[-1] != EOS_ID
+
+
+def test_prompt_and_response_are_one_text_in_continued_pre_training() -> None:
+    examples = [example("ab", "cd"), example("ab", "c" * 90)]
+    rows, dropped = document_rows(examples, chat=CHAT, max_length=64)
+    assert dropped == 1
+    assert text_of(rows[0]) == "user: ab\nassistant: cd<|eos|>"
+    assert text_of(rows[0], trained=True) == "ser: ab\nassistant: cd<|eos|>"
+
+
+def test_a_rollout_row_keeps_the_sampled_tokens_and_log_probabilities() -> None:
+    ids = np.array([5, 6, 7], np.int32)
+    prompt = Prompt(id="s/0", dataset="s", messages=(), token_ids=ids, gold=None, meta={})
+    rollout = Rollout(
+        key=("s/0", 0),
+        token_ids=np.array([9, 9], np.int32),
+        logprobs_T=np.array([-0.5, -0.25], np.float32),
+        version_spans=(VersionSpan(start=0, stop=2, version=0),),
+        finish="length",
+        text="zz",
+        seconds=0.0,
+    )
+    row = rollout_row(prompt, rollout, advantage=-2.0, row_weight=0.5)
+    assert row.token_ids.tolist() == [5, 6, 7, 9, 9]
+    assert row.weights_T.tolist() == [0, 0, 0, 0.5, 0.5]
+    assert row.advantages_T is not None
+    assert row.advantages_T.tolist() == [0, 0, 0, -2, -2]
+    assert row.behaviour_logprobs_T is not None
+    assert row.behaviour_logprobs_T.tolist() == [0, 0, 0, -0.5, -0.25]
+    assert {row.weights_T.dtype, row.advantages_T.dtype, row.behaviour_logprobs_T.dtype} == {np.dtype(np.float32)}
