@@ -19,7 +19,7 @@ _NUMBER = re.compile(
     rf"(?P<sign>{_SIGN})(?:"
     rf"(?P<mixed>\d+)?\s*\\frac\s*{_TOP}\s*{_BOTTOM}"
     rf"|(?P<over>{_DIGITS})\s*/\s*(?P<under>{_DIGITS})"
-    rf"|(?P<decimal>{_DECIMAL})(?:\s*\\(?:times|cdot)\s*10\s*\^\s*{_POWER})?"
+    rf"|(?P<decimal>{_DECIMAL})(?:[eE](?P<exponent>[+-]?\d{{1,3}})|\s*\\(?:times|cdot)\s*10\s*\^\s*{_POWER})?"
     r")"
 )
 _CURRENCY = re.compile("^(?P<before>[+-]?)\\s*(?P<unit>\\\\\\$|\\\\pounds|[$\u20ac\u00a3\u00a5])\\s*")
@@ -67,7 +67,7 @@ def read_plain_number(text: str) -> PlainNumber | None:
 def _value(number: re.Match[str]) -> Fraction | None:
     sign = -1 if "-" in number["sign"] else 1
     if number["decimal"] is not None:
-        power = int(number["power"] or number["power_digit"] or 0)
+        power = int(number["exponent"] or number["power"] or number["power_digit"] or 0)
         return sign * Fraction(_joined(number["decimal"])) * Fraction(10) ** power
     top = int(_joined(number["top"] or number["top_digit"] or number["over"]))
     bottom = int(_joined(number["bottom"] or number["bottom_digit"] or number["under"]))

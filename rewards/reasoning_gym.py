@@ -1,4 +1,8 @@
-"""Verdicts of reasoning-gym's own tasks, each by the task's `score_answer`."""
+"""Verdicts of reasoning-gym's own tasks, each by the task's `score_answer`.
+
+What a task pays is the task's decision. Known in release 0.1.25: `puzzle24` pays for 24 made of any four numbers, not
+only of those in the question, so one constant answer solves all of it; do not train on it.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,7 @@ EVALUATED_EXPRESSIONS = frozenset(
 )
 _EXPRESSION = re.compile(r"[\w\s+\-*/^().,=\u00d7\u00f7]*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_FUNCTIONS = frozenset(
-    {"sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh", "exp", "log", "ln", "sqrt", "pi"}
-)
+_FUNCTION = re.compile(r"a?(?:sin|cos|tan)h?|sec|csc|cot|exp|log|ln|sqrt|pi")
 
 
 def _chain_sum(response: str, **case: Any) -> Case:
@@ -88,5 +90,5 @@ def _may_run_code(task: str, answer: str) -> bool:
     if task not in EVALUATED_EXPRESSIONS:
         return False
     names = _NAME.findall(answer)
-    plain_names = all(len(name) == 1 or name in _FUNCTIONS for name in names)
+    plain_names = all(len(name) == 1 or _FUNCTION.fullmatch(name) for name in names)
     return _EXPRESSION.fullmatch(answer) is None or re.search(r"\.\s*[A-Za-z_]", answer) is not None or not plain_names

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator as Yields
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlpost.errors import ClusterError
 from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
 from rlpost.learner.rank import LearnerRank
 from rlpost.learner.settings import LearnerSettings
 from rlpost.learner.torchrun import TorchrunLearner, serve, start_rank, stop_ranks
-from rlpost.pipeline.artifacts import MODEL, Manifest, text_hash
+from rlpost.pipeline.artifacts import Manifest, text_hash
 from rlpost.pipeline.prepare import prepare
 from rlpost.pipeline.run import Pipeline
 from rlpost.pipeline.run_directory import RunDirectory
@@ -26,6 +26,10 @@ from rlpost.stages.context import Parts
 from rlpost.telemetry.console import Console
 from rlpost.weight_file import manifest_of_model_dir
 from rlpost.weight_sync.store import SharedMemoryStore, default_directory
+
+if TYPE_CHECKING:
+    from rlpost.cluster.learner_group import LearnerGroup
+    from rlpost.cluster.placement import Placement
 
 _QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -44,14 +48,15 @@ def run_recipe(
         if os.environ["RANK"] != "0":
             serve(rank)
             return []
-    run = RunDirectory(Path(recipe.output))
-    run.claim(recipe.name, fresh=fresh)
-    write_resolved(loaded, run.root)
-    os.environ.update(_QUIET)
-    prepared = prepare(recipe, run, console)
-    parts_of = torchrun_parts(rank) if cluster.launcher == "torchrun" else ray_parts(recipe, cluster)  # pyright: ignore[reportPossiblyUnboundVariable] set above for torchrun
+        parts_of = TorchrunParts(rank)
+    else:
+        parts_of = RayParts(recipe, cluster)
     with parts_of as parts:
-        parts.prepare(run.base.final / MODEL)
+        run = RunDirectory(Path(recipe.output))
+        run.claim(recipe.name, fresh=fresh)
+        write_resolved(loaded, run.root)
+        os.environ.update(_QUIET)
+        prepared = prepare(recipe, run, console)
         pipeline = Pipeline(
             recipe=recipe,
             cluster=cluster,
@@ -67,42 +72,50 @@ def run_recipe(
     return manifests
 
 
-@contextmanager
-def ray_parts(recipe: Recipe, cluster: ClusterConfig) -> Yields[Parts]:
-    """Learner ranks and engines as Ray actors, for the length of a with-block."""
-    from rlpost.cluster.session import ray_session  # A learner under torchrun has no ray.
-
-    with ExitStack() as stack:
-        stack.enter_context(ray_session(cluster))
-        yield RayParts(recipe, cluster, stack)
-
-
 class RayParts:
-    """Implements `stages.context.Parts`. Engines start with `prepare` and come up while the first stage trains."""
+    """Implements `stages.context.Parts` with learner ranks and engines as Ray actors, for the length of a with-block.
 
-    def __init__(self, recipe: Recipe, cluster: ClusterConfig, stack: ExitStack) -> None:
-        from rlpost.cluster.learner_group import LearnerGroup
-        from rlpost.cluster.placement import Placement
+    Nothing starts before it is needed: a run whose stages are all finished starts no cluster.
+    """
 
-        self._recipe, self._cluster, self._stack = recipe, cluster, stack
-        self._placement = Placement(cluster)
-        threads = {"OMP_NUM_THREADS": str(cluster.learner.threads)}
-        self._learners = LearnerGroup(cluster, self._placement, environment=_QUIET | threads)
+    def __init__(self, recipe: Recipe, cluster: ClusterConfig) -> None:
+        self._recipe, self._cluster = recipe, cluster
+        self._stack = ExitStack()
+        self._learners: LearnerGroup | None = None
         self._generator: Generator | None = None
         self._weights: SharedMemoryStore | None = None
         self._scorer: RoutedScorer | None = None
         self._served: Path | None = None
 
+    def __enter__(self) -> Parts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
     def prepare(self, model_dir: Path) -> None:
-        """Start the engines with these weights, without waiting for them."""
+        """See `Parts`. Learner ranks and engines come up side by side."""
+        if self._learners is not None:
+            return
+        # A learner under torchrun has no ray.
+        from rlpost.cluster.learner_group import LearnerGroup
+        from rlpost.cluster.placement import Placement
+        from rlpost.cluster.session import ray_session
+
+        self._stack.enter_context(ray_session(self._cluster))
+        placement = Placement(self._cluster)
+        threads = {"OMP_NUM_THREADS": str(self._cluster.learner.threads)}
+        self._learners = LearnerGroup(self._cluster, placement, environment=_QUIET | threads)
+        if self._cluster.rollout.actors > 0:
+            self._start_engines(model_dir, placement)
+
+    def _start_engines(self, model_dir: Path, placement: Placement) -> None:
         from rlpost.cluster.generator_pool import GeneratorPool
 
-        if self._cluster.rollout.actors == 0:
-            return
         role, model = self._cluster.rollout, self._recipe.model
         self._generator = GeneratorPool(
             self._cluster,
-            self._placement,
+            placement,
             engine_arguments={
                 "model_dir": str(model_dir.resolve()),
                 "device": role.device,
@@ -125,6 +138,8 @@ class RayParts:
 
     def build_learner(self, settings: LearnerSettings) -> Learner:
         """See `Parts`."""
+        self.prepare(Path(settings.model_dir))
+        assert self._learners is not None
         return self._learners.build(settings)
 
     @property
@@ -154,18 +169,10 @@ class RayParts:
 
     def serve(self, model_dir: Path) -> None:
         """See `Parts`."""
+        self.prepare(model_dir)
         if self._served != model_dir:
             self.generator.pull_weights(manifest_of_model_dir(model_dir, version=0))
             self._served = model_dir
-
-
-@contextmanager
-def torchrun_parts(rank: LearnerRank) -> Yields[Parts]:
-    """A learner on the ranks that torchrun started, and nothing else."""
-    try:
-        yield TorchrunParts(rank)
-    finally:
-        stop_ranks()
 
 
 class TorchrunParts:
@@ -173,6 +180,12 @@ class TorchrunParts:
 
     def __init__(self, rank: LearnerRank) -> None:
         self._rank = rank
+
+    def __enter__(self) -> Parts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        stop_ranks()
 
     def prepare(self, model_dir: Path) -> None:
         """Nothing to start."""

@@ -78,6 +78,7 @@ class Pipeline:
         inputs_hash = stage_inputs_hash(self.recipe, stage, parent_hash=parent.model_hash)
         resuming = paths.begin(inputs_hash)
         self.console.say(f"{stage.name}: {'resuming' if resuming else 'starting'}")
+        self.parts.prepare(self._parent_dir(parent))
         if (paths.work / MODEL).exists():
             shutil.rmtree(paths.work / MODEL)
         context = self._context(stage, model_dir=self._parent_dir(parent), directory=paths.work)

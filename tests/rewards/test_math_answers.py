@@ -77,6 +77,8 @@ def test_an_answer_that_is_not_the_gold_gets_nothing(gold: str, answer: str) -> 
         ("7", "7"),
         (7, "7"),
         (0.5, "1/2"),
+        (1e-05, "0.00001"),
+        ("1e3", "1000"),
         ("7", "+7.0"),
         ("7", "007"),
         ("7", "\uff17"),

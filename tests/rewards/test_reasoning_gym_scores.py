@@ -10,6 +10,8 @@ from rewards.reasoning_gym import EVALUATED_EXPRESSIONS, EVALUATED_LITERALS, _ma
 from rlpost.records import Fault, Sample, Verdict
 
 CHECKED = ("chain_sum", "basic_arithmetic", "gcd", "letter_counting", "spell_backward", "fraction_simplification")
+# Without puzzle24, which pays for 24 made of any four numbers.
+OWN_SCORING = (*CHECKED, *sorted(EVALUATED_LITERALS), *sorted(EVALUATED_EXPRESSIONS - {"puzzle24"}))
 
 
 def judge(task: str, entry: dict[str, Any], response: str, **params: Any) -> Verdict:
@@ -18,7 +20,7 @@ def judge(task: str, entry: dict[str, Any], response: str, **params: Any) -> Ver
     return scored_by_task.judge(sample, params=scored_by_task.validated(params))
 
 
-@pytest.mark.parametrize("task", [*CHECKED, *sorted(EVALUATED_LITERALS), *sorted(EVALUATED_EXPRESSIONS - {"puzzle24"})])
+@pytest.mark.parametrize("task", OWN_SCORING)
 def test_a_tasks_own_answer_gets_the_top_score_and_another_entrys_does_not(task: str) -> None:
     data_set = reasoning_gym.create_dataset(task, size=8, seed=3)
     first = data_set[0]
