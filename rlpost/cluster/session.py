@@ -31,8 +31,7 @@ def ray_session(cluster: ClusterConfig) -> Generator[None]:
         if address:
             ray.init(address=address, **options)
         else:
-            # A private cluster listens on loopback only.
-            ray.init(num_cpus=cluster.cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+            ray.init(num_cpus=cluster.cpus, include_dashboard=False, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(
             f"the Ray cluster at {address or 'this machine'} must answer; {error}: start one with `ray start --head`, "

@@ -14,17 +14,8 @@ from rlpost.data.optional_library import required_library
 from rlpost.data.plain_data import plain
 from rlpost.data.source_files import NumberedRow
 from rlpost.errors import DataError
+from rlpost.recipe.columns import USUAL_COLUMNS
 from rlpost.records import Example, Message
-
-USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "prompt": ("prompt",),
-    "messages": ("messages",),
-    "response": ("response", "completion", "chosen"),
-    "rejected": ("rejected",),
-    "gold": ("gold",),
-    "text": ("text",),
-}
-"""Role -> columns that are taken for it when the recipe does not name one; the first that the row has counts."""
 
 
 def example_of(row: NumberedRow, *, dataset: str, columns: Mapping[str, str]) -> Example:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
@@ -35,13 +36,16 @@ def load_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim
     Raises:
         ArtifactError: the directory is not a complete checkpoint.
     """
-    try:
-        step = int(json.loads((directory / _STEP_FILE).read_text())["step"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{directory} must be a checkpoint with {_STEP_FILE}; {error}") from error
+    step = _read_step(directory)
     model_state, optimizer_state = get_state_dict(model, optimizer, options=_OPTIONS)
     state: dict[str, Any] = {"model": model_state, "optimizer": optimizer_state}
-    load(state, checkpoint_id=directory)
+    try:
+        load(state, checkpoint_id=directory)
+    except CheckpointException as error:
+        raise ArtifactError(
+            f"{directory} must hold a complete checkpoint of this model; reading it failed: {error}: remove the "
+            "folder to go on from an older checkpoint, or from the stage's start"
+        ) from error
     set_state_dict(
         model,
         optimizer,
@@ -50,3 +54,10 @@ def load_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim
         options=StateDictOptions(ignore_frozen_params=True, strict=False),
     )
     return step
+
+
+def _read_step(directory: Path) -> int:
+    try:
+        return int(json.loads((directory / _STEP_FILE).read_text())["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{directory} must be a checkpoint with {_STEP_FILE}; {error}") from error

@@ -15,20 +15,15 @@ from torch.distributed.device_mesh import DeviceMesh
 from rlpost.errors import TrainingError
 from rlpost.interfaces import LossFn
 from rlpost.learner import checkpoint
+from rlpost.learner.adapter import save_adapter
 from rlpost.learner.forward import MicroBatchView, idle_forward, packed_logprobs
 from rlpost.learner.metric_sums import MetricSums
-from rlpost.learner.model import (
-    build_policy,
-    build_reference,
-    export_pretrained,
-    full_state,
-    gathered,
-    trainable_parameters,
-)
+from rlpost.learner.model import build_policy, build_reference, export_pretrained, full_state, trainable_parameters
 from rlpost.learner.packing import plan_micro_batches
 from rlpost.learner.process_group import fix_randomness
 from rlpost.learner.schedule import learning_rate_at
 from rlpost.learner.settings import LearnerSettings
+from rlpost.learner.sharding import gathered
 from rlpost.records import FloatArray, StepReport, TrainBatch, WeightManifest
 from rlpost.weight_file import write_weight_file
 
@@ -97,6 +92,7 @@ class FsdpLearner:
     def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
         """See `interfaces.Learner.logprobs`; every rank returns the whole."""
         result = np.zeros(len(batch.token_ids), np.float32)
+        self._model.eval()  # Dropout has no place in numbers that are compared with an engine's.
         with torch.no_grad():
             for rows in self._my_micro_batches(batch):
                 if not rows:
@@ -105,6 +101,7 @@ class FsdpLearner:
                 view = MicroBatchView.of(batch, rows)
                 values = self._forward(view, temperature=batch.temperature, reference=reference)
                 result[view.token_index_T[view.scored_K]] = values.cpu().numpy()
+        self._model.train()
         whole = torch.from_numpy(result).to(self._device)
         dist.all_reduce(whole)
         return whole.cpu().numpy()
@@ -132,10 +129,8 @@ class FsdpLearner:
         state = full_state(self._model, self._settings)
         if self._rank == 0:
             export_pretrained(state, self._settings, directory)
-            if self._settings.lora is not None:
-                self._export_adapter(directory / "adapter")
-        elif self._settings.lora is not None:
-            self._export_adapter(None)
+        if self._settings.lora is not None:
+            save_adapter(self._model, directory / "adapter", is_writer=self._rank == 0)
         dist.barrier()
 
     def _my_micro_batches(self, batch: TrainBatch) -> list[list[int]]:
@@ -169,14 +164,3 @@ class FsdpLearner:
     def _clip(self) -> float:
         norm = nn.utils.clip_grad_norm_(trainable_parameters(self._model), self._settings.optimizer.max_grad_norm)
         return float(gathered(norm))
-
-    def _export_adapter(self, directory: Path | None) -> None:
-        from peft import get_peft_model_state_dict  # Only runs with `lora` need it.
-        from safetensors.torch import save_file
-
-        state = {name: gathered(parameter) for name, parameter in get_peft_model_state_dict(self._model).items()}
-        if directory is not None:
-            directory.mkdir()
-            self._model.peft_config["default"].save_pretrained(directory)  # pyright: ignore peft's wrapper
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-            save_file(tensors, directory / "adapter_model.safetensors")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rlpost.errors import ModelError
+from rlpost.learner.adapter import merged_weights, with_adapter
 from rlpost.learner.attention import register_segment_attention
 from rlpost.learner.settings import LearnerSettings
+from rlpost.learner.sharding import gathered, shard
+
+_GENERATION_CONFIG = "generation_config.json"
 
 
 def build_policy(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
@@ -21,8 +25,8 @@ def build_policy(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
     model = _load(settings)
     if settings.learner.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    wrapped: nn.Module = model if settings.lora is None else _with_adapter(model, settings)
-    _shard(wrapped, settings, mesh)
+    wrapped: nn.Module = model if settings.lora is None else with_adapter(model, settings.lora)
+    shard(wrapped, mesh, compute_dtype=settings.compute_dtype)
     wrapped.train()
     return wrapped
 
@@ -31,7 +35,7 @@ def build_reference(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
     """A frozen copy of the start."""
     model = _load(settings)
     model.requires_grad_(False)
-    _shard(model, settings, mesh)
+    shard(model, mesh, compute_dtype=settings.compute_dtype)
     model.eval()
     return model
 
@@ -42,18 +46,21 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def full_state(model: nn.Module, settings: LearnerSettings) -> dict[str, Tensor]:
-    """All weights under the names of the Hugging Face model, gathered, on CPU, in the model's dtype.
+    """All weights under the names of the Hugging Face model, whole, on CPU, in the model's dtype, adapters merged.
 
-    A collective: every rank calls it and gets the whole. Adapters are merged, and a tied output head stands
-    under its own name too, because vLLM keeps a separate copy of it on CPU that would go stale.
+    A collective: every rank calls it, rank 0 gets the weights and the others an empty mapping. A tied output head
+    stands under its own name too, because vLLM keeps a separate copy of it on CPU that would go stale.
     """
     dtype: torch.dtype = getattr(torch, settings.model_dtype)
-    whole = {name: gathered(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     if settings.lora is not None:
-        whole = _merge_adapter(whole, scale=settings.lora.alpha / settings.lora.rank)
-    state = {name: tensor.to(device="cpu", dtype=dtype).contiguous() for name, tensor in whole.items()}
-    if "lm_head.weight" not in state and "model.embed_tokens.weight" in state:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
+        weights = merged_weights(parameters, settings.lora)
+    else:
+        weights = ((name, gathered(parameter)) for name, parameter in parameters.items())
+    state: dict[str, Tensor] = {}
+    for name, weight in weights:
+        if dist.get_rank() == 0:
+            state[name] = weight.to(device="cpu", dtype=dtype).contiguous()
     return state
 
 
@@ -67,6 +74,9 @@ def export_pretrained(state: dict[str, Tensor], settings: LearnerSettings, direc
     if config.tie_word_embeddings:
         state = {name: tensor for name, tensor in state.items() if name != "lm_head.weight"}
     skeleton.save_pretrained(directory, state_dict=state)
+    if (Path(settings.model_dir) / _GENERATION_CONFIG).exists():
+        # The skeleton knows nothing of the start's own stop tokens and sampling defaults.
+        shutil.copyfile(Path(settings.model_dir) / _GENERATION_CONFIG, directory / _GENERATION_CONFIG)
 
 
 def _load(settings: LearnerSettings) -> PreTrainedModel:
@@ -82,57 +92,3 @@ def _load(settings: LearnerSettings) -> PreTrainedModel:
             f"the model must be a Hugging Face directory with config.json and weights; loading "
             f"{settings.model_dir} failed: {error}"
         ) from error
-
-
-def _with_adapter(model: PreTrainedModel, settings: LearnerSettings) -> nn.Module:
-    import peft  # Only runs with `lora` need it.
-
-    assert settings.lora is not None
-    modules = settings.lora.target_modules
-    config = peft.LoraConfig(
-        r=settings.lora.rank,
-        lora_alpha=cast(int, settings.lora.alpha),
-        target_modules=modules if isinstance(modules, str) else list(modules),
-        task_type="CAUSAL_LM",
-    )
-    return peft.get_peft_model(model, config)
-
-
-def decoder_layers(model: nn.Module) -> list[nn.Module]:
-    """The repeated blocks, which are sharded one by one: the longest list of equal modules."""
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module) > 0]
-    if not lists:
-        raise ModelError("the model must have a list of decoder layers to shard; found none")
-    return list(max(lists, key=lambda modules: sum(p.numel() for p in modules.parameters())))
-
-
-def _shard(model: nn.Module, settings: LearnerSettings, mesh: DeviceMesh) -> None:
-    compute: torch.dtype = getattr(torch, settings.compute_dtype)
-    policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
-    options: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
-    for layer in decoder_layers(model):
-        fully_shard(layer, **options)
-    fully_shard(model, **options)
-
-
-def gathered(parameter: Tensor) -> Tensor:
-    """The whole of a sharded tensor; a collective. Other tensors as they are."""
-    full = getattr(parameter, "full_tensor", None)
-    return (full() if full is not None else parameter).detach()
-
-
-def _merge_adapter(whole: dict[str, Tensor], *, scale: float) -> dict[str, Tensor]:
-    """Adapter names -> the base model's, each low-rank product added to its weight (LoRA, arXiv 2106.09685, eq. 3)."""
-    merged: dict[str, Tensor] = {}
-    for name, tensor in whole.items():
-        if ".lora_" in name:
-            continue
-        plain = name.removeprefix("base_model.model.")
-        if ".base_layer." in plain:
-            stem = name.split(".base_layer.")[0]
-            down, up = whole.get(f"{stem}.lora_A.default.weight"), whole.get(f"{stem}.lora_B.default.weight")
-            if plain.endswith(".weight") and down is not None and up is not None:
-                merged[plain.replace(".base_layer.", ".")] = tensor + scale * (up @ down)
-                continue
-        merged[plain.replace(".base_layer.", ".")] = tensor
-    return merged

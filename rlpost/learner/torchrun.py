@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch.distributed as dist
 
-from rlpost.errors import ClusterError
+from rlpost.errors import ClusterError, RlpostError
 from rlpost.interfaces import LossFn
 from rlpost.learner.rank import LearnerRank
 from rlpost.learner.settings import LearnerSettings
@@ -42,7 +42,11 @@ def serve(rank: LearnerRank) -> None:
         method, arguments, options = command[0]
         if method == _STOP:
             return
-        _run(rank, method, arguments, options)
+        try:
+            _run(rank, method, arguments, options)
+        except RlpostError:
+            # Every rank raises it from the same reduced numbers and files; rank 0 reports it and then says stop.
+            continue
 
 
 class TorchrunLearner:

@@ -17,12 +17,14 @@ from rlpost.records import RolloutGroup
 class RolloutBuffer:
     """Scored groups from the collector's thread (`reserve`, `put`, `drop`, `fail`) to the stage (`take`, `advance`)."""
 
-    def __init__(self, *, prompts_per_step: int, max_staleness: int, version: int) -> None:
+    def __init__(self, *, prompts_per_step: int, max_staleness: int, version: int, first_index: int) -> None:
         self._prompts_per_step = prompts_per_step
         self._max_staleness = max_staleness
         self._first_version = version
         self._version = version
         self._reserved = 0
+        self._next_index = first_index
+        self._open: set[int] = set()
         self._ready: dict[int, RolloutGroup] = {}
         self._failure: BaseException | None = None
         self._closed = False
@@ -33,26 +35,36 @@ class RolloutBuffer:
         """The newest weights that generators hold."""
         return self._version
 
-    def reserve(self, at_most: int, *, timeout_s: float) -> int:
-        """Room for this many prompts, taken at once; 0 if there is none within the timeout or the buffer is closed."""
+    @property
+    def resume_index(self) -> int:
+        """The first index that no step has taken: where a resumed stage goes on."""
+        with self._changed:
+            return min(self._open, default=self._next_index)
+
+    def reserve(self, *, timeout_s: float) -> range:
+        """Indices of prompts to issue now, all that there is room for; none within the timeout, or closed: empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._room() > 0, timeout=timeout_s)
-            granted = 0 if self._closed else min(at_most, self._room())
+            granted = 0 if self._closed else max(0, self._room())
+            indices = range(self._next_index, self._next_index + granted)
+            self._next_index += granted
             self._reserved += granted
-            return granted
+            self._open.update(indices)
+            return indices
 
     def put(self, group: RolloutGroup) -> None:
         """A scored group that holds a reservation."""
         assert len(group.verdicts) == len(group.rollouts), "only scored groups enter the buffer"
-        assert group.index not in self._ready, f"group {group.index} was put twice"
         with self._changed:
+            assert group.index in self._open, f"group {group.index} holds no reservation"
+            assert group.index not in self._ready, f"group {group.index} was put twice"
             self._ready[group.index] = group
-            assert len(self._ready) <= self._reserved, "a group was put without a reservation"
             self._changed.notify_all()
 
-    def drop(self) -> None:
+    def drop(self, index: int) -> None:
         """Give a reservation back: the prompt will not be trained, and another may be issued in its place."""
         with self._changed:
+            self._open.remove(index)
             self._reserved -= 1
             self._changed.notify_all()
 
@@ -71,7 +83,7 @@ class RolloutBuffer:
         deadline = time.monotonic() + timeout_s
         seen = -1
         with self._changed:
-            while self._failure is None and len(self._ready) < count:
+            while self._failure is None and not self._is_complete(count):
                 if len(self._ready) != seen:
                     seen, deadline = len(self._ready), time.monotonic() + timeout_s
                 if not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
@@ -81,7 +93,8 @@ class RolloutBuffer:
                     )
             if self._failure is not None:
                 raise self._failure
-            groups = [self._ready.pop(index) for index in sorted(self._ready)[:count]]
+            groups = [self._ready.pop(index) for index in sorted(self._open)[:count]]
+            self._open.difference_update(group.index for group in groups)
         for group in groups:
             age = self._version - group.oldest_version
             assert 0 <= age <= self._max_staleness, f"group {group.index} is {age} versions old"
@@ -99,6 +112,10 @@ class RolloutBuffer:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _is_complete(self, count: int) -> bool:
+        # A later group that is ready must not overtake an earlier one, which would then grow older than the bound.
+        return len(self._ready) >= count and self._ready.keys() >= set(sorted(self._open)[:count])
 
     def _room(self) -> int:
         steps_open = self._version - self._first_version + 1 + self._max_staleness

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from rlpost.errors import DeadlineError
@@ -87,7 +87,7 @@ class Collector:
             if finished:
                 self._scoring.add(self._executor.submit(self._score, finished))
         elif self._scoring:
-            next(iter(self._scoring)).exception(timeout=self._stall_timeout_s)
+            wait(self._scoring, timeout=timeout_s, return_when=FIRST_COMPLETED)
         done = {future for future in self._scoring if future.done()}
         self._scoring -= done
         if done:
@@ -149,23 +149,15 @@ class CollectorThread:
     """Keeps a buffer as full as its capacity allows.
 
     Waits for room in the buffer and for rollouts; unblocked by `buffer.advance` and by `stop`. `prompt_at(index)` names
-    the prompt with that place in the order of issue; `first_index` is where a resumed stage goes on.
+    the prompt with that place in the order of issue.
     """
 
-    def __init__(
-        self, collector: Collector, buffer: RolloutBuffer, *, prompt_at: Callable[[int], Prompt], first_index: int
-    ) -> None:
+    def __init__(self, collector: Collector, buffer: RolloutBuffer, *, prompt_at: Callable[[int], Prompt]) -> None:
         self._collector, self._buffer, self._prompt_at = collector, buffer, prompt_at
-        self._next_index = first_index
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
         self.quarantined: list[RolloutGroup] = []
         """Groups whose reference could not be read; each was replaced by another prompt."""
-
-    @property
-    def next_index(self) -> int:
-        """The first index not yet issued."""
-        return self._next_index
 
     def start(self) -> None:
         """Begin to fill the buffer."""
@@ -188,16 +180,14 @@ class CollectorThread:
             self._buffer.fail(error)
 
     def _fill(self) -> None:
-        room = self._buffer.reserve(1_000_000, timeout_s=0.0 if self._collector.in_flight else _POLL_S)
-        if room:
-            indices = range(self._next_index, self._next_index + room)
+        indices = self._buffer.reserve(timeout_s=0.0 if self._collector.in_flight else _POLL_S)
+        if indices:
             self._collector.issue((index, self._prompt_at(index)) for index in indices)
-            self._next_index += room
 
     def _hand_over(self, group: RolloutGroup) -> None:
         if any(verdict.fault is Fault.GOLD for verdict in group.verdicts):
             self.quarantined.append(group)
-            self._buffer.drop()
+            self._buffer.drop(group.index)
         else:
             self._buffer.put(group)
 

@@ -33,25 +33,30 @@ def run_grpo(context: StageContext, stage: GrpoStage) -> None:
     )
     checkpoints = context.checkpoints(total_steps=stage.steps)
     saved = checkpoints.resume(learner)
-    start, first_index = (0, 0) if saved is None else (saved.step, int(saved.state["next_index"]))
+    start, first_index = (0, 0) if saved is None else (saved.step, int(saved.state["resume_index"]))
     tracker, samples = context.tracker(first_step=start), SampleLog(context.directory, first_step=start)
-    buffer = RolloutBuffer(prompts_per_step=stage.prompts_per_step, max_staleness=stage.max_staleness, version=start)
+    buffer = RolloutBuffer(
+        prompts_per_step=stage.prompts_per_step,
+        max_staleness=stage.max_staleness,
+        version=start,
+        first_index=first_index,
+    )
     collector = CollectorThread(
         context.collector(
             samples=stage.samples_per_prompt, sampling=stage.sampling.sampling(context.data.format.stop_token_ids)
         ),
         buffer,
         prompt_at=PromptOrder(prompts, stage.prompts_per_step, context.recipe.seed),
-        first_index=first_index,
     )
     context.parts.weights.publish(learner, version=start)
     collector.start()
+    started = time.perf_counter()
     try:
         with context.console.progress(stage.name, total=stage.steps, done=start) as progress:
             for step in range(start, stage.steps):
-                started = time.perf_counter()
+                asked = time.perf_counter()
                 groups = buffer.take(stage.prompts_per_step, timeout_s=context.cluster.step_timeout_s)
-                taken_s = time.perf_counter() - started
+                taken_s = time.perf_counter() - asked
                 gap = check_parity(
                     groups,
                     learner,
@@ -61,16 +66,16 @@ def run_grpo(context: StageContext, stage: GrpoStage) -> None:
                     samples=_CANARY_SAMPLES,
                 )
                 reports = [learner.step(batch, loss) for batch in with_reference(pack(groups, stage), learner, stage)]
-                next_index = collector.next_index
                 sync = context.parts.weights.publish(learner, version=step + 1)
-                checkpoints.save_if_due(learner, step=step + 1, state={"next_index": next_index})
                 if step + 1 < stage.steps:
                     buffer.advance(step + 1)
-                wall_s = time.perf_counter() - started
+                wall_s, started = time.perf_counter() - started, time.perf_counter()
                 metrics = grpo_metrics(groups, reports, sync, gap, wall_s=wall_s, taken_s=taken_s)
                 metrics["quarantined"] = len(collector.quarantined)
                 tracker.log(step, metrics)
                 samples.write(step, groups)
+                # After the records, so that no step that a checkpoint counts is missing in them.
+                checkpoints.save_if_due(learner, step=step + 1, state={"resume_index": buffer.resume_index})
                 progress.step(step + 1, metrics)
     finally:
         collector.stop()

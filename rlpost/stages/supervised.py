@@ -63,13 +63,15 @@ def train_supervised(
     saved = checkpoints.resume(learner)
     start = 0 if saved is None else saved.step
     tracker = context.tracker(first_step=start)
+    started = time.perf_counter()
     with context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):
-            started = time.perf_counter()
             report = learner.step(batch_of(plan.rows_at(step).tolist()), loss)
-            checkpoints.save_if_due(learner, step=step + 1, state={})
-            metrics = _metrics(report, wall_s=time.perf_counter() - started)
+            wall_s, started = time.perf_counter() - started, time.perf_counter()
+            metrics = _metrics(report, wall_s=wall_s)
             tracker.log(step, metrics)
+            # After the record, so that no step that a checkpoint counts is missing in metrics.jsonl.
+            checkpoints.save_if_due(learner, step=step + 1, state={})
             progress.step(step + 1, metrics)
     tracker.close()
     learner.export(context.output_dir)

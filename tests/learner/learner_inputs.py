@@ -1,0 +1,98 @@
+"""Settings and batches for the tests of the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tiny_models import BYTE_VOCAB_SIZE
+from torch import Tensor
+
+from rlpost.interfaces import LossInputs, LossSums
+from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.settings import LearnerSettings
+from rlpost.learner.sharding import gathered
+from rlpost.recipe.sections import LearnerConfig, OptimizerConfig
+from rlpost.records import TrainBatch, TrainRow
+
+ROW_LENGTHS = (17, 5, 40, 9, 23, 2, 31)
+
+
+def settings_of(
+    model_dir: Path, *, optimizer: dict[str, Any] | None = None, learner: dict[str, Any] | None = None, **changes: Any
+) -> LearnerSettings:
+    """Float32 on one thread, learning rate 1e-3 without a schedule, unless said otherwise."""
+    settings = LearnerSettings(
+        model_dir=str(model_dir),
+        model_dtype="float32",
+        trust_remote_code=False,
+        device="cpu",
+        threads=1,
+        total_steps=10,
+        optimizer=OptimizerConfig(**{"learning_rate": 1e-3, **(optimizer or {})}),
+        learner=LearnerConfig(**(learner or {})),
+        lora=None,
+        keep_reference=False,
+        seed=0,
+        deterministic=True,
+    )
+    return replace(settings, **changes)
+
+
+def random_rows(*, seed: int, lengths: Sequence[int] = ROW_LENGTHS) -> list[TrainRow]:
+    """Random tokens; the later half of each row (at least its last token) carries a loss weight."""
+    random = np.random.default_rng(seed)
+    rows: list[TrainRow] = []
+    for length in lengths:
+        weights_T = (np.arange(length) >= max(1, length // 2)).astype(np.float32)
+        rows.append(
+            TrainRow(
+                token_ids=random.integers(2, BYTE_VOCAB_SIZE, length).astype(np.int32),
+                weights_T=weights_T,
+                advantages_T=random.normal(size=length).astype(np.float32),
+                behaviour_logprobs_T=-random.exponential(size=length).astype(np.float32),
+            )
+        )
+    return rows
+
+
+def batch_of(rows: Sequence[TrainRow], *, temperature: float = 1.0, rows_per_unit: int = 1) -> TrainBatch:
+    """One mean over the weighted tokens."""
+    denominator = float(sum(row.weights_T.sum() for row in rows))
+    return TrainBatch.of(rows, denominator=denominator, temperature=temperature, rows_per_unit=rows_per_unit)
+
+
+def random_batch(*, seed: int, lengths: Sequence[int] = ROW_LENGTHS, temperature: float = 1.0) -> TrainBatch:
+    return batch_of(random_rows(seed=seed, lengths=lengths), temperature=temperature)
+
+
+def whole_weights(learner: FsdpLearner) -> dict[str, Tensor]:
+    """Copies of all parameters, whole; a collective."""
+    return {name: gathered(tensor).clone() for name, tensor in learner._model.named_parameters()}
+
+
+def relative_distance(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """The largest, over all weights, of |found - expected| / |expected| as vectors."""
+    assert found.keys() == expected.keys()
+    return max(float((found[name] - expected[name]).norm() / expected[name].norm()) for name in expected)
+
+
+def same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+class AdvantageLoss:
+    """`-sum weight * advantage * log pi`, with every metric that a loss can report."""
+
+    def __call__(self, inputs: LossInputs, /) -> LossSums:
+        total = -(inputs.weights_T * inputs.advantages_T * inputs.logprobs_T).sum()
+        logprobs_T = inputs.logprobs_T.detach()
+        return LossSums(
+            total=total,
+            means={"logprob": (logprobs_T.sum(), len(logprobs_T))},
+            maxima={"smallest": -logprobs_T.min()},
+        )

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from learner_inputs import (
+    AdvantageLoss,
+    batch_of,
+    random_batch,
+    random_rows,
+    relative_distance,
+    same_bits,
+    settings_of,
+    whole_weights,
+)
+from tiny_models import save_tiny_model
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
+
+from rlpost.errors import TrainingError
+from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.model import trainable_parameters
+from rlpost.learner.sharding import decoder_layers, gathered
+from rlpost.losses.cross_entropy import CrossEntropy
+from rlpost.losses.preference import PreferenceLoss
+from rlpost.records import StepReport
+
+LARGE, SMALL = {"micro_batch_tokens": 8192}, {"micro_batch_tokens": 48}
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("step") / "model", tied=True, seed=2, heads=4)
+
+
+def three_steps(learner: FsdpLearner) -> list[StepReport]:
+    return [learner.step(random_batch(seed=seed), AdvantageLoss()) for seed in range(3)]
+
+
+def assert_same_training(
+    model_dir: Path, mesh: DeviceMesh, one: dict[str, Any], other: dict[str, Any], *, tolerance: float
+) -> None:
+    """Three steps with each of two learner sections give the same losses, gradient norms, metrics and weights."""
+    learners = [FsdpLearner(settings_of(model_dir, learner=learner), mesh) for learner in (one, other)]
+    reports = [three_steps(learner) for learner in learners]
+    for first, second in zip(*reports, strict=True):
+        assert second.loss == pytest.approx(first.loss, rel=tolerance)
+        assert second.grad_norm == pytest.approx(first.grad_norm, rel=tolerance)
+        assert second.metrics == pytest.approx(dict(first.metrics), rel=tolerance)
+    weights = [whole_weights(learner) for learner in learners]
+    assert relative_distance(weights[1], weights[0]) <= tolerance
+
+
+def test_split_into_micro_batches_equals_whole(model_dir: Path, mesh: DeviceMesh) -> None:
+    learner = FsdpLearner(settings_of(model_dir, learner=SMALL), mesh)
+    assert len(learner._my_micro_batches(random_batch(seed=0))) == 4
+    assert_same_training(model_dir, mesh, LARGE, SMALL, tolerance=1e-5)
+
+
+def test_activation_checkpointing_changes_nothing(model_dir: Path, mesh: DeviceMesh) -> None:
+    checkpointing = {**LARGE, "activation_checkpointing": True}
+    assert_same_training(model_dir, mesh, LARGE, checkpointing, tolerance=0)
+
+
+@pytest.mark.parametrize(("wanted", "calls_per_layer"), [(False, 1), (True, 2)])
+def test_activation_checkpointing_runs_every_layer_again_in_the_backward_pass(
+    model_dir: Path, mesh: DeviceMesh, wanted: bool, calls_per_layer: int
+) -> None:
+    learner = FsdpLearner(settings_of(model_dir, learner={"activation_checkpointing": wanted}), mesh)
+    layers = decoder_layers(learner._model)
+    calls = [0] * len(layers)
+    for index, layer in enumerate(layers):
+
+        def count(*_: object, index: int = index) -> None:
+            calls[index] += 1
+
+        layer.mlp.register_forward_hook(count)
+    learner.step(random_batch(seed=0), CrossEntropy())
+    assert calls == [calls_per_layer] * 2
+
+
+def test_a_pair_stays_together_however_small_the_budget(model_dir: Path, mesh: DeviceMesh) -> None:
+    batch = batch_of(random_rows(seed=0, lengths=(20, 30, 12, 8)), rows_per_unit=2)
+    loss = PreferenceLoss(beta=0.1, length_normalised=True)
+    reports = [
+        FsdpLearner(settings_of(model_dir, learner=learner), mesh).step(batch, loss)
+        for learner in (LARGE, {"micro_batch_tokens": 16})
+    ]
+    assert reports[1].loss == pytest.approx(reports[0].loss, rel=1e-5)
+    assert reports[1].metrics == pytest.approx(dict(reports[0].metrics), rel=1e-4)
+
+
+def test_an_update_is_that_of_plain_adamw_on_the_clipped_gradient(model_dir: Path, mesh: DeviceMesh) -> None:
+    optimizer = {
+        "learning_rate": 3e-3,
+        "schedule": "linear",
+        "warmup_ratio": 0.2,
+        "weight_decay": 0.1,
+        "betas": (0.8, 0.95),
+        "eps": 1e-6,
+        "max_grad_norm": 0.5,
+    }
+    learner = FsdpLearner(settings_of(model_dir, optimizer=optimizer), mesh)
+    plain = {name: torch.nn.Parameter(weight) for name, weight in whole_weights(learner).items()}
+    adamw = torch.optim.AdamW(plain.values(), betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1)
+    for step, rate in enumerate([1.5e-3, 3e-3, 3e-3, 3e-3 * 7 / 8]):
+        batch = random_batch(seed=step)
+        learner._backward(batch, list(range(len(batch.row_lengths_B))), AdvantageLoss(), _Ignored())
+        for name, weight in learner._model.named_parameters():
+            plain[name].grad = gathered(weight.grad).clone()
+        learner._optimizer.zero_grad()
+        norm = torch.nn.utils.clip_grad_norm_(plain.values(), 0.5)
+        assert norm > 0.5
+        adamw.param_groups[0]["lr"] = rate
+        adamw.step()
+
+        report = learner.step(batch, AdvantageLoss())
+        assert report.grad_norm == pytest.approx(float(norm), rel=1e-6)
+        assert report.learning_rate == pytest.approx(rate)
+        found = whole_weights(learner)
+        assert max(float((found[name] - plain[name]).abs().max()) for name in plain) <= 1e-7
+
+
+class _Ignored:
+    def add(self, sums: object) -> None:
+        pass
+
+
+def test_a_report_says_what_happened(model_dir: Path, mesh: DeviceMesh) -> None:
+    learner = FsdpLearner(settings_of(model_dir, learner=SMALL), mesh)
+    batch = random_batch(seed=0)
+    logprobs_T = learner.logprobs(batch, reference=False)
+    report = learner.step(batch, AdvantageLoss())
+    scored = int((batch.weights_T != 0).sum())
+    credit_T = batch.weights_T * batch.advantages_T
+    assert (report.step, learner.steps_taken) == (1, 1)
+    assert (report.tokens, report.scored_tokens) == (127, scored)
+    assert report.loss == pytest.approx(-(credit_T * logprobs_T).sum() / batch.denominator, rel=1e-5)
+    assert report.metrics["logprob"] == pytest.approx(logprobs_T.sum() / scored, rel=1e-5)
+    assert report.metrics["smallest"] == pytest.approx(-logprobs_T.min(), rel=1e-5)
+    assert report.seconds > 0
+
+
+def test_training_lowers_the_loss(model_dir: Path, mesh: DeviceMesh) -> None:
+    learner = FsdpLearner(settings_of(model_dir), mesh)
+    losses = [learner.step(random_batch(seed=0), CrossEntropy()).loss for _ in range(10)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_step_that_is_not_finite_is_refused_and_leaves_everything_as_it_was(
+    model_dir: Path, mesh: DeviceMesh, value: float
+) -> None:
+    learner, undisturbed = (FsdpLearner(settings_of(model_dir), mesh) for _ in range(2))
+    for each in (learner, undisturbed):
+        each.step(random_batch(seed=0), AdvantageLoss())
+    before = whole_weights(learner)
+    rows = random_rows(seed=1)
+    advantages_T = rows[0].advantages_T
+    assert advantages_T is not None
+    broken = replace(rows[0], advantages_T=np.full_like(advantages_T, value))
+    with pytest.raises(TrainingError, match="must be finite; step 1 gave"):
+        learner.step(batch_of([broken, *rows[1:]]), AdvantageLoss())
+    assert learner.steps_taken == 1
+    assert same_bits(whole_weights(learner), before)
+
+    for each in (learner, undisturbed):
+        each.step(random_batch(seed=2), AdvantageLoss())
+    assert same_bits(whole_weights(learner), whole_weights(undisturbed))
+
+
+def test_bfloat16_computes_near_float32_and_keeps_float32_masters(model_dir: Path, mesh: DeviceMesh) -> None:
+    learners = [
+        FsdpLearner(settings_of(model_dir, learner={"compute_dtype": name}), mesh) for name in ("float32", "bfloat16")
+    ]
+    exact, rounded = ([learner.step(random_batch(seed=0), CrossEntropy()) for _ in range(5)] for learner in learners)
+    for one, other in zip(exact, rounded, strict=True):
+        assert one.loss != other.loss
+        assert other.loss == pytest.approx(one.loss, rel=0.02)
+    parameters = trainable_parameters(learners[1]._model)
+    assert {parameter.dtype for parameter in parameters} == {torch.float32}
+    assert {learners[1]._optimizer.state[parameter]["exp_avg"].dtype for parameter in parameters} == {torch.float32}
+    assert all(isinstance(parameter, DTensor) for parameter in parameters)
+
+
+def test_the_same_seed_trains_bit_for_bit_the_same(model_dir: Path, mesh: DeviceMesh) -> None:
+    learners = [FsdpLearner(settings_of(model_dir, learner=SMALL), mesh) for _ in range(2)]
+    for learner in learners:
+        three_steps(learner)
+    assert same_bits(whole_weights(learners[0]), whole_weights(learners[1]))
+
+
+def test_the_reference_stays_at_the_start(model_dir: Path, mesh: DeviceMesh) -> None:
+    learner = FsdpLearner(settings_of(model_dir, keep_reference=True), mesh)
+    batch = random_batch(seed=0)
+    start = learner.logprobs(batch, reference=False)
+    three_steps(learner)
+    assert np.array_equal(learner.logprobs(batch, reference=True), start)
+    assert np.abs(learner.logprobs(batch, reference=False) - start).max() > 0.01

@@ -1,0 +1,156 @@
+"""Rows packed into one forward pass give what each gives alone, and what plain transformers gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from learner_inputs import AdvantageLoss, batch_of, random_batch, random_rows, settings_of
+from tiny_models import PAD_ID, save_tiny_model
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from rlpost.errors import ModelError
+from rlpost.learner.attention import segment_attention
+from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.settings import LearnerSettings
+from rlpost.learner.sharding import gathered
+from rlpost.records import FloatArray, TrainBatch
+
+LOGPROB_TOLERANCE = 1e-5
+GRADIENT_TOLERANCE = 1e-5
+"""Relative to the norm of the gradient of the same weight."""
+
+# One head is plain attention, four heads share two key-value heads.
+MODELS = [("qwen3", True, 4), ("qwen3", False, 1), ("llama", True, 1), ("llama", False, 4)]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=lambda model: f"{model[0]}-{'tied' if model[1] else 'untied'}")
+def model_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    family, tied, heads = request.param
+    directory = tmp_path_factory.mktemp("packed") / "model"
+    return save_tiny_model(directory, tied=tied, seed=1, family=family, heads=heads)
+
+
+def padded_logprobs(model: PreTrainedModel, batch: TrainBatch) -> Tensor:
+    """Of every token of the batch, 0 for the first of each row; a padded batch through transformers' own attention."""
+    rows = torch.split(torch.from_numpy(batch.token_ids).long(), batch.row_lengths_B.tolist())
+    padded = pad_sequence(list(rows), batch_first=True, padding_value=PAD_ID)
+    is_token = torch.arange(padded.shape[1])[None] < torch.from_numpy(batch.row_lengths_B)[:, None]
+    logits = model(input_ids=padded, attention_mask=is_token.long()).logits.float() / batch.temperature
+    logprobs = logits[:, :-1].log_softmax(-1).gather(2, padded[:, 1:, None]).squeeze(2)
+    with_first = torch.cat([torch.zeros(len(rows), 1), logprobs], dim=1)
+    return with_first[is_token]
+
+
+def transformers_model(model_dir: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="sdpa")
+
+
+def expected_logprobs(model_dir: Path, batch: TrainBatch) -> FloatArray:
+    with torch.no_grad():
+        logprobs = padded_logprobs(transformers_model(model_dir), batch).numpy()
+    return np.where(batch.weights_T != 0, logprobs, 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprobs_equal_those_of_padded_transformers(model_dir: Path, mesh: DeviceMesh, temperature: float) -> None:
+    learner = FsdpLearner(settings_of(model_dir), mesh)
+    batch = random_batch(seed=0, temperature=temperature)
+    found, expected = learner.logprobs(batch, reference=False), expected_logprobs(model_dir, batch)
+    assert np.abs(expected).max() > 1
+    assert np.abs(found - expected).max() <= LOGPROB_TOLERANCE
+
+
+def test_rows_packed_together_equal_each_row_alone(model_dir: Path, mesh: DeviceMesh) -> None:
+    learner = FsdpLearner(settings_of(model_dir), mesh)
+    rows = random_rows(seed=1)
+    packed = learner.logprobs(batch_of(rows), reference=False)
+    alone = np.concatenate([learner.logprobs(batch_of([row]), reference=False) for row in rows])
+    assert np.abs(packed - alone).max() <= LOGPROB_TOLERANCE
+
+
+def test_a_row_does_not_see_the_others(model_dir: Path, mesh: DeviceMesh) -> None:
+    learner = FsdpLearner(settings_of(model_dir), mesh)
+    rows = random_rows(seed=2)
+    changed = [*random_rows(seed=3)[:1], *rows[1:]]
+    before, after = (learner.logprobs(batch_of(some), reference=False) for some in (rows, changed))
+    first = len(rows[0].token_ids)
+    assert not np.array_equal(before[:first], after[:first])
+    assert np.array_equal(before[first:], after[first:])
+
+
+def test_the_gradient_equals_that_of_padded_transformers(model_dir: Path, mesh: DeviceMesh) -> None:
+    learner = FsdpLearner(settings_of(model_dir), mesh)
+    batch = random_batch(seed=4)
+    learner._backward(batch, list(range(len(batch.row_lengths_B))), AdvantageLoss(), _Ignored())
+    found = {name: gathered(weight.grad) for name, weight in learner._model.named_parameters()}
+
+    model = transformers_model(model_dir)
+    credit_T = torch.from_numpy(batch.weights_T * batch.advantages_T)
+    (-(credit_T * padded_logprobs(model, batch)).sum() / batch.denominator).backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad.norm() > 0, name
+        assert (found[name] - weight.grad).norm() <= GRADIENT_TOLERANCE * weight.grad.norm(), name
+
+
+class _Ignored:
+    def add(self, sums: object) -> None:
+        pass
+
+
+def test_logprobs_are_zero_where_the_weight_is_zero(mesh: DeviceMesh, model_dir: Path) -> None:
+    batch = random_batch(seed=5)
+    logprobs = FsdpLearner(settings_of(model_dir), mesh).logprobs(batch, reference=False)
+    assert np.array_equal(logprobs != 0, batch.weights_T != 0)
+
+
+def with_config(model_dir: Path, directory: Path, **changes: object) -> LearnerSettings:
+    config = AutoConfig.from_pretrained(model_dir)
+    for name, value in changes.items():
+        assert hasattr(config, name)
+        setattr(config, name, value)
+    AutoModelForCausalLM.from_config(config).save_pretrained(directory)
+    return settings_of(directory)
+
+
+def test_logprobs_are_taken_without_dropout_and_training_goes_on_with_it(
+    mesh: DeviceMesh, model_dir: Path, tmp_path: Path
+) -> None:
+    learner = FsdpLearner(with_config(model_dir, tmp_path / "dropout", attention_dropout=0.5), mesh)
+    batch = random_batch(seed=6)
+    first = learner.logprobs(batch, reference=False)
+    assert np.array_equal(first, learner.logprobs(batch, reference=False))
+    assert np.abs(first - expected_logprobs(tmp_path / "dropout", batch)).max() <= LOGPROB_TOLERANCE
+    assert learner._model.training
+
+
+def attention_of(length: int, **options: object) -> Tensor:
+    query = torch.ones(1, 2, length, 4)
+    keywords = {"segment_lengths": [length], **options}
+    return segment_attention(torch.nn.Module(), query, query, query, None, **keywords)[0]  # pyright: ignore[reportArgumentType]
+
+
+def test_attention_that_is_more_than_causal_is_refused() -> None:
+    assert attention_of(8, sliding_window=8).shape == (1, 8, 2, 4)
+    with pytest.raises(ModelError, match="sliding window of 7 tokens; found a row of 8"):
+        attention_of(8, sliding_window=7)
+    with pytest.raises(ModelError, match="soft cap or sinks"):
+        attention_of(8, softcap=30.0)
+    with pytest.raises(ModelError, match="soft cap or sinks"):
+        attention_of(8, s_aux=torch.zeros(2))
+
+
+def test_a_row_that_carries_no_weight_changes_nothing(mesh: DeviceMesh, model_dir: Path) -> None:
+    learner = FsdpLearner(settings_of(model_dir, learner={"micro_batch_tokens": 16}), mesh)
+    row, silent = random_rows(seed=7, lengths=(12, 12))
+    silent = replace(silent, weights_T=np.zeros_like(silent.weights_T))
+    alone = learner.logprobs(batch_of([row]), reference=False)
+    both = learner.logprobs(batch_of([row, silent]), reference=False)
+    assert np.array_equal(both[:12], alone)
+    assert not both[12:].any()

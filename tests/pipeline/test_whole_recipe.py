@@ -1,0 +1,114 @@
+"""The real pipeline at a smaller size: Ray, vLLM, FSDP2 and math-verify, through the command line."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from whole_runs import (
+    ROOT,
+    children_of,
+    end_with,
+    read_json,
+    records,
+    run_recipe,
+    start_recipe,
+    still_alive,
+    wait_for_line,
+)
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
+SMOKE = ROOT / "recipes" / "smoke.yaml"
+STAGES = ["01-cpt", "02-sft", "03-dpo", "04-grpo"]
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("whole") / "run"
+    ended = run_recipe(SMOKE, output)
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    assert "held-out scores" in ended.stdout
+    return output
+
+
+def test_summary_holds_every_stage_with_its_scores_and_lineage(finished_run: Path) -> None:
+    stages = read_json(finished_run / "summary.json")["stages"]
+    assert [stage["name"] for stage in stages] == ["base", "cpt", "sft", "dpo", "grpo"]
+    for parent, stage in itertools.pairwise(stages):
+        assert stage["parents"] == {parent["name"]: parent["model_hash"]}
+        assert 0 <= stage["scores"]["pass@1"] <= 1
+    assert stages[2]["scores"]["pass@1"] > stages[1]["scores"]["pass@1"]
+
+
+def test_every_stage_learned_something(finished_run: Path) -> None:
+    for stage in ("01-cpt", "02-sft"):
+        losses = [record["loss"] for record in records(finished_run / "stages" / stage / "metrics.jsonl")]
+        assert losses[-1] < 0.7 * losses[0]
+    margins = [record["margin"] for record in records(finished_run / "stages" / "03-dpo" / "metrics.jsonl")]
+    assert margins[0] == pytest.approx(0, abs=1e-5)
+    assert margins[-1] > 0
+
+
+def test_generator_and_learner_agreed_at_every_step_of_rl(finished_run: Path) -> None:
+    steps = records(finished_run / "stages" / "04-grpo" / "metrics.jsonl")
+    assert [step["step"] for step in steps] == [0, 1, 2, 3, 4]
+    assert max(step["parity/max"] for step in steps) < 1e-4
+    assert max(step["logprob_gap_max"] for step in steps if "logprob_gap_max" in step) < 1e-4
+
+
+def test_trained_model_answers_through_transformers_as_it_did_in_the_evaluation(finished_run: Path) -> None:
+    stage = finished_run / "stages" / "04-grpo"
+    tokenizer = AutoTokenizer.from_pretrained(stage / "model")
+    model = AutoModelForCausalLM.from_pretrained(stage / "model")
+    lines = (stage / "evaluation.jsonl").read_text().splitlines()
+    for record in map(json.loads, lines[:5]):
+        inputs = tokenizer.apply_chat_template(
+            record["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        with torch.no_grad():
+            output = model.generate(**inputs, max_new_tokens=48, do_sample=False)
+        text = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert text == record["responses"][0]["text"]
+
+
+def test_finished_run_is_skipped_without_starting_anything(finished_run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("model.safetensors")}
+    again = run_recipe(SMOKE, finished_run, timeout_s=60)
+    assert again.returncode == 0
+    assert again.stdout.count("skipped") == len(STAGES)
+    assert before == {path: path.stat().st_mtime_ns for path in finished_run.rglob("model.safetensors")}
+
+
+def test_interrupted_and_killed_run_resumes_to_the_same_bits(finished_run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    options = ["--set", "stages.sft.learner.checkpoint_every=7", "--set", "stages.grpo.learner.checkpoint_every=1"]
+
+    interrupted = start_recipe(SMOKE, output, *options)
+    sft = output / "stages" / "02-sft.partial" / "metrics.jsonl"
+    wait_for_line(sft, lines=16, process=interrupted, timeout_s=120)
+    children = children_of(interrupted)
+    assert end_with(interrupted, signal.SIGINT, within_s=10) < 10
+    assert interrupted.returncode == 130
+    assert still_alive(children, after_s=5) == set()
+
+    killed = start_recipe(SMOKE, output, *options)
+    grpo = output / "stages" / "04-grpo.partial" / "metrics.jsonl"
+    wait_for_line(grpo, lines=3, process=killed, timeout_s=120)
+    children = children_of(killed)
+    end_with(killed, signal.SIGKILL, within_s=10)
+    assert still_alive(children, after_s=30) == set()
+
+    resumed = run_recipe(SMOKE, output, *options)
+    assert resumed.returncode == 0, resumed.stdout[-2000:] + resumed.stderr[-2000:]
+    assert "grpo: resuming" in resumed.stdout
+    for stage in STAGES:
+        straight, broken = finished_run / "stages" / stage, output / "stages" / stage
+        assert (straight / "model" / "model.safetensors").read_bytes() == (
+            broken / "model" / "model.safetensors"
+        ).read_bytes(), f"{stage} ended with other weights"
+        assert records(straight / "metrics.jsonl") == records(broken / "metrics.jsonl")

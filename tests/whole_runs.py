@@ -1,0 +1,93 @@
+"""Runs of whole recipes on the real parts, each in a process of its own as a user would start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RUN = [sys.executable, "-m", "rlpost", "run"]
+
+
+def run_recipe(recipe: Path, output: Path, *options: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+    """`rlpost run` to its end."""
+    return subprocess.run(
+        [*RUN, str(recipe), "--set", f"output={output}", *options],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def start_recipe(recipe: Path, output: Path, *options: str) -> subprocess.Popen[str]:
+    """`rlpost run` under way, in a process group of its own."""
+    return subprocess.Popen(
+        [*RUN, str(recipe), "--set", f"output={output}", *options],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Without what the tests' own engine settings put there."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("VLLM_", "OMP_", "RAY_"))}
+
+
+def wait_for_line(path: Path, *, lines: int, process: subprocess.Popen[str], timeout_s: float) -> None:
+    """Until a file of the running process has this many lines."""
+    deadline = time.monotonic() + timeout_s
+    while not path.exists() or len(path.read_text().splitlines()) < lines:
+        assert process.poll() is None, f"the run ended with {process.returncode} before {path} had {lines} lines"
+        assert time.monotonic() < deadline, f"{path} did not reach {lines} lines in {timeout_s} s"
+        time.sleep(0.05)
+
+
+def end_with(process: subprocess.Popen[str], number: signal.Signals, *, within_s: float) -> float:
+    """Send a signal and wait; returns the seconds that it took to end."""
+    started = time.monotonic()
+    process.send_signal(number)
+    process.wait(timeout=within_s)
+    return time.monotonic() - started
+
+
+def children_of(process: subprocess.Popen[str]) -> set[int]:
+    """All live descendants."""
+    import psutil
+
+    return {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+
+
+def still_alive(pids: set[int], *, after_s: float) -> set[int]:
+    """Those of the pids that run on for longer than this."""
+    import psutil
+
+    deadline = time.monotonic() + after_s
+    alive = pids
+    while alive and time.monotonic() < deadline:
+        alive = {pid for pid in alive if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"}
+        time.sleep(0.1)
+    return alive
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file."""
+    return json.loads(path.read_text())
+
+
+def records(path: Path) -> list[dict[str, float]]:
+    """The lines of a metrics file without the clock's part."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in row.items() if not k.startswith(("time/", "tokens_"))} for row in rows]
