@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlpost.disk_space import room_for
 from rlpost.errors import ClusterError
 from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
 from rlpost.learner.rank import LearnerRank
@@ -51,8 +52,8 @@ def run_recipe(
         parts_of = TorchrunParts(rank)
     else:
         parts_of = RayParts(recipe, cluster)
-    with parts_of as parts:
-        run = RunDirectory(Path(recipe.output))
+    run = RunDirectory(Path(recipe.output))
+    with room_for(run.root), parts_of as parts:
         run.claim(recipe.name, fresh=fresh)
         write_resolved(loaded, run.root)
         os.environ.update(_QUIET)

@@ -53,6 +53,10 @@ class GateError(RlpostError):
     exit_code = 3
 
 
+class StorageError(RlpostError):
+    """A run cannot write its files, for example because the disk is full."""
+
+
 class TrainingError(RlpostError):
     """An optimizer step cannot be taken, for example because the loss is not finite."""
 

@@ -11,6 +11,7 @@ import ray
 
 from rlpost.cluster.placement import Placement
 from rlpost.cluster.session import wait_for
+from rlpost.disk_space import room_for
 from rlpost.interfaces import LossFn
 from rlpost.learner.settings import LearnerSettings
 from rlpost.recipe.schema import ClusterConfig
@@ -44,7 +45,9 @@ class LearnerActor:
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """See `LearnerRank.call`."""
-        return self._rank.call(method, *arguments, **options)
+        # Here, because an error of torch's checkpoints is no Exception and would end the actor without a word.
+        with room_for(next((part for part in arguments if isinstance(part, Path)), Path())):
+            return self._rank.call(method, *arguments, **options)
 
 
 class LearnerGroup:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from rlpost.errors import ClusterError
+from rlpost.errors import ClusterError, RecipeError
 from rlpost.recipe.schema import ClusterConfig, LearnerRole, RolloutRole
 
 
@@ -17,8 +18,7 @@ class Placement:
 
     def __init__(self, cluster: ClusterConfig) -> None:
         self._cluster = cluster
-        bundles = [_learner_bundle(cluster.learner) for _ in range(cluster.learner.ranks)]
-        bundles += [_rollout_bundle(cluster.rollout) for _ in range(cluster.rollout.actors)]
+        bundles = _bundles(cluster)
         self._group: PlacementGroup = placement_group(bundles, strategy="PACK")
         if not self._group.wait(timeout_seconds=cluster.start_timeout_s):
             remove_placement_group(self._group)
@@ -43,6 +43,32 @@ class Placement:
             "num_gpus": resources.get("GPU", 0),
             "scheduling_strategy": strategy,
         }
+
+
+def check_machine(cluster: ClusterConfig) -> None:
+    """Whether this machine has the devices that the roles ask for, before a private Ray cluster is started on it.
+
+    Raises:
+        RecipeError: it has not.
+    """
+    import torch  # Actors import this module too, before they need torch.
+
+    bundles = _bundles(cluster)
+    wanted = {device: sum(bundle.get(device, 0) for bundle in bundles) for device in ("CPU", "GPU")}
+    found = {"CPU": cluster.cpus or os.cpu_count() or 1, "GPU": torch.cuda.device_count() if wanted["GPU"] else 0}
+    for device, count in wanted.items():
+        if count > found[device]:
+            raise RecipeError(
+                f"this machine must have {count:g} {device}s for {cluster.learner.ranks} learner ranks on "
+                f"{cluster.learner.device} and {cluster.rollout.actors} rollout actors on {cluster.rollout.device}; it "
+                f"has {found[device]}: lower learner.ranks or rollout.actors in the cluster file"
+                + (", or set cpus to let more of them share a core" if device == "CPU" else "")
+            )
+
+
+def _bundles(cluster: ClusterConfig) -> list[dict[str, float]]:
+    learners = [_learner_bundle(cluster.learner) for _ in range(cluster.learner.ranks)]
+    return learners + [_rollout_bundle(cluster.rollout) for _ in range(cluster.rollout.actors)]
 
 
 def _learner_bundle(role: LearnerRole) -> dict[str, float]:

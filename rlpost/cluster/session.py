@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
+from rlpost.cluster.placement import check_machine
 from rlpost.errors import ClusterError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
 
@@ -21,12 +22,15 @@ def ray_session(cluster: ClusterConfig) -> Generator[None]:
 
     Raises:
         ClusterError: the address does not answer.
+        RecipeError: this machine has too few devices for a private cluster.
     """
     # Ray 2.60 hides GPUs from actors that ask for none only on request; it would warn about it at every start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     # The actors' own logs stay in Ray's session folder; their errors reach the driver as exceptions.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        check_machine(cluster)
     try:
         if address:
             ray.init(address=address, **options)

@@ -41,6 +41,17 @@ def column_steps(example: Example) -> str:
     return _joined([f"-({right}-{left})", *_subtraction_columns(right, left)], left - right)
 
 
+def boxed_answer(example: Example) -> str:
+    r"""The answer alone, `\\boxed{85}`: a demonstration that does not show its work.
+
+    Raises:
+        DataError: the row has no reference answer.
+    """
+    if example.gold is None:
+        raise DataError(f"{example.id} must have a reference answer to be boxed; set data.{example.dataset}.columns.gold")
+    return f"\\boxed{{{example.gold}}}"
+
+
 def _joined(steps: list[str], answer: int) -> str:
     return ";".join([*steps, f"\\boxed{{{answer}}}"])
 

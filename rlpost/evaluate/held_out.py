@@ -22,20 +22,21 @@ class Evaluation(NamedTuple):
 def score_groups(groups: Sequence[RolloutGroup], *, pass_score: float) -> Evaluation:
     """pass@1, pass@k for k = samples a prompt, mean score, share cut off, mean length, and faults if any.
 
-    Responses whose verdict is an infra or gold fault are left out and counted under `unjudged`.
+    Responses whose verdict is an infra or gold fault are left out and counted under `unjudged`; pass@k is that of the
+    prompts with k judged responses. A score that no response was judged for is not there: it would read as 0.
     """
-    judged = [
-        [verdict.score for verdict in group.verdicts if verdict.score is not None] for group in groups if group.verdicts
-    ]
-    judged = [scores for scores in judged if scores]
+    judged = [[verdict.score for verdict in group.verdicts if verdict.score is not None] for group in groups]
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     verdicts = [verdict for group in groups for verdict in group.verdicts]
-    samples = max((len(scores) for scores in judged), default=0)
     passes = [(len(scores), sum(score >= pass_score for score in scores)) for scores in judged]
-    scores = {f"pass@{k}": _mean([pass_at_k(n, c, k) for n, c in passes if n >= k]) for k in sorted({1, samples} - {0})}
-    scores["mean_score"] = _mean([score for group in judged for score in group])
-    scores["truncated"] = _mean([float(rollout.finish == "length") for rollout in rollouts])
-    scores["mean_tokens"] = _mean([float(len(rollout.token_ids)) for rollout in rollouts])
+    measured: dict[str, list[float]] = {
+        f"pass@{k}": [pass_at_k(samples, passed, k) for samples, passed in passes if samples >= k]
+        for k in sorted({1, max(len(group.rollouts) for group in groups)})
+    }
+    measured["mean_score"] = [score for scores in judged for score in scores]
+    measured["truncated"] = [float(rollout.finish == "length") for rollout in rollouts]
+    measured["mean_tokens"] = [float(len(rollout.token_ids)) for rollout in rollouts]
+    scores = {name: float(np.mean(values)) for name, values in measured.items() if values}
     unjudged = sum(verdict.fault in (Fault.INFRA, Fault.GOLD) for verdict in verdicts)
     if unjudged:
         scores["unjudged"] = float(unjudged)
@@ -65,7 +66,3 @@ def check_gate(stage: str, scores: dict[str, float], require: dict[str, str]) ->
                 f"stage {stage} must reach {name} {bound} on held-out prompts before the next stage starts; found "
                 f"{found:.4f}: train the stage differently, or change stages[{stage}].require"
             )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else 0.0

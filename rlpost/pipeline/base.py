@@ -25,17 +25,22 @@ def build_base(recipe: Recipe, model_dir: Path) -> None:
     """Write the base model, its tokenizer and its chat template into `model_dir`.
 
     Raises:
-        ModelError: the given directory is not a model, or the config is not one that transformers knows.
+        ModelError: the given directory is not a model, the config is not one that transformers knows, or the model is
+            too small for the tokenizer or for `model.max_length`.
     """
+    if recipe.model.path is not None:
+        _check_weights(Path(recipe.model.path))
     model_dir.mkdir(parents=True)
     tokenizer = _tokenizer(recipe)
     if recipe.model.chat_template is not None:
         tokenizer.chat_template = chat_template_source(recipe.model.chat_template)
     tokenizer.save_pretrained(str(model_dir))
+    config = _config(recipe, tokenizer=tokenizer)
+    _check_fit(config, recipe, token_count=len(tokenizer))
     if recipe.model.path is not None:
         _link_given_model(Path(recipe.model.path), model_dir)
     else:
-        _write_new_model(recipe, model_dir, tokenizer=tokenizer)
+        _write_new_model(recipe, model_dir, config=config)
 
 
 def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
@@ -49,37 +54,76 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     return load_tokenizer(source, trust_remote_code=recipe.model.trust_remote_code)
 
 
-def _link_given_model(path: Path, model_dir: Path) -> None:
-    """Weights are linked, not copied; small files are copied."""
+def _check_weights(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
     if not (path / "config.json").is_file():
         raise ModelError(f"model.path must be a Hugging Face model directory; {path} has no config.json")
-    weights = [file for pattern in _WEIGHTS for file in sorted(path.glob(pattern))]
-    if not weights:
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
         raise ModelError(f"model.path must hold weights as *.safetensors; {path} has none: convert the model first")
-    for file in weights:
+    for file in files:
+        try:
+            with safe_open(file, framework="numpy"):
+                pass  # Opening reads the header and compares it with the length of the file.
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"model.path must hold whole *.safetensors files; {file} is not one: {error}") from error
+
+
+def _config(recipe: Recipe, *, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The model's configuration as transformers reads it."""
+    from transformers import AutoConfig
+
+    model = recipe.model
+    settings: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": model.max_length,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        **(model.config or {}),
+    }
+    try:
+        if model.path is not None:
+            return AutoConfig.from_pretrained(model.path, trust_remote_code=model.trust_remote_code)
+        return AutoConfig.for_model(settings.pop("model_type"), **settings)
+    except Exception as error:  # A wrong value ends in errors of many kinds there.
+        origin = "model.config" if model.path is None else f"{model.path}/config.json"
+        raise ModelError(f"{origin} must be a configuration that transformers knows; found: {error}") from error
+
+
+def _check_fit(config: Any, recipe: Recipe, *, token_count: int) -> None:
+    text = config.get_text_config()
+    positions: int | None = getattr(text, "max_position_embeddings", None)
+    scaled: bool = ((getattr(text, "rope_parameters", None) or {}).get("rope_type") or "default") != "default"
+    if positions is not None and positions < recipe.model.max_length and not scaled:
+        raise ModelError(
+            f"model.max_length must be at most the model's context of {positions} tokens (max_position_embeddings); "
+            f"found {recipe.model.max_length}: lower it, or give a model with a longer context"
+        )
+    if text.vocab_size < token_count:
+        raise ModelError(
+            f"the model must have an embedding for each of the tokenizer's {token_count} tokens; its vocab_size is "
+            f"{text.vocab_size}: give the tokenizer that belongs to the model, or another model"
+        )
+
+
+def _link_given_model(path: Path, model_dir: Path) -> None:
+    """Weights are linked, not copied; small files are copied."""
+    for file in (file for pattern in _WEIGHTS for file in path.glob(pattern)):
         (model_dir / file.name).symlink_to(file.resolve())
     for pattern in _CONFIGS:
         for file in path.glob(pattern):
             (model_dir / file.name).write_bytes(file.read_bytes())
 
 
-def _write_new_model(recipe: Recipe, model_dir: Path, *, tokenizer: PreTrainedTokenizerBase) -> None:
+def _write_new_model(recipe: Recipe, model_dir: Path, *, config: Any) -> None:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    assert recipe.model.config is not None
-    settings: dict[str, Any] = {
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": recipe.model.max_length,
-        "bos_token_id": None,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        **recipe.model.config,
-    }
+    torch.manual_seed(recipe.seed)
     try:
-        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        torch.manual_seed(recipe.seed)
         model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, recipe.model.dtype))
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"model.config must be a configuration that transformers knows; {error}") from error
+    except Exception as error:  # A wrong value ends in errors of many kinds there.
+        raise ModelError(f"model.config must describe a language model; building it failed: {error}") from error
     model.save_pretrained(model_dir)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rlpost import __version__
-from rlpost.pipeline.artifacts import file_hash, text_hash
+from rlpost.data.chat import chat_template_source
+from rlpost.pipeline.artifacts import file_hash, hash_model, text_hash
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.sections import DataConfig, TokenizerTraining
+from rlpost.recipe.sections import DataConfig, ModelConfig, TokenizerTraining
 from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage
 
 
@@ -17,7 +18,7 @@ def base_inputs_hash(recipe: Recipe) -> str:
     """Of the model before the first stage."""
     tokenizer = recipe.model.tokenizer
     names = tokenizer.data if isinstance(tokenizer, TokenizerTraining) else []
-    return _hash(model=recipe.model.model_dump(mode="json"), data=_data(recipe, names), seed=recipe.seed)
+    return _hash(model=_model_identity(recipe.model), data=_data(recipe, names), seed=recipe.seed)
 
 
 def stage_inputs_hash(recipe: Recipe, stage: AnyStage, *, parent_hash: str) -> str:
@@ -46,6 +47,16 @@ def evaluation_hash(recipe: Recipe, *, model_hash: str) -> str:
         rewards=recipe.rewards.model_dump(mode="json") if recipe.rewards else None,
         seed=recipe.seed,
     )
+
+
+def _model_identity(config: ModelConfig) -> dict[str, Any]:
+    """Of templates and tokenizers, what they hold counts; of a given model, where it lies (its files are checked)."""
+    identity: dict[str, Any] = config.model_dump(mode="json")
+    if config.chat_template is not None:
+        identity["chat_template"] = chat_template_source(config.chat_template)
+    if isinstance(config.tokenizer, str) and Path(config.tokenizer).is_dir():
+        identity["tokenizer"] = hash_model(Path(config.tokenizer))[0]
+    return identity
 
 
 def _data(recipe: Recipe, names: list[str]) -> dict[str, Any]:

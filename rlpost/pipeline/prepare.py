@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from rlpost.data.chat import ChatFormat
 from rlpost.data.library import DataLibrary
+from rlpost.data.preference import pairs_from_examples
+from rlpost.data.rows import demonstration_rows, document_rows
 from rlpost.data.sources import Use
 from rlpost.data.tokenizer import load_tokenizer
 from rlpost.pipeline.artifacts import MODEL, Manifest, read_manifest
@@ -14,8 +16,9 @@ from rlpost.pipeline.base import build_base
 from rlpost.pipeline.lineage import base_inputs_hash
 from rlpost.pipeline.publish import publish_artifact
 from rlpost.pipeline.run_directory import RunDirectory
+from rlpost.recipe.arithmetic import sampling_of
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage
+from rlpost.recipe.stages import AnyStage
 from rlpost.telemetry.console import Console
 
 
@@ -37,7 +40,7 @@ def prepare(recipe: Recipe, run: RunDirectory, console: Console) -> Prepared:
     tokenizer = load_tokenizer(str(run.base.final / MODEL), trust_remote_code=recipe.model.trust_remote_code)
     data = DataLibrary(recipe, ChatFormat(tokenizer), say=console.say)
     for stage in recipe.stages:
-        _check_stage_data(stage, data)
+        _check_stage_data(stage, data, max_length=recipe.model.max_length)
     if recipe.evaluate is not None:
         data.held_out_prompts(max_tokens=recipe.evaluate.sampling.max_tokens)
     return Prepared(base, data)
@@ -55,12 +58,13 @@ def _base(recipe: Recipe, run: RunDirectory, console: Console) -> Manifest:
     return publish_artifact(paths, recipe, stage="base", kind="base", parents={}, started=started, inputs_hash=wanted)
 
 
-def _check_stage_data(stage: AnyStage, data: DataLibrary) -> None:
-    sampling = stage.sampling if isinstance(stage, GrpoStage) else None
-    if isinstance(stage, DpoStage) and stage.own_samples is not None:
-        sampling = stage.own_samples.sampling
+def _check_stage_data(stage: AnyStage, data: DataLibrary, *, max_length: int) -> None:
+    """Make what the stage will make and forget it: rendering takes seconds, and the stage may be hours away."""
+    sampling = sampling_of(stage)
     if sampling is not None:
         data.prompts(stage.data, stage=stage.name, max_tokens=sampling.max_tokens)
-    else:
-        uses: dict[str, Use] = {"cpt": "cpt", "sft": "sft", "dpo": "dpo"}
-        data.examples(stage.data, stage=stage.name, use=uses[stage.kind])
+        return
+    uses: dict[str, Use] = {"cpt": "cpt", "sft": "sft", "dpo": "dpo"}
+    examples = data.examples(stage.data, stage=stage.name, use=uses[stage.kind])
+    make = {"cpt": document_rows, "sft": demonstration_rows, "dpo": pairs_from_examples}[stage.kind]
+    make(examples, chat=data.format, max_length=max_length)

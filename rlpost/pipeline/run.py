@@ -64,8 +64,9 @@ class Pipeline:
         return manifests
 
     def _finished(self, stage: AnyStage, paths: StagePaths, parent: Manifest, *, redo: bool) -> Manifest | None:
-        if redo and paths.final.exists():
-            shutil.rmtree(paths.final)
+        for folder in (paths.final, paths.work):
+            if redo and folder.exists():
+                shutil.rmtree(folder)
         manifest = read_manifest(paths.final)
         wanted = stage_inputs_hash(self.recipe, stage, parent_hash=parent.model_hash)
         if manifest is None or manifest.inputs_hash != wanted:

@@ -49,25 +49,35 @@ class RunDirectory:
         """Make the folder this recipe's own.
 
         Raises:
-            ArtifactError: it holds the run of another recipe, or files that are not a run.
+            ArtifactError: it holds the run of another recipe, or files that are not a run, or cannot be made.
         """
-        owner = self.root / _OWNER
-        if self.root.exists() and any(self.root.iterdir()):
-            if not owner.exists():
-                raise ArtifactError(
-                    f"output must be a new folder or one of an earlier run; {self.root} holds other files: set output "
-                    "to another folder"
-                )
-            found = json.loads(owner.read_text())["recipe"]
-            if found != recipe_name:
-                raise ArtifactError(
-                    f"output must be a new folder or one of this recipe; {self.root} holds a run of recipe {found!r}, "
-                    f"and this is {recipe_name!r}: set output to another folder, or remove that one"
-                )
-        if fresh and self.root.exists():
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactError(f"output must be a folder that can be made; {error}: set output to another") from error
+        if any(self.root.iterdir()):
+            self._check_owner(recipe_name)
+            if not fresh:
+                return
             shutil.rmtree(self.root)
-        self.root.mkdir(parents=True, exist_ok=True)
-        owner.write_text(json.dumps({"recipe": recipe_name}))
+            self.root.mkdir()
+        beside = self.root / f"writing-{_OWNER}"
+        beside.write_text(json.dumps({"recipe": recipe_name}))
+        beside.rename(self.root / _OWNER)
+
+    def _check_owner(self, recipe_name: str) -> None:
+        owner = self.root / _OWNER
+        if not owner.exists():
+            raise ArtifactError(
+                f"output must be a new folder or one of an earlier run; {self.root} holds other files: set output "
+                "to another folder"
+            )
+        found = json.loads(owner.read_text())["recipe"]
+        if found != recipe_name:
+            raise ArtifactError(
+                f"output must be a new folder or one of this recipe; {self.root} holds a run of recipe {found!r}, "
+                f"and this is {recipe_name!r}: set output to another folder, or remove that one"
+            )
 
     @property
     def base(self) -> StagePaths:

@@ -67,9 +67,9 @@ class StageCheckpoints:
 
 
 def publish(beside: Path, final: Path) -> None:
-    """Flush every file of `beside` to disk and give the directory its final name in one step."""
-    for path in sorted(beside.rglob("*")):
-        if path.is_file() and not path.is_symlink():
+    """Flush everything in `beside` to disk and give the directory its final name in one step."""
+    for path in (*beside.rglob("*"), beside):
+        if not path.is_symlink():
             _flush(path)
     if final.exists():
         shutil.rmtree(final)

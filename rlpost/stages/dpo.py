@@ -68,13 +68,7 @@ def with_reference(pairs: Sequence[PreferencePair], learner: Learner) -> list[Pr
 
 def _given_pairs(context: StageContext, stage: DpoStage) -> list[PreferencePair]:
     examples = context.data.examples(stage.data, stage=stage.name, use="dpo")
-    made = pairs_from_examples(examples, chat=context.data.format, max_length=context.recipe.model.max_length)
-    if not made.pairs:
-        raise DataError(
-            f"stage {stage.name} must have pairs; all {made.dropped} are longer than model.max_length "
-            f"{context.recipe.model.max_length}"
-        )
-    return made.pairs
+    return pairs_from_examples(examples, chat=context.data.format, max_length=context.recipe.model.max_length).pairs
 
 
 def _own_pairs(context: StageContext, stage: DpoStage, config: OwnSamplesConfig) -> list[PreferencePair]:

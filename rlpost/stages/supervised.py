@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from rlpost.data.batches import BatchPlan
 from rlpost.data.rows import SupervisedRows
-from rlpost.errors import DataError
 from rlpost.interfaces import Learner, LossFn
 from rlpost.losses.cross_entropy import CrossEntropy
 from rlpost.recipe.stages import SupervisedStage
@@ -17,19 +16,10 @@ from rlpost.telemetry.account import step_account
 
 
 def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: SupervisedRows) -> None:
-    """Cross-entropy over rows; every weighted token of a step counts the same (TULU 3, section 4.3.2).
-
-    Raises:
-        DataError: no row is left.
-    """
+    """Cross-entropy over rows; every weighted token of a step counts the same (TULU 3, section 4.3.2)."""
     rows, most = prepared.rows, context.recipe.model.max_length
     if prepared.dropped:
         context.console.say(f"{stage.name}: {prepared.dropped} rows longer than model.max_length {most} are left out")
-    if not rows:
-        raise DataError(
-            f"stage {stage.name} must have rows to train on; none of {', '.join(stage.data)} is left "
-            f"({prepared.dropped} were longer than model.max_length {most})"
-        )
     steps = stage.step_count(len(rows))
 
     def batch_of(indices: Sequence[int]) -> TrainBatch:

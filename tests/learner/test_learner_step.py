@@ -79,7 +79,7 @@ def test_activation_checkpointing_runs_every_layer_again_in_the_backward_pass(
         def count(*_: object, index: int = index) -> None:
             calls[index] += 1
 
-        layer.mlp.register_forward_hook(count)
+        layer.input_layernorm.register_forward_hook(count)
     learner.step(random_batch(seed=0), CrossEntropy())
     assert calls == [calls_per_layer] * 2
 

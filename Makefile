@@ -1,0 +1,73 @@
+# Everything below needs Python 3.11 and nothing else: what it uses is installed into .venv first.
+#
+#   make quickstart   train a small model from nothing to two-digit arithmetic, on a CPU, in minutes
+#   make smoke        the same stages in about a minute
+#   make test         set up, check, run all tests
+#   make test-fast    the tests that start no engine, no Ray and no whole run
+#   make check        lint, format, types, import ladder
+#   make format       rewrite files the way `make check` wants them
+#   make setup        .venv alone; again only after requirements/cpu.lock or pyproject.toml changed
+#   make lock         requirements/cpu.lock from pyproject.toml; LOCK_OPTIONS is explained in scripts/lock
+#   make clean        remove .venv and every cache; runs/ stays
+#
+#   PYTHON=...        the Python 3.11 to build .venv with
+#   TORCH_INDEX=...   the package index of torch's CPU build, as pytorch.org names it for "CPU" under "Start locally";
+#                     not needed where pip is configured to find that build
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: help quickstart smoke test test-fast check format setup lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+quickstart: setup
+	$(BIN)/rlpost run recipes/quickstart.yaml --cluster ray_configs/laptop.yaml
+
+smoke: setup
+	$(BIN)/rlpost run recipes/smoke.yaml --cluster ray_configs/laptop.yaml
+
+# A home of their own: the tests neither read nor leave a Ray token, a cache or a setting in yours.
+test: check
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; HOME="$$home" $(BIN)/pytest
+
+test-fast: setup
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; HOME="$$home" $(BIN)/pytest -m 'not engine and not ray and not pipeline'
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+setup: .venv/installed
+
+.venv/installed: .venv/locked pyproject.toml
+	$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+.venv/locked: requirements/cpu.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	    { echo "rlpost needs Python 3.11; '$(PYTHON)' is not one: install it, or set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing requirements/cpu.lock into .venv: about 3 GB, some minutes at the first time"
+	$(PIP_INSTALL) $(TORCH_OPTIONS) -r requirements/cpu.lock
+	@$(BIN)/python -c 'import torch' || \
+	    { echo "this torch cannot be imported; a build for CUDA needs libraries that are not in the lock:" \
+	      "make clean setup TORCH_INDEX=<index of torch's CPU build>" >&2; exit 1; }
+	@touch $@
+
+lock:
+	PYTHON=$(PYTHON) scripts/lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find rlpost rewards tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

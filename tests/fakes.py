@@ -1,0 +1,360 @@
+"""Parts without a model, for tests of control flow: each checks what it is given and answers from seeds alone.
+
+A fake model is a formula (`fake_logprob`), so that a fake generator and a fake learner can agree or be made to disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlpost.interfaces import Learner, LossFn
+from rlpost.learner.settings import LearnerSettings
+from rlpost.records import (
+    FloatArray,
+    GenerationRequest,
+    Message,
+    Prompt,
+    PublishReport,
+    Rollout,
+    RolloutGroup,
+    Sample,
+    Sampling,
+    StepReport,
+    TrainBatch,
+    Verdict,
+    VersionSpan,
+    WeightManifest,
+    WeightReceipt,
+)
+
+STOP = 1
+SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_tokens=6, stop_token_ids=(STOP,))
+
+
+def fake_logprob(token: int, *, before: int, version: int, temperature: float) -> float:
+    """The fake model: what a token's log-probability is after the token before it."""
+    return -(1 + (7 * token + 3 * before + 5 * version) % 11) / 10 / temperature
+
+
+def make_prompt(number: int, *, dataset: str = "sums", gold: Any = "1") -> Prompt:
+    return Prompt(
+        id=f"{dataset}/{number}",
+        dataset=dataset,
+        messages=(Message(role="user", content=f"question {number}"),),
+        token_ids=np.array([2 + number % 5, 3], np.int32),
+        gold=gold,
+        meta={},
+    )
+
+
+def make_rollout(
+    *, sample: int, length: int = 2, version: int = 0, key: str = "0:sums/0", text: str | None = None
+) -> Rollout:
+    return Rollout(
+        key=(key, sample),
+        token_ids=np.arange(4, 4 + length, dtype=np.int32),
+        logprobs_T=np.full(length, -0.5, np.float32),
+        version_spans=(VersionSpan(start=0, stop=length, version=version),),
+        finish="stop",
+        text=f"answer {sample}" if text is None else text,
+        seconds=0.5,
+    )
+
+
+def make_group(
+    verdicts: Sequence[Verdict], *, lengths: Sequence[int] | None = None, index: int = 0, version: int = 0
+) -> RolloutGroup:
+    lengths = [2] * len(verdicts) if lengths is None else lengths
+    return RolloutGroup(
+        prompt=make_prompt(index),
+        index=index,
+        rollouts=tuple(
+            make_rollout(sample=sample, length=length, version=version) for sample, length in enumerate(lengths)
+        ),
+        verdicts=tuple(verdicts),
+    )
+
+
+def scored(*scores: float) -> list[Verdict]:
+    return [Verdict(score=score) for score in scores]
+
+
+@dataclass(frozen=True)
+class Running:
+    request: GenerationRequest
+    ready_at: float
+    submitted_at: float
+
+
+class FakeGenerator:
+    """A `Generator` whose answers are a function of prompt, seed and weights.
+
+    `latency_s` says when each answer is ready, so answers come out of order; with `manual=True` none is ready before
+    `finish`. `fail_at` raises from `poll` once so many answers were given.
+    """
+
+    def __init__(
+        self,
+        *,
+        latency_s: Callable[[GenerationRequest], float] = lambda request: 0.0,
+        manual: bool = False,
+        fail_at: int | None = None,
+    ) -> None:
+        self.version = 0
+        self.requests: list[GenerationRequest] = []
+        self.pulled: list[WeightManifest] = []
+        self._latency_s, self._manual, self._fail_at = latency_s, manual, fail_at
+        self._running: dict[tuple[str, int], Running] = {}
+        self._answered = 0
+        self._changed = threading.Condition()
+
+    @property
+    def running(self) -> list[tuple[str, int]]:
+        with self._changed:
+            return list(self._running)
+
+    def submit(self, requests: Sequence[GenerationRequest]) -> None:
+        now = time.monotonic()
+        with self._changed:
+            for request in requests:
+                assert request.key not in self._running, f"{request.key} is in flight already"
+                assert len(request.prompt_token_ids) > 0, "a prompt has tokens"
+                assert request.prompt_token_ids.dtype == np.int32
+                assert 0 <= request.seed < 2**63, "a seed must fit in 63 bits"
+                assert request.sampling.max_tokens > 0 and request.sampling.stop_token_ids
+                ready_at = float("inf") if self._manual else now + self._latency_s(request)
+                self._running[request.key] = Running(request, ready_at, now)
+                self.requests.append(request)
+            self._changed.notify_all()
+
+    def finish(self, keys: Sequence[tuple[str, int]] | None = None) -> None:
+        """Let these answers (or all) be ready now."""
+        with self._changed:
+            for key in list(self._running) if keys is None else keys:
+                running = self._running[key]
+                self._running[key] = Running(running.request, 0.0, running.submitted_at)
+            self._changed.notify_all()
+
+    def poll(self, timeout_s: float) -> list[Rollout]:
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                ready = [running for running in self._running.values() if running.ready_at <= now]
+                if ready or now >= deadline:
+                    break
+                next_ready = min((running.ready_at for running in self._running.values()), default=deadline)
+                self._changed.wait(max(0.0, min(deadline, next_ready) - now))
+            for running in ready:
+                del self._running[running.request.key]
+            self._answered += len(ready)
+            if self._fail_at is not None and self._answered >= self._fail_at:
+                raise RuntimeError("the engine died")
+            # The last submitted comes first, so that nobody can rely on an order.
+            return [self._answer(running) for running in reversed(ready)]
+
+    def pull_weights(self, manifest: WeightManifest) -> list[WeightReceipt]:
+        self.version = manifest.version
+        self.pulled.append(manifest)
+        return [WeightReceipt(generator="fake", version=manifest.version, checksum=manifest.checksum, seconds=0.01)]
+
+    def _answer(self, running: Running) -> Rollout:
+        request = running.request
+        rng = np.random.default_rng([request.seed, self.version])
+        length = int(rng.integers(1, request.sampling.max_tokens + 1))
+        token_ids = rng.integers(4, 14, length).astype(np.int32)
+        ended = length < request.sampling.max_tokens
+        if ended:
+            token_ids[-1] = request.sampling.stop_token_ids[0]
+        before = [int(request.prompt_token_ids[-1]), *token_ids[:-1].tolist()]
+        logprobs = [
+            fake_logprob(token, before=last, version=self.version, temperature=request.sampling.temperature or 1.0)
+            for token, last in zip(token_ids.tolist(), before, strict=True)
+        ]
+        return Rollout(
+            key=request.key,
+            token_ids=token_ids,
+            logprobs_T=np.array(logprobs, np.float32),
+            version_spans=(VersionSpan(start=0, stop=length, version=self.version),),
+            finish="stop" if ended else "length",
+            text="".join(str(token % 10) for token in token_ids),
+            seconds=max(1e-6, time.monotonic() - running.submitted_at),
+        )
+
+
+class FakeScorer:
+    """A `Scorer`: `verdict` judges a sample; `gate`, if given, must be set before any answer comes."""
+
+    def __init__(
+        self,
+        verdict: Callable[[Sample], Verdict] = lambda sample: Verdict(score=float(len(sample.response) % 2)),
+        *,
+        gate: threading.Event | None = None,
+    ) -> None:
+        self.samples: list[Sample] = []
+        self.started = threading.Event()
+        self._verdict, self._gate = verdict, gate
+
+    def score(self, samples: Sequence[Sample]) -> list[Verdict]:
+        assert samples, "there is something to score"
+        assert len({sample.id for sample in samples}) == len(samples), "ids of samples differ"
+        for sample in samples:
+            assert sample.prompt and sample.dataset and sample.token_count > 0
+        self.started.set()
+        if self._gate is not None:
+            assert self._gate.wait(20), "the test never opened the gate"
+        self.samples += samples
+        return [self._verdict(sample) for sample in samples]
+
+
+@dataclass
+class FakeLearner:
+    """A `Learner` whose weights are a number that every step changes in a way that depends on the batch.
+
+    `version_of_logprobs` is what `logprobs` computes with; `None` follows `write_weights`. `raises` maps a method to an
+    error that its next call raises.
+    """
+
+    weights: int = 0
+    steps: int = 0
+    version_of_logprobs: int | None = None
+    noise: float = 0.0
+    rows_see_each_other: bool = False
+    reference_shift: float = 0.25
+    raises: dict[str, BaseException] = field(default_factory=dict)
+    batches: list[TrainBatch] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    _version: int = 0
+
+    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
+        self._called("step")
+        assert int(batch.row_lengths_B.sum()) == len(batch.token_ids) == len(batch.weights_T)
+        assert np.isfinite(batch.advantages_T).all() and batch.weights_T.any() and callable(loss)
+        self.batches.append(batch)
+        self.weights = (self.weights * 31 + _digest(batch)) % 1_000_003
+        self.steps += 1
+        return StepReport(
+            step=self.steps,
+            loss=self.weights / 1_000_003,
+            grad_norm=1.0,
+            learning_rate=0.1,
+            tokens=len(batch.token_ids),
+            scored_tokens=int(np.count_nonzero(batch.weights_T)),
+            seconds=0.001,
+            metrics={},
+        )
+
+    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
+        self._called("logprobs")
+        version = self._version if self.version_of_logprobs is None else self.version_of_logprobs
+        values, start = np.zeros(len(batch.token_ids), np.float32), 0
+        for row, length in enumerate(batch.row_lengths_B.tolist()):
+            for place in range(start + 1, start + length):
+                if batch.weights_T[place]:
+                    values[place] = fake_logprob(
+                        int(batch.token_ids[place]),
+                        before=int(batch.token_ids[place - 1]),
+                        version=version,
+                        temperature=batch.temperature,
+                    )
+            if self.rows_see_each_other and row:
+                values[start : start + length] *= 3
+            start += length
+        scored_T = batch.weights_T != 0
+        return values + scored_T * (self.noise - self.reference_shift * reference)
+
+    def write_weights(self, path: Path, *, version: int) -> WeightManifest:
+        self._called("write_weights")
+        self._version = version
+        return WeightManifest(version=version, path=str(path), checksum=str(self.weights), tensor_count=1, byte_count=8)
+
+    def save_checkpoint(self, directory: Path) -> None:
+        assert not directory.exists(), f"{directory} must not exist"
+        directory.mkdir()
+        (directory / "first-half").write_text("x")
+        self._called("save_checkpoint")
+        (directory / "state.json").write_text(json.dumps([self.weights, self.steps]))
+
+    def load_checkpoint(self, directory: Path) -> None:
+        self._called("load_checkpoint")
+        self.weights, self.steps = json.loads((directory / "state.json").read_text())
+
+    def export(self, directory: Path) -> None:
+        self._called("export")
+        assert not directory.exists(), f"{directory} must not exist"
+        directory.mkdir()
+        (directory / "config.json").write_text("{}")
+        (directory / "weights.json").write_text(json.dumps(self.weights))
+
+    def _called(self, method: str) -> None:
+        self.calls.append(method)
+        if method in self.raises:
+            raise self.raises.pop(method)
+
+
+class FakeStore:
+    """A `WeightStore` that hands the manifest straight to the generator."""
+
+    def __init__(self, generator: FakeGenerator) -> None:
+        self._generator = generator
+        self.versions: list[int] = []
+
+    def publish(self, learner: Learner, *, version: int) -> PublishReport:
+        manifest = learner.write_weights(Path("nowhere"), version=version)
+        receipts = self._generator.pull_weights(manifest)
+        self.versions.append(version)
+        return PublishReport(
+            version=version, byte_count=8, write_seconds=0.001, pull_seconds=0.001, receipts=tuple(receipts)
+        )
+
+
+class FakeParts:
+    """The `Parts` of a run. `raises` maps a stage's place among the built learners to what its learner raises."""
+
+    def __init__(self, *, raises: dict[int, dict[str, BaseException]] | None = None) -> None:
+        self.generator = FakeGenerator()
+        self.scorer = FakeScorer()
+        self.weights = FakeStore(self.generator)
+        self.learners: list[FakeLearner] = []
+        self.settings: list[LearnerSettings] = []
+        self.served: list[Path] = []
+        self.prepared: list[Path] = []
+        self._raises = raises or {}
+
+    def prepare(self, model_dir: Path) -> None:
+        self.prepared.append(model_dir)
+
+    def build_learner(self, settings: LearnerSettings) -> FakeLearner:
+        assert (Path(settings.model_dir) / "config.json").is_file(), "a stage starts from a model"
+        start = hashlib.blake2b(b"".join(_small_files(Path(settings.model_dir))), digest_size=4).digest()
+        learner = FakeLearner(
+            weights=int.from_bytes(start, "big"), raises=self._raises.get(len(self.learners), {})
+        )
+        self.learners.append(learner)
+        self.settings.append(settings)
+        return learner
+
+    def serve(self, model_dir: Path) -> None:
+        assert (model_dir / "config.json").is_file()
+        self.served.append(model_dir)
+
+
+def _small_files(model_dir: Path) -> list[bytes]:
+    names = ("config.json", "weights.json")
+    return [(model_dir / name).read_bytes() for name in names if (model_dir / name).is_file()]
+
+
+def _digest(batch: TrainBatch) -> int:
+    content = b"".join(
+        array.tobytes() for array in (batch.token_ids, batch.row_lengths_B, batch.weights_T, batch.advantages_T)
+    )
+    return int.from_bytes(hashlib.blake2b(content, digest_size=4).digest(), "big")

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import SAMPLING, FakeGenerator, FakeScorer, make_prompt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlpost.errors import DeadlineError
+from rlpost.records import Fault, GenerationRequest, Prompt, RolloutGroup, Sample, Verdict
+from rlpost.rollout.buffer import RolloutBuffer
+from rlpost.rollout.collector import Collector, CollectorThread, collect_all, request_seed
+
+
+def collector_of(
+    generator: FakeGenerator,
+    scorer: FakeScorer | None = None,
+    *,
+    samples: int = 3,
+    seed: str = "0/grpo",
+    stall_timeout_s: float = 20,
+) -> Collector:
+    return Collector(
+        generator,
+        scorer or FakeScorer(),
+        samples=samples,
+        sampling=SAMPLING,
+        seed=seed,
+        stall_timeout_s=stall_timeout_s,
+    )
+
+
+def gather_all(collector: Collector, count: int) -> list[RolloutGroup]:
+    groups: list[RolloutGroup] = []
+    while len(groups) < count:
+        groups += collector.gather(timeout_s=0.05)
+    return sorted(groups, key=lambda group: group.index)
+
+
+def latency_from(delays: list[float]) -> Callable[[GenerationRequest], float]:
+    order = iter(delays)
+    return lambda request: next(order)
+
+
+def never(index: int) -> Prompt:
+    raise AssertionError(f"prompt {index} was not to be issued")
+
+
+@contextmanager
+def filling(
+    generator: FakeGenerator,
+    scorer: FakeScorer | None = None,
+    *,
+    prompt_at: Callable[[int], Prompt] = make_prompt,
+    prompts_per_step: int = 2,
+    stall_timeout_s: float = 20,
+) -> Iterator[tuple[RolloutBuffer, CollectorThread]]:
+    buffer = RolloutBuffer(prompts_per_step=prompts_per_step, max_staleness=0, version=0, first_index=0)
+    thread = CollectorThread(
+        collector_of(generator, scorer, stall_timeout_s=stall_timeout_s), buffer, prompt_at=prompt_at
+    )
+    thread.start()
+    try:
+        yield buffer, thread
+    finally:
+        thread.stop()
+
+
+@settings(max_examples=30, deadline=None)
+@given(delays=st.lists(st.sampled_from([0.0, 0.002, 0.01]), min_size=15, max_size=15))
+def test_every_group_comes_back_once_and_whole_in_any_order_of_completion(delays: list[float]) -> None:
+    generator = FakeGenerator(latency_s=latency_from(delays))
+    collector = collector_of(generator)
+    # The same prompt twice, as in two epochs.
+    collector.issue([(4, make_prompt(1)), (5, make_prompt(2)), (6, make_prompt(1)), (7, make_prompt(3))])
+    collector.issue([(8, make_prompt(2))])
+    groups = gather_all(collector, 5)
+    assert [(group.index, group.prompt.id) for group in groups] == [
+        (4, "sums/1"),
+        (5, "sums/2"),
+        (6, "sums/1"),
+        (7, "sums/3"),
+        (8, "sums/2"),
+    ]
+    for group in groups:
+        key = f"{group.index}:{group.prompt.id}"
+        assert [rollout.key for rollout in group.rollouts] == [(key, 0), (key, 1), (key, 2)]
+        expected = [float(len(rollout.text) % 2) for rollout in group.rollouts]
+        assert [verdict.score for verdict in group.verdicts] == expected, "a verdict belongs to its own rollout"
+    assert collector.in_flight == 0
+    assert collector.gather(timeout_s=0) == []
+    collector.close()
+
+
+def test_answers_do_not_depend_on_the_order_of_completion_or_of_issue() -> None:
+    quick, slow = FakeGenerator(), FakeGenerator(latency_s=latency_from([0.03, 0, 0.01, 0, 0.02, 0]))
+    first, second = collector_of(quick), collector_of(slow)
+    first.issue([(0, make_prompt(1)), (1, make_prompt(2))])
+    second.issue([(1, make_prompt(2))])
+    second.issue([(0, make_prompt(1))])
+    for one, other in zip(gather_all(first, 2), gather_all(second, 2), strict=True):
+        assert [rollout.text for rollout in one.rollouts] == [rollout.text for rollout in other.rollouts]
+        for rollout, same in zip(one.rollouts, other.rollouts, strict=True):
+            assert np.array_equal(rollout.token_ids, same.token_ids)
+
+
+def test_requests_of_one_prompt_differ_in_seed_and_key_only() -> None:
+    generator = FakeGenerator(manual=True)
+    collector_of(generator).issue([(3, make_prompt(1))])
+    assert [request.key for request in generator.requests] == [("3:sums/1", sample) for sample in range(3)]
+    assert len({request.seed for request in generator.requests}) == 3
+    for request in generator.requests:
+        assert request.sampling == SAMPLING
+        assert request.prompt_token_ids.tolist() == make_prompt(1).token_ids.tolist()
+
+
+def test_a_seed_is_a_fixed_function_of_stage_place_prompt_and_sample() -> None:
+    assert request_seed("0/grpo", 3, "sums/1", 0) == request_seed("0/grpo", 3, "sums/1", 0)
+    different = {
+        request_seed(stage, index, prompt, sample)
+        for stage in ("0/grpo", "1/grpo", "0/dpo")
+        for index in range(5)
+        for prompt in ("sums/1", "sums/2")
+        for sample in range(4)
+    }
+    assert len(different) == 3 * 5 * 2 * 4
+    assert all(0 <= seed < 2**62 for seed in different)
+    # Written down, because a run that is resumed by a later version must get the same answers.
+    assert request_seed("0/grpo", 3, "sums/1", 0) == 1331106446188195757
+
+
+def test_what_a_scorer_sees_is_the_rollout_of_its_prompt() -> None:
+    scorer = FakeScorer()
+    collector = collector_of(FakeGenerator(), scorer, samples=2)
+    prompt = replace(make_prompt(7, gold={"answer": 3}), meta={"difficulty": 2})
+    collector.issue([(9, prompt)])
+    (group,) = gather_all(collector, 1)
+    first = group.rollouts[0]
+    assert scorer.samples[0] == Sample(
+        id="9:sums/7#0",
+        prompt="question 7",
+        response=first.text,
+        gold={"answer": 3},
+        meta={"difficulty": 2},
+        dataset="sums",
+        finish=first.finish,
+        token_count=len(first.token_ids),
+    )
+
+
+def test_generation_goes_on_while_a_scorer_is_slow() -> None:
+    generator, gate = FakeGenerator(manual=True), threading.Event()
+    scorer = FakeScorer(gate=gate)
+    collector = collector_of(generator, scorer, samples=1)
+    collector.issue([(0, make_prompt(0)), (1, make_prompt(1))])
+    generator.finish([("0:sums/0", 0)])
+    assert collector.gather(timeout_s=1) == []
+    assert scorer.started.wait(10)
+    collector.issue([(2, make_prompt(2))])
+    generator.finish()
+    started = time.monotonic()
+    assert collector.gather(timeout_s=5) == []
+    assert time.monotonic() - started < 2, "polling waited for the scorer"
+    assert generator.running == []
+    assert collector.in_flight == 2, "two calls of the scorer are under way"
+    gate.set()
+    assert [group.index for group in gather_all(collector, 3)] == [0, 1, 2]
+
+
+def test_gather_waits_for_the_scorer_no_longer_than_it_is_told() -> None:
+    gate = threading.Event()
+    collector = collector_of(FakeGenerator(), FakeScorer(gate=gate), samples=1)
+    collector.issue([(0, make_prompt(0))])
+    collector.gather(timeout_s=1)
+    started = time.monotonic()
+    assert collector.gather(timeout_s=0.1) == []
+    assert 0.08 < time.monotonic() - started < 2
+    gate.set()
+    assert len(gather_all(collector, 1)) == 1
+
+
+@pytest.mark.parametrize("hanging", ["generator", "scorer"])
+def test_a_stall_ends_in_an_error_that_names_what_is_waited_for(hanging: str) -> None:
+    gate = threading.Event()
+    generator = FakeGenerator(manual=hanging == "generator")
+    collector = collector_of(generator, FakeScorer(gate=gate), samples=1, stall_timeout_s=0.2)
+    collector.issue([(0, make_prompt(0))])
+    with pytest.raises(DeadlineError, match=r"0\.2 s; waiting for 1 groups .*step_timeout_s in the cluster file"):
+        gather_all(collector, 1)
+    gate.set()
+
+
+def test_slow_but_steady_answers_are_no_stall() -> None:
+    generator = FakeGenerator(latency_s=latency_from([0.15, 0.3, 0.45]))
+    collector = collector_of(generator, stall_timeout_s=0.3)
+    collector.issue([(0, make_prompt(0))])
+    assert len(gather_all(collector, 1)) == 1
+
+
+def test_collect_all_gives_one_group_a_prompt_in_their_order_and_tells_how_far_it_is() -> None:
+    generator = FakeGenerator(latency_s=latency_from([0.05, 0.05, 0.0, 0.0]))
+    seen: list[int] = []
+    groups = collect_all(
+        [make_prompt(5), make_prompt(4)], collector_of(generator, samples=2), on_progress=seen.append
+    )
+    assert [group.prompt.id for group in groups] == ["sums/5", "sums/4"]
+    assert seen[-1] == 2
+
+
+def test_a_thread_fills_the_buffer_step_by_step() -> None:
+    generator = FakeGenerator()
+    with filling(generator) as (buffer, _):
+        assert [group.index for group in buffer.take(2, timeout_s=10)] == [0, 1]
+        time.sleep(0.1)
+        assert len(generator.requests) == 2 * 3, "nothing is issued for the next step before its weights are there"
+        generator.version = 1
+        buffer.advance(1)
+        assert [group.index for group in buffer.take(2, timeout_s=10)] == [2, 3]
+
+
+def test_a_group_whose_reference_cannot_be_read_is_set_aside_and_replaced() -> None:
+    def verdict(sample: Sample) -> Verdict:
+        bad = sample.id == "1:sums/1#2"
+        return Verdict(fault=Fault.GOLD, reason="empty") if bad else Verdict(score=1.0)
+
+    with filling(FakeGenerator(), FakeScorer(verdict), prompts_per_step=3) as (buffer, thread):
+        assert [group.index for group in buffer.take(3, timeout_s=10)] == [0, 2, 3]
+        assert [group.prompt.id for group in thread.quarantined] == ["sums/1"]
+
+
+def test_an_exception_of_the_generator_surfaces_where_the_step_waits() -> None:
+    with filling(FakeGenerator(fail_at=4)) as (buffer, _), pytest.raises(RuntimeError, match="the engine died"):
+        buffer.take(2, timeout_s=10)
+
+
+def test_an_exception_of_the_scorer_surfaces_where_the_step_waits() -> None:
+    def broken(sample: Sample) -> Verdict:
+        raise ValueError(f"no route for {sample.dataset}")
+
+    with filling(FakeGenerator(), FakeScorer(broken)) as (buffer, _), pytest.raises(ValueError, match="no route for"):
+        buffer.take(2, timeout_s=10)
+
+
+def test_an_exception_of_the_prompt_order_surfaces_where_the_step_waits() -> None:
+    with filling(FakeGenerator(), prompt_at=never) as (buffer, _), pytest.raises(AssertionError, match="prompt 0"):
+        buffer.take(2, timeout_s=10)
+
+
+def test_a_stalled_engine_surfaces_where_the_step_waits() -> None:
+    with (
+        filling(FakeGenerator(manual=True), stall_timeout_s=0.2) as (buffer, _),
+        pytest.raises(DeadlineError, match="waiting for 2 groups"),
+    ):
+        buffer.take(2, timeout_s=10)
+
+
+def test_stopping_ends_the_thread_at_once_even_while_it_waits_for_room() -> None:
+    with filling(FakeGenerator()) as (buffer, thread):
+        buffer.take(2, timeout_s=10)
+    assert not thread._thread.is_alive()
