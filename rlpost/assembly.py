@@ -165,9 +165,10 @@ class RayParts:
     @property
     def scorer(self) -> Scorer:
         """See `Parts`."""
-        assert self._recipe.rewards is not None, "check refuses a recipe that scores without rewards"
         if self._scorer is None:
-            self._scorer = RoutedScorer(self._recipe.rewards, workers=self._cluster.scoring.workers)
+            rewards = self._recipe.judging()
+            assert rewards is not None, "check refuses a recipe that scores without rewards"
+            self._scorer = RoutedScorer(rewards, workers=self._cluster.scoring.workers)
             self._stack.callback(self._scorer.close)
         return self._scorer
 

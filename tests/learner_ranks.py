@@ -1,6 +1,7 @@
 """Run a function on several learner ranks: real processes, joined over gloo on this machine.
 
-The processes are started once and serve every test of the session, because each imports torch and transformers.
+The processes are started once and serve every test of the session, because each imports torch and transformers. A
+process keeps its rank for life, as it does in a run: torch remembers the place of a process in a mesh of some size.
 """
 
 from __future__ import annotations
@@ -23,11 +24,8 @@ def run_on_ranks(function: Callable[..., Any], *arguments: Any, ranks: int) -> A
 
     The function must be importable (module level), arguments and answer picklable.
     """
-    assert 1 <= ranks <= MOST_RANKS
     port = free_port()
-    pool = _pool()
-    # A rank waits for the others to join, so that no process can take two ranks of one group.
-    futures = [pool.submit(_as_rank, rank, ranks, port, function, arguments) for rank in range(ranks)]
+    futures = [_process(rank).submit(_as_rank, rank, ranks, port, function, arguments) for rank in range(ranks)]
     errors = [error for future in futures if (error := future.exception(timeout=4 * TIMEOUT_S)) is not None]
     if errors:
         raise errors[0]
@@ -53,8 +51,9 @@ def rank_environment(rank: int, ranks: int, port: int) -> dict[str, str]:
 
 
 @cache
-def _pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(MOST_RANKS, mp_context=multiprocessing.get_context("spawn"))
+def _process(rank: int) -> ProcessPoolExecutor:
+    assert rank < MOST_RANKS
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _as_rank(rank: int, ranks: int, port: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:

@@ -68,8 +68,9 @@ def refusals(loaded: LoadedRecipe, cluster: ClusterConfig) -> list[str]:
 
 def _verifier_reads(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """Data set -> what its verifier cannot judge without, where the recipe alone says which verifier that is."""
-    if recipe.rewards is None or recipe.rewards.route_by != "dataset":
+    rewards = recipe.judging()
+    if rewards is None or rewards.route_by != "dataset":
         return {}
-    routes = recipe.rewards.routes
+    routes = rewards.routes
     judged = {name: routes.get(name) or routes[ANY_OTHER] for name in recipe.judged_data()}
     return {name: resolve(route.verifier).spec.requires for name, route in judged.items()}

@@ -48,7 +48,7 @@ def boxed_answer(example: Example) -> str:
         DataError: the row has no reference answer.
     """
     if example.gold is None:
-        raise DataError(f"{example.id} must have a reference answer to be boxed; set data.{example.dataset}.columns.gold")
+        raise DataError(f"{example.id} must have a reference answer; set data.{example.dataset}.columns.gold")
     return f"\\boxed{{{example.gold}}}"
 
 

@@ -31,7 +31,7 @@ def stage_inputs_hash(recipe: Recipe, stage: AnyStage, *, parent_hash: str) -> s
         model={"dtype": recipe.model.dtype, "max_length": recipe.model.max_length},
         data=_data(recipe, stage.data),
         held_out=_data(recipe, recipe.evaluate.data if recipe.evaluate else []),
-        rewards=recipe.rewards.model_dump(mode="json") if judged and recipe.rewards else None,
+        rewards=_rewards(recipe) if judged else None,
         seed=recipe.seed,
         deterministic=recipe.deterministic,
     )
@@ -44,7 +44,7 @@ def evaluation_hash(recipe: Recipe, *, model_hash: str) -> str:
         model=model_hash,
         evaluate=recipe.evaluate.model_dump(mode="json"),
         data=_data(recipe, recipe.evaluate.data),
-        rewards=recipe.rewards.model_dump(mode="json") if recipe.rewards else None,
+        rewards=_rewards(recipe),
         seed=recipe.seed,
     )
 
@@ -57,6 +57,11 @@ def _model_identity(config: ModelConfig) -> dict[str, Any]:
     if isinstance(config.tokenizer, str) and Path(config.tokenizer).is_dir():
         identity["tokenizer"] = hash_model(Path(config.tokenizer))[0]
     return identity
+
+
+def _rewards(recipe: Recipe) -> dict[str, Any] | None:
+    judging = recipe.judging()
+    return judging.model_dump(mode="json") if judging else None
 
 
 def _data(recipe: Recipe, names: list[str]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _roles(recipe: Recipe, cluster: ClusterConfig) -> str:
     if generates(recipe):
         text += f", {_count(rollout.actors, 'rollout actor')} on {rollout.device}"
         text += (
-            f", {_count(cluster.scoring.workers, 'verifier process', 'verifier processes')}" if recipe.rewards else ""
+            f", {_count(cluster.scoring.workers, 'verifier process', 'verifier processes')}" if recipe.judging() else ""
         )
     return f"{text}; sequences of at most {recipe.model.max_length:,} tokens"
 

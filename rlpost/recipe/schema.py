@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rlpost.recipe.sections import DataConfig, EvaluateConfig, ModelConfig, Name, RewardsConfig, Section
+from rlpost.recipe.sections import DataConfig, EvaluateConfig, ModelConfig, Name, RewardsConfig, Section, VerifierConfig
 from rlpost.recipe.stages import AnyStage, DpoStage, ExtraMetadata, GrpoStage
 
 
@@ -35,6 +35,18 @@ class Recipe(Section):
         if "base" in names:
             raise ValueError("`base` is the name of the artifact before the first stage; give the stage another name")
         return self
+
+    def judging(self) -> RewardsConfig | None:
+        """The rewards in force: as written, and a reasoning-gym data set without a route is judged by its own task."""
+        written = self.rewards or RewardsConfig(routes={})
+        if written.route_by != "dataset" or "*" in written.routes:
+            return self.rewards
+        own = {
+            name: VerifierConfig(verifier="reasoning_gym")
+            for name in self.judged_data()
+            if name in self.data and name not in written.routes and self.data[name].source.startswith("reasoning_gym:")
+        }
+        return written.model_copy(update={"routes": {**written.routes, **own}}) if own else self.rewards
 
     def judged_data(self) -> dict[str, str]:
         """Data sets whose samples are scored -> who needs them."""

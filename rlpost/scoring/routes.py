@@ -69,20 +69,21 @@ class RouteTable:
 def check_rewards(recipe: Recipe) -> list[str]:
     """What is wrong with the rewards of a recipe, in words; empty when nothing is."""
     judged = recipe.judged_data()
-    if recipe.rewards is None:
+    rewards = recipe.judging()
+    if rewards is None:
         users = sorted(set(judged.values()))
         return [f"{', '.join(users)} needs scores: add a `rewards` section"] if users else []
     problems: list[str] = []
-    for value, config in recipe.rewards.routes.items():
+    for value, config in rewards.routes.items():
         try:
             Route.of(config)
         except RewardError as error:
             problems.append(f"rewards.routes.{value}: {error}")
-    if recipe.rewards.route_by == "dataset":
-        problems += _unrouted(judged, recipe.rewards.routes)
+    if rewards.route_by == "dataset":
+        problems += _unrouted(judged, rewards.routes)
         problems += [
             f"rewards.routes.{value}: no data set has this name: {nearest_words(value, recipe.data)}"
-            for value in recipe.rewards.routes
+            for value in rewards.routes
             if value != ANY_OTHER and value not in recipe.data
         ]
     return problems

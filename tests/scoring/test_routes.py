@@ -71,3 +71,37 @@ def test_every_problem_is_named_at_once() -> None:
 
 def test_stages_that_need_scores_need_rewards() -> None:
     assert check_rewards(recipe(None)) == ["stage rl needs scores: add a `rewards` section"]
+
+
+def test_reasoning_gym_data_without_a_route_is_judged_by_its_own_task() -> None:
+    recipe = Recipe.model_validate(
+        {
+            "name": "own-verifier",
+            "output": "runs/own-verifier",
+            "model": {"path": "/models/none", "max_length": 64},
+            "data": {
+                "sums": {"source": "reasoning_gym:chain_sum", "rows": 4},
+                "words": {"source": "reasoning_gym:word_sorting", "rows": 4},
+            },
+            "rewards": {"routes": {"sums": {"verifier": "math.equivalent"}}},
+            "stages": [
+                {
+                    "name": "grpo",
+                    "kind": "grpo",
+                    "data": ["sums", "words"],
+                    "steps": 1,
+                    "prompts_per_step": 1,
+                    "samples_per_prompt": 2,
+                    "sampling": {"max_tokens": 8},
+                    "optimizer": {"learning_rate": 1e-5},
+                }
+            ],
+        }
+    )
+    assert check_rewards(recipe) == []
+    judging = recipe.judging()
+    assert judging is not None
+    assert {name: route.verifier for name, route in judging.routes.items()} == {
+        "sums": "math.equivalent",
+        "words": "reasoning_gym",
+    }
