@@ -63,11 +63,16 @@ def end_with(process: subprocess.Popen[str], number: signal.Signals, *, within_s
     return time.monotonic() - started
 
 
-def children_of(process: subprocess.Popen[str]) -> set[int]:
-    """All live descendants."""
+def parts_of(process: subprocess.Popen[str]) -> set[int]:
+    """Its learner ranks, engines and verifier processes; Ray's own servers end by themselves a little later."""
     import psutil
 
-    return {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+    children = psutil.Process(process.pid).children(recursive=True)
+    named = {child.pid: " ".join(child.cmdline()) for child in children}
+    ours = ("ray::LearnerActor", "ray::GeneratorActor", "rlpost.scoring.worker_main")
+    found = {pid for pid, name in named.items() if any(part in name for part in ours)}
+    assert len(found) >= 2, f"a run has a learner and an engine at least, found {named}"
+    return found
 
 
 def still_alive(pids: set[int], *, after_s: float) -> set[int]:

@@ -55,19 +55,19 @@ def _check_mergeable(model: Any) -> None:
             )
 
 
-def merged_weights(parameters: Mapping[str, Tensor], lora: LoraConfig) -> Iterator[tuple[str, Tensor]]:
+def merged_weights(shards: Mapping[str, Tensor], lora: LoraConfig) -> Iterator[tuple[str, Tensor]]:
     """The base model's names and weights, each low-rank product added to its weight (equation 3); a collective.
 
     One weight at a time, so that no rank ever holds two whole ones on its device.
     """
     scale = lora.alpha / lora.rank
-    for name, parameter in parameters.items():
+    for name, shard in shards.items():
         if ".lora_" in name:
             continue
-        weight = gathered(parameter)
+        weight = gathered(shard)
         stem, found, leaf = name.partition(".base_layer.")
         if found and leaf == "weight":
-            down, up = (gathered(parameters[f"{stem}.lora_{side}.{_NAME}.weight"]) for side in "AB")
+            down, up = (gathered(shards[f"{stem}.lora_{side}.{_NAME}.weight"]) for side in "AB")
             weight = weight + scale * (up @ down)
         yield name.removeprefix(_PREFIX).replace(".base_layer.", "."), weight
 

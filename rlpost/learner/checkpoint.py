@@ -23,8 +23,7 @@ _OPTIONS = StateDictOptions(ignore_frozen_params=True)
 
 def save_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Write into `directory`, which must not exist. A collective."""
-    model_state, optimizer_state = get_state_dict(model, optimizer, options=_OPTIONS)
-    save({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=directory)
+    save(_state_of(model, optimizer), checkpoint_id=directory)
     if dist.get_rank() == 0:
         (directory / _STEP_FILE).write_text(json.dumps({"step": step, "ranks": dist.get_world_size()}))
     dist.barrier()
@@ -37,8 +36,7 @@ def load_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim
         ArtifactError: the directory is not a complete checkpoint.
     """
     step = _read_step(directory)
-    model_state, optimizer_state = get_state_dict(model, optimizer, options=_OPTIONS)
-    state: dict[str, Any] = {"model": model_state, "optimizer": optimizer_state}
+    state = _state_of(model, optimizer)
     try:
         load(state, checkpoint_id=directory)
     except CheckpointException as error:
@@ -54,6 +52,16 @@ def load_checkpoint(directory: Path, *, model: nn.Module, optimizer: torch.optim
         options=StateDictOptions(ignore_frozen_params=True, strict=False),
     )
     return step
+
+
+def _state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    model_state, optimizer_state = get_state_dict(model, optimizer, options=_OPTIONS)
+    # The option overlooks the second name of a tied weight.
+    frozen = {name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad}
+    return {
+        "model": {name: tensor for name, tensor in model_state.items() if name not in frozen},
+        "optimizer": optimizer_state,
+    }
 
 
 def _read_step(directory: Path) -> int:

@@ -15,7 +15,7 @@ from rlpost.errors import ModelError
 from rlpost.learner.adapter import merged_weights, with_adapter
 from rlpost.learner.attention import register_segment_attention
 from rlpost.learner.settings import LearnerSettings
-from rlpost.learner.sharding import gathered, shard
+from rlpost.learner.sharding import gathered, shard_model
 
 _GENERATION_CONFIG = "generation_config.json"
 
@@ -26,7 +26,7 @@ def build_policy(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
     if settings.learner.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     wrapped: nn.Module = model if settings.lora is None else with_adapter(model, settings.lora)
-    shard(wrapped, mesh, compute_dtype=settings.compute_dtype)
+    shard_model(wrapped, mesh, compute_dtype=settings.compute_dtype)
     wrapped.train()
     return wrapped
 
@@ -35,7 +35,7 @@ def build_reference(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
     """A frozen copy of the start."""
     model = _load(settings)
     model.requires_grad_(False)
-    shard(model, mesh, compute_dtype=settings.compute_dtype)
+    shard_model(model, mesh, compute_dtype=settings.compute_dtype)
     model.eval()
     return model
 
@@ -46,21 +46,22 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 
 def full_state(model: nn.Module, settings: LearnerSettings) -> dict[str, Tensor]:
-    """All weights under the names of the Hugging Face model, whole, on CPU, in the model's dtype, adapters merged.
+    """Weights and buffers under the names of the Hugging Face model, whole, on CPU, in its dtype, adapters merged.
 
     A collective: every rank calls it, rank 0 gets the weights and the others an empty mapping. A tied output head
     stands under its own name too, because vLLM keeps a separate copy of it on CPU that would go stale.
     """
     dtype: torch.dtype = getattr(torch, settings.model_dtype)
-    parameters = dict(model.named_parameters(remove_duplicate=False))
+    shards: dict[str, Tensor] = model.state_dict()
     if settings.lora is not None:
-        weights = merged_weights(parameters, settings.lora)
+        weights = merged_weights(shards, settings.lora)
     else:
-        weights = ((name, gathered(parameter)) for name, parameter in parameters.items())
+        weights = ((name, gathered(shard)) for name, shard in shards.items())
     state: dict[str, Tensor] = {}
     for name, weight in weights:
         if dist.get_rank() == 0:
-            state[name] = weight.to(device="cpu", dtype=dtype).contiguous()
+            weight = weight.to(dtype) if weight.is_floating_point() else weight
+            state[name] = weight.cpu().contiguous()
     return state
 
 

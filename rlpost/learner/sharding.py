@@ -12,7 +12,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from rlpost.errors import ModelError
 
 
-def shard(model: nn.Module, mesh: DeviceMesh, *, compute_dtype: Literal["float32", "bfloat16"]) -> None:
+def shard_model(model: nn.Module, mesh: DeviceMesh, *, compute_dtype: Literal["float32", "bfloat16"]) -> None:
     """Shard each decoder layer and then the rest; gradients are reduced in float32."""
     policy = MixedPrecisionPolicy(param_dtype=getattr(torch, compute_dtype), reduce_dtype=torch.float32)
     options: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*")
 _CONFIGS = ("config.json", "generation_config.json", "*.py")
 
 
@@ -51,6 +52,9 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         )
         return train_tokenizer(tokenizer_texts(examples), vocab_size=source.vocab_size)
     assert source is not None
+    # transformers makes up an empty tokenizer for a model type that it knows.
+    if Path(source).is_dir() and not any(any(Path(source).glob(name)) for name in _TOKENIZERS):
+        raise ModelError(f"{source} must hold a tokenizer ({', '.join(_TOKENIZERS)}): set model.tokenizer")
     return load_tokenizer(source, trust_remote_code=recipe.model.trust_remote_code)
 
 

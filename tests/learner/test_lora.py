@@ -11,7 +11,7 @@ from learner_ranks import run_on_ranks
 from safetensors.torch import load_file
 from tiny_models import save_tiny_model
 from torch import Tensor
-from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoModelForCausalLM

@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from whole_runs import (
     ROOT,
-    children_of,
     end_with,
+    parts_of,
     read_json,
     records,
     run_recipe,
@@ -91,17 +91,17 @@ def test_interrupted_and_killed_run_resumes_to_the_same_bits(finished_run: Path,
     interrupted = start_recipe(SMOKE, output, *options)
     sft = output / "stages" / "02-sft.partial" / "metrics.jsonl"
     wait_for_line(sft, lines=16, process=interrupted, timeout_s=120)
-    children = children_of(interrupted)
+    parts = parts_of(interrupted)
     assert end_with(interrupted, signal.SIGINT, within_s=10) < 10
     assert interrupted.returncode == 130
-    assert still_alive(children, after_s=5) == set()
+    assert still_alive(parts, after_s=5) == set()
 
     killed = start_recipe(SMOKE, output, *options)
     grpo = output / "stages" / "04-grpo.partial" / "metrics.jsonl"
     wait_for_line(grpo, lines=3, process=killed, timeout_s=120)
-    children = children_of(killed)
+    parts = parts_of(killed)
     end_with(killed, signal.SIGKILL, within_s=10)
-    assert still_alive(children, after_s=30) == set()
+    assert still_alive(parts, after_s=15) == set()
 
     resumed = run_recipe(SMOKE, output, *options)
     assert resumed.returncode == 0, resumed.stdout[-2000:] + resumed.stderr[-2000:]

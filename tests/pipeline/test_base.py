@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_run import recipe_document, recipe_of
+from tiny_models import BYTE_VOCAB_SIZE, save_tiny_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlpost.errors import ModelError
+from rlpost.pipeline.base import build_base
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    return save_tiny_model(tmp_path / "given", tied=True, seed=0, hidden_size=32, layers=1, heads=1)
+
+
+def build(tmp_path: Path, **model: Any) -> Path:
+    document = recipe_document(tmp_path)
+    document["model"] = {"max_length": 48, "dtype": "float32"} | model
+    build_base(recipe_of(document), tmp_path / "base")
+    return tmp_path / "base"
+
+
+def refusal(tmp_path: Path, **model: Any) -> str:
+    with pytest.raises(ModelError) as raised:
+        build(tmp_path, **model)
+    return str(raised.value)
+
+
+def new_model(tmp_path: Path, **config: Any) -> dict[str, Any]:
+    model = recipe_document(tmp_path)["model"]
+    return model | {"config": model["config"] | config}
+
+
+def test_weights_of_a_given_model_are_linked_and_small_files_copied(tmp_path: Path, given: Path) -> None:
+    base = build(tmp_path, path=str(given))
+    assert (base / "model.safetensors").is_symlink()
+    assert (base / "model.safetensors").resolve() == (given / "model.safetensors").resolve()
+    assert json.loads((base / "config.json").read_text()) == json.loads((given / "config.json").read_text())
+    assert not (base / "config.json").is_symlink()
+    loaded, original = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (base, given))
+    assert all(torch.equal(loaded[name], original[name]) for name in original)
+
+
+def test_a_template_of_the_recipe_replaces_the_given_one_in_the_artifact_only(tmp_path: Path, given: Path) -> None:
+    own = AutoTokenizer.from_pretrained(given).chat_template
+    base = build(tmp_path, path=str(given), chat_template="rlpost:tulu")
+    assert "<|assistant|>" in AutoTokenizer.from_pretrained(base).chat_template
+    assert AutoTokenizer.from_pretrained(given).chat_template == own
+
+
+def test_a_new_model_fits_its_tokenizer_and_follows_the_seed(tmp_path: Path) -> None:
+    bases = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        bases.append(build(tmp_path / name, **new_model(tmp_path / name)))
+    one, two = (load_file(base / "model.safetensors") for base in bases)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    config, tokenizer = json.loads((bases[0] / "config.json").read_text()), AutoTokenizer.from_pretrained(bases[0])
+    assert config["vocab_size"] == len(tokenizer)
+    assert (config["max_position_embeddings"], config["eos_token_id"]) == (48, tokenizer.eos_token_id)
+
+
+def test_a_folder_without_config_or_weights_is_no_model(tmp_path: Path, given: Path) -> None:
+    (given / "model.safetensors").rename(given / "model.bin")
+    assert "must hold weights as *.safetensors" in refusal(tmp_path, path=str(given))
+    (given / "config.json").unlink()
+    assert "has no config.json" in refusal(tmp_path, path=str(given))
+    assert not (tmp_path / "base").exists()
+
+
+def test_cut_off_weights_are_no_model(tmp_path: Path, given: Path) -> None:
+    weights = (given / "model.safetensors").read_bytes()
+    (given / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    assert "model.safetensors is not one" in refusal(tmp_path, path=str(given))
+
+
+@pytest.mark.parametrize("text", ["{}", "nonsense", '{"model_type": "gwen"}', '{"model_type": "qwen3", "vocab_size": "x"}'])
+def test_a_given_configuration_that_transformers_does_not_know_is_refused(
+    tmp_path: Path, given: Path, text: str
+) -> None:
+    (given / "config.json").write_text(text)
+    message = refusal(tmp_path, path=str(given), tokenizer=str(save_tiny_model(tmp_path / "t", tied=True, seed=0)))
+    assert "given/config.json must be a configuration that transformers knows; found: " in message
+
+
+@pytest.mark.parametrize(
+    "config", [{"model_type": "gwen"}, {"hidden_size": "wide"}, {"num_attention_heads": 0}, {"hidden_size": -4}]
+)
+def test_a_new_model_that_transformers_cannot_build_is_refused(tmp_path: Path, config: dict[str, Any]) -> None:
+    assert refusal(tmp_path, **new_model(tmp_path, **config)).startswith("model.config must ")
+
+
+def test_a_context_shorter_than_the_longest_sequence_is_refused(tmp_path: Path, given: Path) -> None:
+    message = refusal(tmp_path, path=str(given), max_length=2048)
+    assert "at most the model's context of 1024 tokens" in message and "found 2048: lower it" in message
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path, given: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(given)
+    tokenizer.add_tokens(["<one>", "<two>"])
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    message = refusal(tmp_path, path=str(given), tokenizer=str(tmp_path / "tokenizer"))
+    assert f"{BYTE_VOCAB_SIZE + 2} tokens; its vocab_size is {BYTE_VOCAB_SIZE}" in message
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path, given: Path) -> None:
+    for file in given.glob("tokenizer*"):
+        file.unlink()
+    assert "must hold a tokenizer (tokenizer.json, *.model, vocab.*): set model.tokenizer" in refusal(tmp_path, path=str(given))

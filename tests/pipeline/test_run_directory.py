@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlpost.errors import ArtifactError
+from rlpost.pipeline.run_directory import RunDirectory
+
+
+def test_a_new_folder_is_claimed_and_found_again(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "deep" / "run")
+    run.claim("mine", fresh=False)
+    (run.root / "stages").mkdir()
+    run.claim("mine", fresh=False)
+    assert sorted(path.name for path in run.root.iterdir()) == ["run.json", "stages"]
+    assert json.loads((run.root / "run.json").read_text()) == {"recipe": "mine"}
+
+
+def test_the_run_of_another_recipe_is_left_alone_even_when_asked_to_start_fresh(tmp_path: Path) -> None:
+    RunDirectory(tmp_path).claim("theirs", fresh=False)
+    for fresh in (False, True):
+        with pytest.raises(ArtifactError, match=r"holds a run of recipe 'theirs', and this is 'mine': set output"):
+            RunDirectory(tmp_path).claim("mine", fresh=fresh)
+    assert json.loads((tmp_path / "run.json").read_text()) == {"recipe": "theirs"}
+
+
+def test_a_folder_with_other_files_is_left_alone_even_when_asked_to_start_fresh(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    for fresh in (False, True):
+        with pytest.raises(ArtifactError, match="holds other files: set output to another folder"):
+            RunDirectory(tmp_path).claim("mine", fresh=fresh)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_starting_fresh_empties_the_folder_of_an_earlier_run(tmp_path: Path) -> None:
+    RunDirectory(tmp_path).claim("mine", fresh=False)
+    (tmp_path / "stages" / "01-sft").mkdir(parents=True)
+    RunDirectory(tmp_path).claim("mine", fresh=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for output in ("file", "file/run"):
+        with pytest.raises(ArtifactError, match="output must be a folder that can be made"):
+            RunDirectory(tmp_path / output).claim("mine", fresh=False)
+
+
+def test_work_from_the_same_inputs_goes_on_and_any_other_starts_anew(tmp_path: Path) -> None:
+    paths = RunDirectory(tmp_path).stage(2, "sft")
+    assert (paths.final.name, paths.work.name) == ("02-sft", "02-sft.partial")
+    assert not paths.begin("a")
+    (paths.work / "checkpoints").mkdir()
+    assert paths.begin("a")
+    assert (paths.work / "checkpoints").exists()
+    assert not paths.begin("b")
+    assert not (paths.work / "checkpoints").exists()
+    assert paths.begin("b")
