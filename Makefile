@@ -58,7 +58,7 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 	    { echo "rlpost needs Python 3.11; '$(PYTHON)' is not one: install it, or set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing requirements/cpu.lock into .venv: about 3 GB, some minutes at the first time"
+	@echo "installing requirements/cpu.lock into .venv: about 4 GB, some minutes at the first time"
 	$(PIP_INSTALL) $(TORCH_OPTIONS) -r requirements/cpu.lock
 	@$(BIN)/python -c 'import torch' || \
 	    { echo "this torch cannot be imported; a build for CUDA needs libraries that are not in the lock:" \

@@ -60,8 +60,8 @@ def full_state(model: nn.Module, settings: LearnerSettings) -> dict[str, Tensor]
     state: dict[str, Tensor] = {}
     for name, weight in weights:
         if dist.get_rank() == 0:
-            weight = weight.to(dtype) if weight.is_floating_point() else weight
-            state[name] = weight.cpu().contiguous()
+            rounded = weight.to(dtype) if weight.is_floating_point() else weight
+            state[name] = rounded.cpu().contiguous()
     return state
 
 
