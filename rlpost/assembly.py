@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import transformers
+
 from rlpost.disk_space import room_for
 from rlpost.errors import ClusterError
 from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
@@ -43,6 +45,8 @@ def run_recipe(
     Everything that can be known without a device is checked before the first actor starts.
     """
     recipe, console = loaded.recipe, Console()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     selection = Selection.of(recipe, first=first, last=last)
     if cluster.launcher == "torchrun":
         rank = start_rank(cluster.learner.device, timeout_s=cluster.step_timeout_s)
@@ -56,7 +60,6 @@ def run_recipe(
     with room_for(run.root), parts_of as parts:
         run.claim(recipe.name, fresh=fresh)
         write_resolved(loaded, run.root)
-        os.environ.update(_QUIET)
         prepared = prepare(recipe, run, console)
         pipeline = Pipeline(
             recipe=recipe,

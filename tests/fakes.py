@@ -336,9 +336,7 @@ class FakeParts:
     def build_learner(self, settings: LearnerSettings) -> FakeLearner:
         assert (Path(settings.model_dir) / "config.json").is_file(), "a stage starts from a model"
         start = hashlib.blake2b(b"".join(_small_files(Path(settings.model_dir))), digest_size=4).digest()
-        learner = FakeLearner(
-            weights=int.from_bytes(start, "big"), raises=self._raises.get(len(self.learners), {})
-        )
+        learner = FakeLearner(weights=int.from_bytes(start, "big"), raises=self._raises.get(len(self.learners), {}))
         self.learners.append(learner)
         self.settings.append(settings)
         return learner

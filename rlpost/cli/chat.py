@@ -19,7 +19,9 @@ def chat(
 ) -> None:
     """Answer questions, greedily, on the CPU; each line is a conversation of its own."""
     model_dir = _model_dir(run, stage)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+
+    logging.disable_progress_bar()
 
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
     generate: Any = getattr(AutoModelForCausalLM.from_pretrained(model_dir), "generate")  # noqa: B009  typed for its mixin only

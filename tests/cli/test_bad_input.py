@@ -176,7 +176,11 @@ def test_is_refused_in_words_before_anything_starts(tmp_path: Path, name: str) -
         ("cpus: 1\nlearner: {ranks: 2}", ("has 1 CPUs (cpus) for 2 learner ranks",)),
         (
             "gpus_per_node: 64\nlearner: {ranks: 2, device: cuda}\nrollout: {actors: 62, device: cuda}",
-            ("this machine must have 64 ", "for 2 learner ranks on cuda and 62 rollout actors on cuda", "lower learner"),
+            (
+                "this machine must have 64 ",
+                "for 2 learner ranks on cuda and 62 rollout actors on cuda",
+                "lower learner",
+            ),
         ),
         (
             "learner: {ranks: 2}\nrollout: {actors: 5000}",

@@ -81,7 +81,9 @@ def test_cut_off_weights_are_no_model(tmp_path: Path, given: Path) -> None:
     assert "model.safetensors is not one" in refusal(tmp_path, path=str(given))
 
 
-@pytest.mark.parametrize("text", ["{}", "nonsense", '{"model_type": "gwen"}', '{"model_type": "qwen3", "vocab_size": "x"}'])
+@pytest.mark.parametrize(
+    "text", ["{}", "nonsense", '{"model_type": "gwen"}', '{"model_type": "qwen3", "vocab_size": "x"}']
+)
 def test_a_given_configuration_that_transformers_does_not_know_is_refused(
     tmp_path: Path, given: Path, text: str
 ) -> None:
@@ -113,4 +115,6 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path, 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path, given: Path) -> None:
     for file in given.glob("tokenizer*"):
         file.unlink()
-    assert "must hold a tokenizer (tokenizer.json, *.model, vocab.*): set model.tokenizer" in refusal(tmp_path, path=str(given))
+    assert "must hold a tokenizer (tokenizer.json, *.model, vocab.*): set model.tokenizer" in refusal(
+        tmp_path, path=str(given)
+    )

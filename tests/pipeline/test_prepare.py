@@ -53,7 +53,11 @@ CASES: dict[str, tuple[Callable[[Document, Path], None], type[RlpostError], str]
         DataError,
         r"must fit in model.max_length = 48; the prompt of row sums/6 has \d+ tokens: raise model.max_length",
     ),
-    "prompt too long for SFT": (only_supervised, DataError, r"must fit in model.max_length = 48; the prompt of row sums/6"),
+    "prompt too long for SFT": (
+        only_supervised,
+        DataError,
+        r"must fit in model.max_length = 48; the prompt of row sums/6",
+    ),
     "held-out prompt too long": (long_held_out, DataError, r"the prompt of row held_out/0 has"),
     "empty data set": (empty, DataError, r"data.none needs at least 1 rows; jsonl:.*none.jsonl has 0"),
     "nothing left behind the held-out rows": (only_held_out, DataError, r"stage sft needs rows"),

@@ -206,9 +206,7 @@ def test_slow_but_steady_answers_are_no_stall() -> None:
 def test_collect_all_gives_one_group_a_prompt_in_their_order_and_tells_how_far_it_is() -> None:
     generator = FakeGenerator(latency_s=latency_from([0.05, 0.05, 0.0, 0.0]))
     seen: list[int] = []
-    groups = collect_all(
-        [make_prompt(5), make_prompt(4)], collector_of(generator, samples=2), on_progress=seen.append
-    )
+    groups = collect_all([make_prompt(5), make_prompt(4)], collector_of(generator, samples=2), on_progress=seen.append)
     assert [group.prompt.id for group in groups] == ["sums/5", "sums/4"]
     assert seen[-1] == 2
 

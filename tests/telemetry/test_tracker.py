@@ -20,7 +20,9 @@ def log_steps(path: Path, steps: range, *, loss: float) -> None:
 def test_records_are_one_json_line_a_step_readable_while_the_run_goes_on(tmp_path: Path) -> None:
     tracker = JsonlTracker(tmp_path / "m.jsonl", first_step=0)
     tracker.log(0, {"loss": np.float32(0.5), "tokens": 4096.0, "big": 2.0**60})
-    assert (tmp_path / "m.jsonl").read_text() == '{"step": 0, "loss": 0.5, "tokens": 4096, "big": 1.152921504606847e+18}\n'
+    assert (
+        tmp_path / "m.jsonl"
+    ).read_text() == '{"step": 0, "loss": 0.5, "tokens": 4096, "big": 1.152921504606847e+18}\n'
     tracker.close()
 
 
