@@ -1,6 +1,6 @@
 """Parts without a model, for tests of control flow: each checks what it is given and answers from seeds alone.
 
-A fake model is a formula (`fake_logprob`), so that a fake generator and a fake learner can agree or be made to disagree.
+A fake model is a formula (`fake_logprob`), so that a fake generator and a fake learner can agree, or disagree.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def write_summary(run: RunDirectory, recipe: Recipe, manifests: Sequence[Manifes
 
 def show_summary(run: RunDirectory, manifests: Sequence[Manifest], console: Console) -> None:
     """The table of stage x held-out score, where the time went, and where everything is."""
-    names = sorted({name for manifest in manifests for name in manifest.scores}, key=_score_order)
+    names = _shown_scores(manifests)
     rows = [
         [
             manifest.stage,
@@ -62,6 +62,14 @@ def _time_shares(run: RunDirectory, number: int, manifest: Manifest) -> dict[str
 
 def _time_words(shares: dict[str, float]) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
+
+
+def _shown_scores(manifests: Sequence[Manifest]) -> list[str]:
+    """All scores, but the mean score only where it says something else than pass@1."""
+    names = {name for manifest in manifests for name in manifest.scores}
+    if all(manifest.scores.get("mean_score") == manifest.scores.get("pass@1") for manifest in manifests):
+        names -= {"mean_score"}
+    return sorted(names, key=_score_order)
 
 
 def _score_order(name: str) -> tuple[bool, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from rlpost.data.batches import BatchPlan
 from rlpost.interfaces import Learner
@@ -18,6 +18,7 @@ from rlpost.stages.context import StageContext
 from rlpost.stages.grpo_batch import pack
 from rlpost.stages.grpo_metrics import grpo_metrics
 from rlpost.stages.samples import SampleLog
+from rlpost.telemetry.account import StepClock
 
 _CANARY_SAMPLES = 8
 
@@ -48,31 +49,30 @@ def run_grpo(context: StageContext, stage: GrpoStage) -> None:
         buffer,
         prompt_at=PromptOrder(prompts, stage.prompts_per_step, context.recipe.seed),
     )
+    canary = partial(
+        check_parity,
+        temperature=stage.sampling.temperature,
+        tolerance=stage.parity_tolerance,
+        dtype=context.recipe.model.dtype,
+        samples=_CANARY_SAMPLES,
+    )
     context.parts.weights.publish(learner, version=start)
     collector.start()
-    started = time.perf_counter()
+    clock = StepClock()
     try:
         with context.console.progress(stage.name, total=stage.steps, done=start) as progress:
             for step in range(start, stage.steps):
-                asked = time.perf_counter()
-                groups = buffer.take(stage.prompts_per_step, timeout_s=context.cluster.step_timeout_s)
-                taken_s = time.perf_counter() - asked
-                gap = check_parity(
-                    groups,
-                    learner,
-                    temperature=stage.sampling.temperature,
-                    tolerance=stage.parity_tolerance,
-                    dtype=context.recipe.model.dtype,
-                    samples=_CANARY_SAMPLES,
-                )
-                reports = [learner.step(batch, loss) for batch in with_reference(pack(groups, stage), learner, stage)]
+                with clock.part("take"):
+                    groups = buffer.take(stage.prompts_per_step, timeout_s=context.cluster.step_timeout_s)
+                gap = canary(groups, learner)
+                with clock.part("reference"):
+                    batches = with_reference(pack(groups, stage), learner, stage)
+                reports = [learner.step(batch, loss) for batch in batches]
                 sync = context.parts.weights.publish(learner, version=step + 1)
                 if step + 1 < stage.steps:
                     buffer.advance(step + 1)
-                wall_s, started = time.perf_counter() - started, time.perf_counter()
-                metrics = grpo_metrics(groups, reports, sync, gap, wall_s=wall_s, taken_s=taken_s)
-                metrics["quarantined"] = len(collector.quarantined)
-                tracker.log(step, metrics)
+                metrics = grpo_metrics(groups, reports, sync, gap, clock.lap())
+                tracker.log(step, metrics | {"quarantined": len(collector.quarantined)})
                 samples.write(step, groups)
                 # After the records, so that no step that a checkpoint counts is missing in them.
                 checkpoints.save_if_due(learner, step=step + 1, state={"resume_index": buffer.resume_index})

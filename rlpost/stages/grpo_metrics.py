@@ -8,7 +8,7 @@ import numpy as np
 
 from rlpost.records import Fault, PublishReport, RolloutGroup, StepReport
 from rlpost.rollout.canary import ParityGap
-from rlpost.telemetry.account import step_account
+from rlpost.telemetry.account import Lap, step_account
 
 
 def grpo_metrics(
@@ -16,15 +16,14 @@ def grpo_metrics(
     reports: Sequence[StepReport],
     sync: PublishReport,
     gap: ParityGap,
-    *,
-    wall_s: float,
-    taken_s: float,
+    lap: Lap,
 ) -> dict[str, float]:
-    """`taken_s` is how long the step waited for its groups; `reports` has one entry a mini-batch."""
+    """`lap` has the parts `take`, the wait for groups, and `reference`; `reports` has one entry a mini-batch."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     scores = [verdict.score for verdict in verdicts if verdict.score is not None]
     lengths = np.array([len(rollout.token_ids) for rollout in rollouts])
+    taken_s = lap.parts_s["take"]
     generate_s = min(taken_s, max(rollout.seconds for rollout in rollouts))
     train_s = sum(report.seconds for report in reports)
     return {
@@ -40,10 +39,10 @@ def grpo_metrics(
         "tokens_trained_per_s": sum(report.tokens for report in reports) / train_s if train_s else 0.0,
         "sync_bytes": sync.byte_count,
         **step_account(
-            wall_s,
+            lap.wall_s,
             generate=generate_s,
             score=taken_s - generate_s,
-            train=train_s,
+            train=train_s + lap.parts_s["reference"],
             sync=sync.seconds,
         ),
     }

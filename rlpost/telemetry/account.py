@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
 
 PARTS = ("generate", "score", "train", "sync")
+
+
+class StepClock:
+    """Measures a step and named parts of it; the first step begins when the clock is made."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._parts: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Generator[None]:
+        """Adds the seconds of a with-block to this part of the step."""
+        started = time.perf_counter()
+        yield
+        self._parts[name] = self._parts.get(name, 0.0) + time.perf_counter() - started
+
+    def lap(self) -> Lap:
+        """End the step; the next one begins."""
+        now = time.perf_counter()
+        lap = Lap(wall_s=now - self._started, parts_s=self._parts)
+        self._started, self._parts = now, {}
+        return lap
+
+
+class Lap(NamedTuple):
+    """One step on the clock."""
+
+    wall_s: float
+    parts_s: Mapping[str, float]
 
 
 def step_account(wall_s: float, **parts_s: float) -> dict[str, float]:

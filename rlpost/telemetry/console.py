@@ -13,6 +13,7 @@ from rich.table import Table
 from rlpost.telemetry.account import PARTS
 
 _LINE_EVERY_S = 5.0
+_LOG_WIDTH = 120
 _SHOWN = ("loss", "reward", "accuracy", "response_tokens")
 
 
@@ -40,7 +41,9 @@ class Console:
     """Writes to standard output."""
 
     def __init__(self) -> None:
-        self._rich = RichConsole()
+        plain = RichConsole()
+        # A job's log has no width of its own, and a table cut to 80 columns is hard to read.
+        self._rich = plain if plain.is_terminal else RichConsole(width=_LOG_WIDTH)
 
     def say(self, text: str) -> None:
         """One line of plain text; markup in it is not interpreted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_every_stage_becomes_an_artifact_on_the_one_before(document: dict[str, A
     assert [manifest.stage for manifest in manifests] == ["base", "sft", "dpo", "grpo"]
     assert started_stages(parts) == ["sft", "dpo", "grpo"]
     assert folders(document) == ["00-base", "01-sft", "02-dpo", "03-grpo"]
-    for parent, child in zip(manifests, manifests[1:], strict=False):
+    for parent, child in pairwise(manifests):
         assert child.parents == {parent.stage: parent.model_hash}
     run = Path(document["output"]) / "stages"
     assert [record["step"] for record in lines(run / "03-grpo" / "metrics.jsonl")] == [0, 1, 2, 3]

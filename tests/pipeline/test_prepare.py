@@ -1,4 +1,4 @@
-"""What is wrong with data or model is told before anything starts, and leaves nothing that a later run would trip over."""
+"""What is wrong with data or model is told before anything starts, and leaves nothing half made behind."""
 
 from __future__ import annotations
 
