@@ -30,7 +30,8 @@ def build_base(recipe: Recipe, model_dir: Path) -> None:
             too small for the tokenizer or for `model.max_length`.
     """
     if recipe.model.path is not None:
-        _check_weights(Path(recipe.model.path))
+        recipe = _with_local_model(recipe, recipe.model.path)
+        _check_weights(Path(recipe.model.path or ""))
     model_dir.mkdir(parents=True)
     tokenizer = _tokenizer(recipe)
     if recipe.model.chat_template is not None:
@@ -56,6 +57,23 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     if Path(source).is_dir() and not any(any(Path(source).glob(name)) for name in _TOKENIZERS):
         raise ModelError(f"{source} must hold a tokenizer ({', '.join(_TOKENIZERS)}): set model.tokenizer")
     return load_tokenizer(source, trust_remote_code=recipe.model.trust_remote_code)
+
+
+def _with_local_model(recipe: Recipe, path: str) -> Recipe:
+    """The recipe with `model.path` as a folder of this machine; a hub's name is downloaded first."""
+    if Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1:
+        return recipe
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        local = snapshot_download(path, allow_patterns=[*_WEIGHTS, *_TOKENIZERS, *_CONFIGS, "*.json", "*.jinja"])
+    except (HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"model.path must be a model directory or a model of a hub that can be reached; {path!r} is no directory "
+            f"here, and the hub answered: {error}"
+        ) from error
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": local})})
 
 
 def _check_weights(path: Path) -> None:

@@ -1,8 +1,10 @@
+# pyright: reportPrivateUsage=false
+# What FSDP holds inside a learner is what these tests are about.
 """Settings and batches for the tests of the learner."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import torch
 from tiny_models import BYTE_VOCAB_SIZE
 from torch import Tensor
 
-from rlpost.interfaces import LossInputs, LossSums
+from rlpost.interfaces import LossFn, LossInputs, LossSums
 from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.metric_sums import MetricSums
 from rlpost.learner.settings import LearnerSettings
 from rlpost.learner.sharding import gathered
 from rlpost.recipe.sections import LearnerConfig, OptimizerConfig
@@ -75,13 +78,24 @@ def whole_weights(learner: FsdpLearner) -> dict[str, Tensor]:
     return {name: gathered(tensor).clone() for name, tensor in learner._model.named_parameters()}
 
 
-def relative_distance(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+def gradient_of(learner: FsdpLearner, batch: TrainBatch, loss: LossFn) -> dict[str, Tensor]:
+    """Whole gradients of the batch as one micro-batch, which are gone from the learner afterwards."""
+    learner._backward(batch, list(range(len(batch.row_lengths_B))), loss, MetricSums())
+    gradients: dict[str, Tensor] = {}
+    for name, weight in learner._model.named_parameters():
+        assert weight.grad is not None, name
+        gradients[name] = gathered(weight.grad).clone()
+    learner._optimizer.zero_grad()
+    return gradients
+
+
+def relative_distance(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """The largest, over all weights, of |found - expected| / |expected| as vectors."""
     assert found.keys() == expected.keys()
     return max(float((found[name] - expected[name]).norm() / expected[name].norm()) for name in expected)
 
 
-def same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+def same_bits(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
     return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
 
 

@@ -1,3 +1,5 @@
+# pyright: reportPrivateUsage=false
+# What FSDP holds inside a learner is what these tests are about.
 """What a learner writes: checkpoints, published weights, model directories."""
 
 from __future__ import annotations

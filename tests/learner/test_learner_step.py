@@ -1,3 +1,5 @@
+# pyright: reportPrivateUsage=false
+# What FSDP holds inside a learner is what these tests are about.
 from __future__ import annotations
 
 import math
@@ -11,6 +13,7 @@ import torch
 from learner_inputs import (
     AdvantageLoss,
     batch_of,
+    gradient_of,
     random_batch,
     random_rows,
     relative_distance,
@@ -25,7 +28,7 @@ from torch.distributed.tensor import DTensor
 from rlpost.errors import TrainingError
 from rlpost.learner.fsdp_learner import FsdpLearner
 from rlpost.learner.model import trainable_parameters
-from rlpost.learner.sharding import decoder_layers, gathered
+from rlpost.learner.sharding import decoder_layers
 from rlpost.losses.cross_entropy import CrossEntropy
 from rlpost.losses.preference import PreferenceLoss
 from rlpost.records import StepReport
@@ -79,7 +82,7 @@ def test_activation_checkpointing_runs_every_layer_again_in_the_backward_pass(
         def count(*_: object, index: int = index) -> None:
             calls[index] += 1
 
-        layer.input_layernorm.register_forward_hook(count)
+        layer.get_submodule("input_layernorm").register_forward_hook(count)
     learner.step(random_batch(seed=0), CrossEntropy())
     assert calls == [calls_per_layer] * 2
 
@@ -110,10 +113,8 @@ def test_an_update_is_that_of_plain_adamw_on_the_clipped_gradient(model_dir: Pat
     adamw = torch.optim.AdamW(plain.values(), betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1)
     for step, rate in enumerate([1.5e-3, 3e-3, 3e-3, 3e-3 * 7 / 8]):
         batch = random_batch(seed=step)
-        learner._backward(batch, list(range(len(batch.row_lengths_B))), AdvantageLoss(), _Ignored())
-        for name, weight in learner._model.named_parameters():
-            plain[name].grad = gathered(weight.grad).clone()
-        learner._optimizer.zero_grad()
+        for name, gradient in gradient_of(learner, batch, AdvantageLoss()).items():
+            plain[name].grad = gradient
         norm = torch.nn.utils.clip_grad_norm_(plain.values(), 0.5)
         assert norm > 0.5
         adamw.param_groups[0]["lr"] = rate
@@ -124,11 +125,6 @@ def test_an_update_is_that_of_plain_adamw_on_the_clipped_gradient(model_dir: Pat
         assert report.learning_rate == pytest.approx(rate)
         found = whole_weights(learner)
         assert max(float((found[name] - plain[name].detach()).abs().max()) for name in plain) <= 1e-7
-
-
-class _Ignored:
-    def add(self, sums: object) -> None:
-        pass
 
 
 def test_a_report_says_what_happened(model_dir: Path, mesh: DeviceMesh) -> None:

@@ -1,3 +1,5 @@
+# pyright: reportPrivateUsage=false
+# What FSDP holds inside a learner is what these tests are about.
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+# pyright: reportPrivateUsage=false
+# What FSDP holds inside a learner is what these tests are about.
 """Rows packed into one forward pass give what each gives alone, and what plain transformers gives."""
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learner_inputs import AdvantageLoss, batch_of, random_batch, random_rows, settings_of
+from learner_inputs import AdvantageLoss, batch_of, gradient_of, random_batch, random_rows, settings_of
 from tiny_models import PAD_ID, save_tiny_model
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
@@ -19,7 +21,6 @@ from rlpost.errors import ModelError
 from rlpost.learner.attention import segment_attention
 from rlpost.learner.fsdp_learner import FsdpLearner
 from rlpost.learner.settings import LearnerSettings
-from rlpost.learner.sharding import gathered
 from rlpost.records import FloatArray, TrainBatch
 
 LOGPROB_TOLERANCE = 1e-5
@@ -88,20 +89,14 @@ def test_a_row_does_not_see_the_others(model_dir: Path, mesh: DeviceMesh) -> Non
 def test_the_gradient_equals_that_of_padded_transformers(model_dir: Path, mesh: DeviceMesh) -> None:
     learner = FsdpLearner(settings_of(model_dir), mesh)
     batch = random_batch(seed=4)
-    learner._backward(batch, list(range(len(batch.row_lengths_B))), AdvantageLoss(), _Ignored())
-    found = {name: gathered(weight.grad) for name, weight in learner._model.named_parameters()}
+    found = gradient_of(learner, batch, AdvantageLoss())
 
     model = transformers_model(model_dir)
     credit_T = torch.from_numpy(batch.weights_T * batch.advantages_T)
     (-(credit_T * padded_logprobs(model, batch)).sum() / batch.denominator).backward()
     for name, weight in model.named_parameters():
-        assert weight.grad.norm() > 0, name
+        assert weight.grad is not None and weight.grad.norm() > 0, name
         assert (found[name] - weight.grad).norm() <= GRADIENT_TOLERANCE * weight.grad.norm(), name
-
-
-class _Ignored:
-    def add(self, sums: object) -> None:
-        pass
 
 
 def test_logprobs_are_zero_where_the_weight_is_zero(mesh: DeviceMesh, model_dir: Path) -> None:

@@ -1,3 +1,5 @@
+# pyright: reportPrivateUsage=false
+# What FSDP holds inside a learner is what these tests are about.
 """One rank, two ranks and three ranks take the same steps; FSDP really cuts the model into shards."""
 
 from __future__ import annotations

@@ -75,15 +75,14 @@ def write_inputs(folder: Path, *, sft_learning_rate: str = "1e-3") -> Path:
     (folder / "absent" / "sitecustomize.py").write_text(BLOCKER)
     recipe = folder / "small.yaml"
     recipe.write_text(
-        RECIPE.format(
-            output=folder / "run", model=folder / "model", folder=folder, sft_learning_rate=sft_learning_rate
-        )
+        RECIPE.format(output=folder / "run", model=folder / "model", folder=folder, sft_learning_rate=sft_learning_rate)
     )
     return recipe
 
 
 def run_under_torchrun(folder: Path, recipe: Path, *, ranks: int) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(folder / "absent"), "GLOO_SOCKET_IFNAME": "lo"}
+    path = os.pathsep.join([str(folder / "absent"), str(REPOSITORY)])
+    environment = {**os.environ, "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
     command += [f"--master-port={free_port()}", "--master-addr=127.0.0.1"]
     command += ["-m", "rlpost", "run", str(recipe), "--cluster", str(REPOSITORY / "ray_configs" / "torchrun.yaml")]

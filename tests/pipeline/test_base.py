@@ -118,3 +118,9 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path, given: Path) ->
     assert "must hold a tokenizer (tokenizer.json, *.model, vocab.*): set model.tokenizer" in refusal(
         tmp_path, path=str(given)
     )
+
+
+def test_a_model_of_a_hub_that_cannot_be_reached_is_refused(tmp_path: Path) -> None:
+    assert "'some-org/some-model' is no directory here, and the hub answered" in refusal(
+        tmp_path, path="some-org/some-model"
+    )
