@@ -29,6 +29,7 @@ def settings_of(
     model_dir: Path, *, optimizer: dict[str, Any] | None = None, learner: dict[str, Any] | None = None, **changes: Any
 ) -> LearnerSettings:
     """Float32 on one thread, learning rate 1e-3 without a schedule, unless said otherwise."""
+    optimizer_options: dict[str, Any] = {"learning_rate": 1e-3, **(optimizer or {})}
     settings = LearnerSettings(
         model_dir=str(model_dir),
         model_dtype="float32",
@@ -36,7 +37,7 @@ def settings_of(
         device="cpu",
         threads=1,
         total_steps=10,
-        optimizer=OptimizerConfig(**{"learning_rate": 1e-3, **(optimizer or {})}),
+        optimizer=OptimizerConfig(**optimizer_options),
         learner=LearnerConfig(**(learner or {})),
         lora=None,
         keep_reference=False,

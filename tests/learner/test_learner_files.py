@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory, tied: bool) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("files") / "model", tied=tied, seed=4)
 
 
-def stepped(model_dir: Path, mesh: DeviceMesh, *, steps: int = 2, **changes: object) -> FsdpLearner:
+def stepped(model_dir: Path, mesh: DeviceMesh, *, steps: int = 2, **changes: Any) -> FsdpLearner:
     settings = settings_of(model_dir, optimizer={"schedule": "cosine", "warmup_ratio": 0.3}, **changes)
     learner = FsdpLearner(settings, mesh)
     for seed in range(steps):
@@ -83,6 +84,8 @@ def damaged(tmp_path: Path, checkpoint: Path, damage: str) -> Path:
         case "half a shard":
             for path in directory.glob("*.distcp"):
                 path.write_bytes(path.read_bytes()[:1000])
+        case _:
+            raise AssertionError(damage)
     return directory
 
 
@@ -116,9 +119,13 @@ def test_an_exported_model_is_a_hugging_face_model(
     assert config["dtype"] == "float32"
     assert config["tie_word_embeddings"] is tied
     assert ("lm_head.weight" in load_file(tmp_path / "model" / "model.safetensors")) is not tied
-    loaded, report = AutoModelForCausalLM.from_pretrained(tmp_path / "model", output_loading_info=True)
+    loaded, report = _loaded_with_report(tmp_path / "model")
     assert not any(report.values())
     assert same_bits(dict(loaded.named_parameters()), whole_weights(learner))
+
+
+def _loaded_with_report(model_dir: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(model_dir, output_loading_info=True)
 
 
 def test_an_export_keeps_the_generation_config_of_the_start(mesh: DeviceMesh, tmp_path: Path) -> None:

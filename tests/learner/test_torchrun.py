@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_supervised_stages_run_where_ray_and_vllm_are_not_installed(tmp_path: Pa
     model_dirs = sorted(path.parent for path in (tmp_path / "run").rglob("model.safetensors"))
     assert len(model_dirs) == 3, "the base and two stages"
     weights = [AutoModelForCausalLM.from_pretrained(path).state_dict() for path in model_dirs]
-    for before, after in zip(weights, weights[1:], strict=False):
+    for before, after in pairwise(weights):
         assert not torch.equal(before["lm_head.weight"], after["lm_head.weight"])
     assert AutoTokenizer.from_pretrained(model_dirs[-1]).eos_token_id == 1
 
