@@ -82,7 +82,7 @@ def export_pretrained(state: dict[str, Tensor], settings: LearnerSettings, direc
 
 def _load(settings: LearnerSettings) -> PreTrainedModel:
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             settings.model_dir,
             dtype=torch.float32,
             attn_implementation=register_segment_attention(),
@@ -93,3 +93,10 @@ def _load(settings: LearnerSettings) -> PreTrainedModel:
             f"the model must be a Hugging Face directory with config.json and weights; loading "
             f"{settings.model_dir} failed: {error}"
         ) from error
+    # Recurrent layers carry their state over the end of a row, which no attention can prevent.
+    if getattr(model, "_is_stateful", False):
+        raise ModelError(
+            f"rows are packed end to end, so every layer must attend; {type(model).__name__} has recurrent layers: "
+            "set model.path to a model with attention only"
+        )
+    return model

@@ -13,7 +13,7 @@ def learning_rate_at(step: int, optimizer: OptimizerConfig, *, total_steps: int)
     Warm-up rises linearly and reaches the full rate on its last step; the rest follows the schedule down to
     `min_ratio` of it at `total_steps`.
     """
-    warmup_steps = math.ceil(optimizer.warmup_ratio * total_steps)
+    warmup_steps = optimizer.warmup_steps(total_steps)
     if step < warmup_steps:
         return optimizer.learning_rate * (step + 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))

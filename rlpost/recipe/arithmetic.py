@@ -165,7 +165,7 @@ def _schedule(stage: AnyStage, *, optimizer_steps: int | None) -> str:
         return f"{text}, no warm-up"
     if optimizer_steps is None:
         return f"{text}, warm-up over the first {optimizer.warmup_ratio:.3g} of the steps"
-    warmup_steps = math.ceil(optimizer.warmup_ratio * optimizer_steps)
+    warmup_steps = optimizer.warmup_steps(optimizer_steps)
     return f"{text}, warm-up over {_count(warmup_steps, 'step')} of {optimizer_steps:,}"
 
 

@@ -5,6 +5,7 @@ Every default of the project is in this package and nowhere else; parts take pla
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -120,7 +121,7 @@ class OptimizerConfig(Section):
 
     learning_rate: float = Field(gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After warm-up; linear and cosine fall to `min_ratio` of the learning rate at the last step."""
+    """After warm-up; linear and cosine fall so that one step after the last would have `min_ratio` of the rate."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """Share of the stage's steps over which the learning rate rises from 0."""
     min_ratio: float = Field(default=0.0, ge=0, le=1)
@@ -128,6 +129,10 @@ class OptimizerConfig(Section):
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     max_grad_norm: float = Field(default=1.0, gt=0)
+
+    def warmup_steps(self, total_steps: int) -> int:
+        """Steps over which the learning rate rises, rounded up; 0.07 of 100 steps is 7, whatever floats say."""
+        return math.ceil(round(self.warmup_ratio * total_steps, 6))
 
 
 class LoraConfig(Section):

@@ -187,3 +187,10 @@ def test_a_directory_without_a_model_is_refused(mesh: DeviceMesh, tmp_path: Path
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="must be a Hugging Face directory"):
         FsdpLearner(settings_of(tmp_path), mesh)
+
+
+def test_a_model_with_recurrent_layers_is_refused(mesh: DeviceMesh, tmp_path: Path) -> None:
+    config = AutoConfig.for_model("mamba", vocab_size=32, hidden_size=16, state_size=4, num_hidden_layers=1)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="MambaForCausalLM has recurrent layers"):
+        FsdpLearner(settings_of(tmp_path), mesh)

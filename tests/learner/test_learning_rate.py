@@ -26,6 +26,10 @@ def test_a_share_of_a_warm_up_step_is_a_whole_step() -> None:
     assert rates(10, schedule="constant", warmup_ratio=0.11)[:3] == [0.5, 1.0, 1.0]
 
 
+def test_a_whole_number_of_warm_up_steps_is_not_rounded_up() -> None:
+    assert rates(100, schedule="constant", warmup_ratio=0.07)[5:8] == [6 / 7, 1.0, 1.0]
+
+
 def test_linear_falls_in_equal_steps_from_the_end_of_warm_up_to_zero_after_the_last_step() -> None:
     expected = [0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     assert rates(6, schedule="linear", warmup_ratio=0.3) == pytest.approx(expected)
