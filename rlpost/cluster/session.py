@@ -63,7 +63,9 @@ def wait_for(who: str, answers: list[Any], *, timeout_s: float) -> list[Any]:
             "timeout in the cluster file"
         ) from error
     except RayActorError as error:
-        raise ClusterError(f"{who} died: {error}") from error
+        raise ClusterError(
+            f"{who} died: {error}\nThe run stopped; the same command goes on from its last checkpoint."
+        ) from error
     except RayTaskError as error:
         if isinstance(error.cause, RlpostError):
             raise error.cause from None
