@@ -52,7 +52,8 @@ def _model_dir(run: Path, stage: str | None) -> Path:
     summary = run / "summary.json"
     if not summary.is_file():
         raise ArtifactError(f"chat needs a run's folder (with summary.json) or a model directory; {run} is neither")
-    stages = {record["name"]: Path(record["model"]) for record in json.loads(summary.read_text())["stages"]}
+    content = json.loads(summary.read_text())
+    stages = {record["name"]: Path(record["model"]) for record in (content["base"], *content["stages"])}
     if stage is not None and stage not in stages:
         raise ArtifactError(f"--stage must be a finished stage of the run ({', '.join(stages)}); found {stage!r}")
     return list(stages.values())[-1] if stage is None else stages[stage]

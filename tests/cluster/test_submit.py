@@ -56,7 +56,7 @@ def test_submitted_run_shows_its_table_and_returns_its_exit_code(
     assert "held-out scores" in finished.stdout
     assert "grpo 2/2" in finished.stdout
     names = [stage["name"] for stage in read_json(output / "summary.json")["stages"]]
-    assert names == ["base", "cpt", "sft", "dpo", "grpo"]
+    assert names == ["cpt", "sft", "dpo", "grpo"]
 
     gated = submit(
         address,

@@ -68,19 +68,19 @@ def test_the_summary_has_every_stage_with_its_scores(document: dict[str, Any]) -
     manifests, _ = execute(document)
     summary = json.loads((Path(document["output"]) / "summary.json").read_text())
     assert (summary["recipe"], summary["seed"]) == ("small", 0)
-    assert [stage["name"] for stage in summary["stages"]] == ["base", "sft", "dpo", "grpo"]
-    assert [stage["kind"] for stage in summary["stages"]] == ["base", "sft", "dpo", "grpo"]
-    assert summary["stages"][0]["scores"] == {}
-    for stage, manifest in zip(summary["stages"][1:], manifests[1:], strict=True):
+    assert [stage["name"] for stage in summary["stages"]] == ["sft", "dpo", "grpo"]
+    assert [stage["kind"] for stage in summary["stages"]] == ["sft", "dpo", "grpo"]
+    assert summary["base"]["scores"] == {}
+    for stage, manifest in zip(summary["stages"], manifests[1:], strict=True):
         assert set(stage["scores"]) == {"pass@1", "pass@2", "mean_score", "truncated", "mean_tokens"}
         assert stage["scores"] == manifest.scores
         assert stage["model_hash"] == manifest.model_hash
         assert read_manifest(Path(stage["model"]).parent) == manifest
-    assert set(summary["stages"][3]["time_shares"]) == {"generate", "score", "train", "sync", "other"}
+    assert set(summary["stages"][2]["time_shares"]) == {"generate", "score", "train", "sync", "other"}
     answers = lines(Path(document["output"]) / "stages" / "01-sft" / "evaluation.jsonl")
     assert [len(answer["responses"]) for answer in answers] == [2, 2, 2]
     first_scores = [response["score"] for answer in answers for response in answer["responses"]]
-    assert summary["stages"][1]["scores"]["mean_score"] == pytest.approx(sum(first_scores) / 6)
+    assert summary["stages"][0]["scores"]["mean_score"] == pytest.approx(sum(first_scores) / 6)
 
 
 def test_finished_stages_are_skipped_and_nothing_is_evaluated_again(document: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ def test_a_gate_stops_the_next_stage_now_and_when_the_run_is_repeated(document: 
         assert raised.value.exit_code == 3
         assert folders(document) == ["00-base", "01-sft"]
     summary = json.loads((Path(document["output"]) / "summary.json").read_text())
-    assert [stage["name"] for stage in summary["stages"]] == ["base", "sft"]
+    assert [stage["name"] for stage in summary["stages"]] == ["sft"]
     document["stages"][0]["require"] = {"mean_tokens": "< 1000"}
     _, parts = execute(document)
     assert started_stages(parts) == ["dpo", "grpo"], "loosening a gate does not train the stage again"

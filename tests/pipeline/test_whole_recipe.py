@@ -37,12 +37,13 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_summary_holds_every_stage_with_its_scores_and_lineage(finished_run: Path) -> None:
-    stages = read_json(finished_run / "summary.json")["stages"]
-    assert [stage["name"] for stage in stages] == ["base", "cpt", "sft", "dpo", "grpo"]
-    for parent, stage in itertools.pairwise(stages):
+    summary = read_json(finished_run / "summary.json")
+    stages = summary["stages"]
+    assert [stage["name"] for stage in stages] == ["cpt", "sft", "dpo", "grpo"]
+    for parent, stage in itertools.pairwise([summary["base"], *stages]):
         assert stage["parents"] == {parent["name"]: parent["model_hash"]}
         assert 0 <= stage["scores"]["pass@1"] <= 1
-    assert stages[2]["scores"]["pass@1"] > stages[1]["scores"]["pass@1"]
+    assert stages[1]["scores"]["pass@1"] > stages[0]["scores"]["pass@1"]
 
 
 def test_every_stage_learned_something(finished_run: Path) -> None:
