@@ -18,19 +18,17 @@ from rlpost.recipe.yaml_tree import nearest_node
 from rlpost.scoring.registry import resolve
 from rlpost.scoring.routes import ANY_OTHER, check_rewards
 
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+ClusterOption = Annotated[
+    Path | None, typer.Option(help="The cluster file; by default one machine without GPUs.", show_default=False)
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, for example stages.grpo.steps=5."),
+]
 
-def check(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)],
-    cluster: Annotated[
-        Path | None, typer.Option(help="The cluster file; by default one machine without GPUs.", show_default=False)
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override a key of the recipe, for example stages.grpo.steps=5."
-        ),
-    ] = None,
-) -> None:
+
+def check(recipe: RecipeArgument, cluster: ClusterOption = None, set_: SetOption = None) -> None:
     """Say what is wrong with a recipe, or its batch arithmetic in words. Loads no data, no torch, no ray."""
     loaded, where = load_checked(recipe, cluster, overrides=set_ or [])
     typer.echo("\n".join(describe(loaded.recipe, where)))

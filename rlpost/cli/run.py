@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rlpost.cli.check import load_checked
+from rlpost.cli.check import ClusterOption, RecipeArgument, SetOption, load_checked
 
 
 def run(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)],
-    cluster: Annotated[
-        Path | None, typer.Option(help="The cluster file; by default one machine without GPUs.", show_default=False)
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe, e.g. stages.grpo.steps=5."),
-    ] = None,
+    recipe: RecipeArgument,
+    cluster: ClusterOption = None,
+    set_: SetOption = None,
     first: Annotated[str | None, typer.Option("--from", help="Run this stage again, and all after it.")] = None,
     last: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the run's folder first.")] = False,

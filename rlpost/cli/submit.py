@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
-from rlpost.cli.check import load_checked
+from rlpost.cli.check import ClusterOption, RecipeArgument, SetOption, load_checked
 from rlpost.errors import ClusterError
 
 
 def submit(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file under the working directory.")],
-    cluster: Annotated[Path | None, typer.Option(help="The cluster file.", show_default=False)] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    recipe: RecipeArgument,
+    cluster: ClusterOption = None,
+    set_: SetOption = None,
     address: Annotated[
         str, typer.Option(help="The cluster's job server; `ray start --head` prints it.")
     ] = "http://127.0.0.1:8265",

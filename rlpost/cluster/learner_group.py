@@ -12,10 +12,10 @@ import ray
 from rlpost.cluster.placement import Placement
 from rlpost.cluster.session import wait_for
 from rlpost.disk_space import room_for
-from rlpost.interfaces import LossFn
+from rlpost.learner.remote import RemoteLearner
 from rlpost.learner.settings import LearnerSettings
 from rlpost.recipe.schema import ClusterConfig
-from rlpost.records import FloatArray, StepReport, TrainBatch, WeightManifest
+from rlpost.records import TrainBatch
 
 
 class LearnerActor:
@@ -57,7 +57,7 @@ class LearnerGroup:
         self._cluster = cluster
         remote_class = ray.remote(LearnerActor)
         self.actors: list[Any] = [
-            remote_class.options(**placement.learner(rank), name=None, runtime_env={"env_vars": environment}).remote()
+            remote_class.options(**placement.learner(rank), runtime_env={"env_vars": environment}).remote()
             for rank in range(cluster.learner.ranks)
         ]
         self._joining = self._join()
@@ -81,37 +81,14 @@ class LearnerGroup:
         return RayLearner(self.actors, timeout_s=self._cluster.step_timeout_s)
 
 
-class RayLearner:
-    """Implements `interfaces.Learner`: every rank runs every call; a batch travels once, through the object store."""
+class RayLearner(RemoteLearner):
+    """Every rank runs every call; a batch travels once, through the object store."""
 
     def __init__(self, actors: list[Any], *, timeout_s: float) -> None:
         self._actors = actors
         self._timeout_s = timeout_s
 
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
-        """See `interfaces.Learner`."""
-        return self._call("step", ray.put(batch), loss)
-
-    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
-        """See `interfaces.Learner`."""
-        return self._call("logprobs", ray.put(batch), reference=reference)
-
-    def write_weights(self, path: Path, *, version: int) -> WeightManifest:
-        """See `interfaces.Learner`."""
-        return self._call("write_weights", path, version=version)
-
-    def save_checkpoint(self, directory: Path) -> None:
-        """See `interfaces.Learner`."""
-        self._call("save_checkpoint", directory)
-
-    def load_checkpoint(self, directory: Path) -> None:
-        """See `interfaces.Learner`."""
-        self._call("load_checkpoint", directory)
-
-    def export(self, directory: Path) -> None:
-        """See `interfaces.Learner`."""
-        self._call("export", directory)
-
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        answers = [actor.call.remote(method, *arguments, **options) for actor in self._actors]
+        stored = [ray.put(argument) if isinstance(argument, TrainBatch) else argument for argument in arguments]
+        answers = [actor.call.remote(method, *stored, **options) for actor in self._actors]
         return wait_for(f"the learner ({method})", answers, timeout_s=self._timeout_s)[0]

@@ -6,16 +6,14 @@ Needs neither ray nor vllm. Commands travel as objects among the processes that 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, Literal
 
 import torch.distributed as dist
 
 from rlpost.errors import ClusterError, RlpostError
-from rlpost.interfaces import LossFn
 from rlpost.learner.rank import LearnerRank
+from rlpost.learner.remote import RemoteLearner
 from rlpost.learner.settings import LearnerSettings
-from rlpost.records import FloatArray, StepReport, TrainBatch, WeightManifest
 
 _STOP = "stop"
 
@@ -49,36 +47,12 @@ def serve(rank: LearnerRank) -> None:
             continue
 
 
-class TorchrunLearner:
-    """Implements `interfaces.Learner` on rank 0."""
+class TorchrunLearner(RemoteLearner):
+    """Rank 0's learner: tells the other ranks what it is about to do, then does it."""
 
     def __init__(self, rank: LearnerRank, settings: LearnerSettings) -> None:
         self._rank = rank
         self._call("build", settings)
-
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
-        """See `interfaces.Learner`."""
-        return self._call("step", batch, loss)
-
-    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
-        """See `interfaces.Learner`."""
-        return self._call("logprobs", batch, reference=reference)
-
-    def write_weights(self, path: Path, *, version: int) -> WeightManifest:
-        """See `interfaces.Learner`."""
-        return self._call("write_weights", path, version=version)
-
-    def save_checkpoint(self, directory: Path) -> None:
-        """See `interfaces.Learner`."""
-        self._call("save_checkpoint", directory)
-
-    def load_checkpoint(self, directory: Path) -> None:
-        """See `interfaces.Learner`."""
-        self._call("load_checkpoint", directory)
-
-    def export(self, directory: Path) -> None:
-        """See `interfaces.Learner`."""
-        self._call("export", directory)
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         dist.broadcast_object_list([(method, arguments, options)], src=0)
