@@ -139,7 +139,8 @@ class RayParts:
         )
         self._served = model_dir
         byte_count = sum(file.stat().st_size for file in model_dir.glob("*.safetensors"))
-        directory = default_directory(text_hash(str(model_dir.resolve()))[:16], byte_count=byte_count)
+        run_name = text_hash(str(Path(self._recipe.output).resolve()))[:16]
+        directory = default_directory(run_name, byte_count=byte_count)
         self._weights = SharedMemoryStore(directory, self._generator)
         self._stack.callback(self._weights.close)
 

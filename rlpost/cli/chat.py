@@ -15,6 +15,7 @@ def chat(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.")],
     stage: Annotated[str | None, typer.Option(help="The stage to talk to; by default the last.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Answer this and exit.")] = None,
+    system: Annotated[str | None, typer.Option(help="A system message before every question.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
 ) -> None:
     """Answer questions, greedily, on the CPU; each line is a conversation of its own."""
@@ -27,7 +28,8 @@ def chat(
     generate: Any = getattr(AutoModelForCausalLM.from_pretrained(model_dir), "generate")  # noqa: B009  typed for its mixin only
 
     def answer(question: str) -> str:
-        messages = [{"role": "user", "content": question}]
+        messages = [{"role": "system", "content": system}] if system else []
+        messages.append({"role": "user", "content": question})
         inputs = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
@@ -56,4 +58,10 @@ def _model_dir(run: Path, stage: str | None) -> Path:
     stages = {record["name"]: Path(record["model"]) for record in (content["base"], *content["stages"])}
     if stage is not None and stage not in stages:
         raise ArtifactError(f"--stage must be a finished stage of the run ({', '.join(stages)}); found {stage!r}")
-    return list(stages.values())[-1] if stage is None else stages[stage]
+    model = list(stages.values())[-1] if stage is None else stages[stage]
+    # The run's folder may have been moved since.
+    moved = run / "stages" / model.parent.name / model.name
+    found = moved if moved.is_dir() else model
+    if not found.is_dir():
+        raise ArtifactError(f"the model of a stage must be where the run wrote it; {found} is not there")
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -100,15 +100,24 @@ def _file_rows(name: str, config: DataConfig, *, kind: str, place: str) -> list[
     return {"jsonl": read_jsonl, "parquet": read_parquet}[kind](Path(place), choose=choose)
 
 
-def _solved(examples: Sequence[Example], reference: str, *, name: str) -> list[Example]:
-    """Fill the response of every example by the function `module:name`."""
+def load_solution(reference: str) -> Callable[[Example], object]:
+    """The function `module:name` that a data set's `solution` names.
+
+    Raises:
+        DataError: it cannot be imported.
+    """
     module_name, _, function_name = reference.partition(":")
     try:
-        solution = getattr(importlib.import_module(module_name), function_name)
+        return getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise DataError(
-            f"data.{name}.solution must be module:function of an importable function; found {reference!r}: {error}"
+            f"a data set's solution must be module:function of an importable function; found {reference!r}: {error}"
         ) from error
+
+
+def _solved(examples: Sequence[Example], reference: str, *, name: str) -> list[Example]:
+    """Fill the response of every example by the function `module:name`."""
+    solution = load_solution(reference)
     solved: list[Example] = []
     for example in examples:
         response = solution(example)

@@ -64,6 +64,8 @@ class FsdpLearner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         sums = MetricSums()
+        # Where a model has dropout, a resumed run draws the same masks as one that was not interrupted.
+        torch.manual_seed(self._settings.seed * 1_000_003 + self._step)
         for rows in self._my_micro_batches(batch):
             self._backward(batch, rows, loss, sums)
         grad_norm = self._clip()

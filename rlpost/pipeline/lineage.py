@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rlpost import __version__
 from rlpost.data.chat import chat_template_source
+from rlpost.data.sources import load_solution
 from rlpost.pipeline.artifacts import file_hash, hash_model, text_hash
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import DataConfig, ModelConfig, TokenizerTraining
 from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage
+from rlpost.scoring.registry import resolve
 
 
 def base_inputs_hash(recipe: Recipe) -> str:
@@ -54,14 +58,22 @@ def _model_identity(config: ModelConfig) -> dict[str, Any]:
     identity: dict[str, Any] = config.model_dump(mode="json")
     if config.chat_template is not None:
         identity["chat_template"] = chat_template_source(config.chat_template)
+    if config.path is not None and Path(config.path).is_dir():
+        files = [file for file in sorted(Path(config.path).iterdir()) if file.is_file()]
+        identity["small_files"] = {file.name: file_hash(file) for file in files if file.suffix != ".safetensors"}
     if isinstance(config.tokenizer, str) and Path(config.tokenizer).is_dir():
         identity["tokenizer"] = hash_model(Path(config.tokenizer))[0]
     return identity
 
 
 def _rewards(recipe: Recipe) -> dict[str, Any] | None:
+    """Routes, and what the verifiers behind them are: version and source."""
     judging = recipe.judging()
-    return judging.model_dump(mode="json") if judging else None
+    if judging is None:
+        return None
+    verifiers = {route: resolve(config.verifier) for route, config in judging.routes.items()}
+    code = {route: [verifier.spec.version, source_hash(verifier.function)] for route, verifier in verifiers.items()}
+    return {**judging.model_dump(mode="json"), "code": code}
 
 
 def _data(recipe: Recipe, names: list[str]) -> dict[str, Any]:
@@ -71,10 +83,20 @@ def _data(recipe: Recipe, names: list[str]) -> dict[str, Any]:
 def _data_identity(config: DataConfig) -> dict[str, Any]:
     identity: dict[str, Any] = config.model_dump(mode="json")
     kind, _, rest = config.source.partition(":")
+    # What a file or folder holds counts, not where it lies.
     if kind in ("jsonl", "parquet") and Path(rest).is_file():
-        # What a file holds counts, not where it lies.
         identity["source"] = f"{kind}:{file_hash(Path(rest))}"
+    elif kind in ("parquet", "hf") and Path(rest).is_dir():
+        identity["source"] = f"{kind}:{hash_model(Path(rest))[0]}"
+    if config.solution is not None:
+        identity["solution_code"] = source_hash(load_solution(config.solution))
     return identity
+
+
+def source_hash(function: Callable[..., Any]) -> str:
+    """Of the file that a function is written in; empty where there is none."""
+    file = inspect.getsourcefile(inspect.unwrap(function))
+    return file_hash(Path(file)) if file and Path(file).is_file() else ""
 
 
 def _hash(**parts: Any) -> str:

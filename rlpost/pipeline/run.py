@@ -50,9 +50,13 @@ class Pipeline:
         if self.can_generate and self.recipe.evaluate is not None and self.recipe.model.path is not None:
             manifests[0] = self._evaluate(self.run.base, self.base)
         for number, stage in enumerate(self.recipe.stages, start=1):
-            if selection.is_after_end(stage.name):
-                break
             paths, parent = self.run.stage(number, stage.name), manifests[-1]
+            if selection.is_after_end(stage.name):
+                later = self._matching(stage, paths, parent)
+                if later is None:
+                    break
+                manifests.append(later)
+                continue
             manifest = self._finished(stage, paths, parent, redo=selection.must_redo(stage.name))
             if manifest is None:
                 manifest = self._run_stage(stage, paths, parent)
@@ -61,18 +65,23 @@ class Pipeline:
             manifests.append(manifest)
             write_summary(self.run, self.recipe, manifests)
             check_gate(stage.name, manifest.scores, stage.require if self.can_generate else {})
+        write_summary(self.run, self.recipe, manifests)
         return manifests
 
     def _finished(self, stage: AnyStage, paths: StagePaths, parent: Manifest, *, redo: bool) -> Manifest | None:
         for folder in (paths.final, paths.work):
             if redo and folder.exists():
                 shutil.rmtree(folder)
+        manifest = self._matching(stage, paths, parent)
+        if manifest is not None:
+            self.console.say(f"{stage.name}: finished before with the same inputs, skipped")
+        return manifest
+
+    def _matching(self, stage: AnyStage, paths: StagePaths, parent: Manifest) -> Manifest | None:
+        """The finished artifact of this stage, if it was made from the same inputs."""
         manifest = read_manifest(paths.final)
         wanted = stage_inputs_hash(self.recipe, stage, parent_hash=parent.model_hash)
-        if manifest is None or manifest.inputs_hash != wanted:
-            return None
-        self.console.say(f"{stage.name}: finished before with the same inputs, skipped")
-        return manifest
+        return manifest if manifest is not None and manifest.inputs_hash == wanted else None
 
     def _run_stage(self, stage: AnyStage, paths: StagePaths, parent: Manifest) -> Manifest:
         started = time.perf_counter()
@@ -85,9 +94,8 @@ class Pipeline:
         context = self._context(stage, model_dir=self._parent_dir(parent), directory=paths.work)
         run_of_kind(stage)(context)
         self.data.format.tokenizer.save_pretrained(str(paths.work / MODEL))
-        shutil.rmtree(paths.work / "checkpoints", ignore_errors=True)
         parents = {parent.stage: parent.model_hash}
-        return publish_artifact(
+        manifest = publish_artifact(
             paths,
             self.recipe,
             stage=stage.name,
@@ -96,6 +104,9 @@ class Pipeline:
             started=started,
             inputs_hash=inputs_hash,
         )
+        # Only now: a stage that was cut off before it was published goes on from them.
+        shutil.rmtree(paths.final / "checkpoints", ignore_errors=True)
+        return manifest
 
     def _parent_dir(self, parent: Manifest) -> Path:
         names = ["base", *(stage.name for stage in self.recipe.stages)]

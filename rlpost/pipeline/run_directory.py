@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from rlpost.errors import ArtifactError
 from rlpost.records import RolloutGroup
@@ -14,6 +17,7 @@ from rlpost.stages.samples import group_record
 
 _INPUTS = "inputs.json"
 _OWNER = "run.json"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,11 @@ class StagePaths:
     def begin(self, inputs_hash: str) -> bool:
         """Make the work folder; True if one from the same inputs is there to go on with, any other is removed."""
         stored = self.work / _INPUTS
-        if stored.exists() and json.loads(stored.read_text())["inputs_hash"] == inputs_hash:
-            return True
+        try:
+            if json.loads(stored.read_text())["inputs_hash"] == inputs_hash:
+                return True
+        except (OSError, ValueError, KeyError):
+            pass  # No folder yet, or one that was cut off while it was made.
         self.restart(inputs_hash)
         return False
 
@@ -44,6 +51,7 @@ class RunDirectory:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._lock: IO[str] | None = None
 
     def claim(self, recipe_name: str, *, fresh: bool) -> None:
         """Make the folder this recipe's own.
@@ -55,15 +63,39 @@ class RunDirectory:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArtifactError(f"output must be a folder that can be made; {error}: set output to another") from error
-        if any(self.root.iterdir()):
+        if any(path.name != _LOCK for path in self.root.iterdir()):
             self._check_owner(recipe_name)
+            self._take_lock()
             if not fresh:
                 return
-            shutil.rmtree(self.root)
-            self.root.mkdir()
+            for path in self.root.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != _LOCK:
+                    path.unlink()
+        else:
+            self._take_lock()
         beside = self.root / f"writing-{_OWNER}"
         beside.write_text(json.dumps({"recipe": recipe_name}))
         beside.rename(self.root / _OWNER)
+
+    def _take_lock(self) -> None:
+        """Held until this process ends, however it ends."""
+        self._lock = (self.root / _LOCK).open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.seek(0)
+            holder = self._lock.read()
+            if holder == str(os.getpid()):
+                return
+            raise ArtifactError(
+                f"only one process may write into a run; process {holder or 'unknown'} does in {self.root}: "
+                "wait for it or end it, or set output to another folder"
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
 
     def _check_owner(self, recipe_name: str) -> None:
         owner = self.root / _OWNER

@@ -16,7 +16,7 @@ class Recipe(Section):
     name: Name
     output: str
     """Directory of the run, relative to where the command is typed."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**62)
     deterministic: bool = False
     """Seeds per request, fixed routing and order, fixed threads: a run repeats bit for bit on the same machine."""
     notes: ExtraMetadata = ExtraMetadata()

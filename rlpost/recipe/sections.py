@@ -70,7 +70,7 @@ class DataConfig(Section):
     """Of `hf:` sources."""
     rows: int | None = Field(default=None, ge=1)
     """Use this many; required for generated sources, otherwise all rows."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**62)
     """Of generated rows and of the order of the rest."""
     params: dict[str, Any] = {}
     """Passed to the source, for example the task parameters of reasoning-gym."""
@@ -116,6 +116,9 @@ class RewardsConfig(Section):
     """Value of the routing column -> verifier. `*` takes what no other route does."""
 
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerConfig(Section):
     """AdamW with a schedule."""
 
@@ -126,8 +129,8 @@ class OptimizerConfig(Section):
     """Share of the stage's steps over which the learning rate rises from 0."""
     min_ratio: float = Field(default=0.0, ge=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
 
     def warmup_steps(self, total_steps: int) -> int:

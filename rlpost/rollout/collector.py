@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from rlpost.errors import DeadlineError
+from rlpost.errors import DataError, DeadlineError
 from rlpost.interfaces import Generator, Scorer
 from rlpost.records import Fault, GenerationRequest, Prompt, Rollout, RolloutGroup, Sample, Sampling
 from rlpost.rollout.buffer import RolloutBuffer
+from rlpost.rollout.faults import refuse_if_nothing_was_judged
 
 _POLL_S = 0.25
+_MOST_DROPS_IN_A_ROW = 256
 
 
 def request_seed(*parts: object) -> int:
@@ -142,6 +144,7 @@ def collect_all(
     while len(groups) < len(prompts):
         groups += collector.gather(timeout_s=_POLL_S)
         on_progress(len(groups))
+    refuse_if_nothing_was_judged(groups)
     return sorted(groups, key=lambda group: group.index)
 
 
@@ -156,8 +159,9 @@ class CollectorThread:
         self._collector, self._buffer, self._prompt_at = collector, buffer, prompt_at
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
-        self.quarantined: list[RolloutGroup] = []
-        """Groups whose reference could not be read; each was replaced by another prompt."""
+        self.quarantined: dict[str, str] = {}
+        """Prompt -> why its reference could not be read; each was replaced by another prompt."""
+        self._dropped_in_a_row = 0
 
     def start(self) -> None:
         """Begin to fill the buffer."""
@@ -185,11 +189,19 @@ class CollectorThread:
             self._collector.issue((index, self._prompt_at(index)) for index in indices)
 
     def _hand_over(self, group: RolloutGroup) -> None:
-        if any(verdict.fault is Fault.GOLD for verdict in group.verdicts):
-            self.quarantined.append(group)
-            self._buffer.drop(group.index)
-        else:
+        unreadable = next((verdict.reason for verdict in group.verdicts if verdict.fault is Fault.GOLD), None)
+        if unreadable is None:
+            self._dropped_in_a_row = 0
             self._buffer.put(group)
+            return
+        self.quarantined[group.prompt.id] = unreadable
+        self._dropped_in_a_row += 1
+        if self._dropped_in_a_row > _MOST_DROPS_IN_A_ROW:
+            raise DataError(
+                f"references must be readable by the verifier; {self._dropped_in_a_row} prompts in a row had one "
+                f"that is not, the last {group.prompt.id}: {unreadable}: set data.{group.prompt.dataset}.columns.gold"
+            )
+        self._buffer.drop(group.index)
 
 
 def _sample_of(prompt: Prompt, rollout: Rollout) -> Sample:

@@ -68,7 +68,10 @@ def with_reference(pairs: Sequence[PreferencePair], learner: Learner) -> list[Pr
 
 def _given_pairs(context: StageContext, stage: DpoStage) -> list[PreferencePair]:
     examples = context.data.examples(stage.data, stage=stage.name, use="dpo")
-    return pairs_from_examples(examples, chat=context.data.format, max_length=context.recipe.model.max_length).pairs
+    made = pairs_from_examples(examples, chat=context.data.format, max_length=context.recipe.model.max_length)
+    if made.dropped:
+        context.console.say(f"{stage.name}: {made.dropped} pairs longer than model.max_length are left out")
+    return made.pairs
 
 
 def _own_pairs(context: StageContext, stage: DpoStage, config: OwnSamplesConfig) -> list[PreferencePair]:

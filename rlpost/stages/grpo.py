@@ -14,6 +14,7 @@ from rlpost.records import Prompt, TrainBatch
 from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.canary import check_parity
 from rlpost.rollout.collector import CollectorThread
+from rlpost.rollout.faults import refuse_if_nothing_was_judged
 from rlpost.stages.context import StageContext
 from rlpost.stages.grpo_batch import pack
 from rlpost.stages.grpo_metrics import grpo_metrics
@@ -64,6 +65,7 @@ def run_grpo(context: StageContext, stage: GrpoStage) -> None:
             for step in range(start, stage.steps):
                 with clock.part("take"):
                     groups = buffer.take(stage.prompts_per_step, timeout_s=context.cluster.step_timeout_s)
+                refuse_if_nothing_was_judged(groups)
                 gap = canary(groups, learner)
                 with clock.part("reference"):
                     batches = with_reference(pack(groups, stage), learner, stage)

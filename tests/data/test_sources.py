@@ -156,8 +156,8 @@ def test_broken_sources_are_refused_with_place_and_remedy(tmp_path: Path) -> Non
         ({"source": f"parquet:{tmp_path}/none.parquet"}, "none.parquet must be a Parquet file"),
         ({"source": f"parquet:{fine[6:]}"}, "must be a Parquet file"),
         ({"source": f"hf:{tmp_path}/nowhere"}, "nowhere with split 'train'"),
-        ({"source": fine, "solution": "rlpost.data.nothing:f"}, "data.set.solution must be module:function"),
-        ({"source": fine, "solution": "short"}, "data.set.solution must be module:function"),
+        ({"source": fine, "solution": "rlpost.data.nothing:f"}, "solution must be module:function"),
+        ({"source": fine, "solution": "short"}, "solution must be module:function"),
     ]
     for fields, words in cases:
         with pytest.raises(DataError, match=words):

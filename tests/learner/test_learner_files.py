@@ -58,6 +58,16 @@ def test_resumed_equals_uninterrupted_bit_for_bit(model_dir: Path, mesh: DeviceM
     assert same_bits(whole_weights(resumed), whole_weights(learner))
 
 
+def test_a_checkpoint_before_the_first_step_changes_nothing(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
+    saving, other, resumed = (FsdpLearner(settings_of(model_dir), mesh) for _ in range(3))
+    saving.save_checkpoint(tmp_path / "checkpoint")
+    resumed.load_checkpoint(tmp_path / "checkpoint")
+    for learner in (saving, other, resumed):
+        learner.step(random_batch(seed=1), AdvantageLoss())
+    assert same_bits(whole_weights(saving), whole_weights(other))
+    assert same_bits(whole_weights(resumed), whole_weights(other))
+
+
 def test_saving_a_checkpoint_changes_nothing(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
     saving, other = (stepped(model_dir, mesh) for _ in range(2))
     saving.save_checkpoint(tmp_path / "checkpoint")

@@ -108,3 +108,23 @@ def test_what_a_tokenizer_directory_holds_counts(tmp_path: Path) -> None:
     before = hashes(document)
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("two")
     assert hashes(document)["base"] != before["base"]
+
+
+def test_a_change_of_a_verifiers_code_changes_what_it_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "judge_of_a_test.py"
+    source = (
+        "from rlpost.records import Sample, Verdict\n"
+        "from rlpost.scoring.authoring import verifier\n"
+        "@verifier(name='test.judge', version='1', isolation='inline')\n"
+        "def judge(sample: Sample) -> float:\n"
+        "    return 1.0\n"
+    )
+    module.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    document = recipe_document(tmp_path)
+    document["rewards"] = {"routes": {"*": {"verifier": "judge_of_a_test:judge"}}}
+    recipe = recipe_of(document)
+    before = evaluation_hash(recipe, model_hash="m")
+    assert evaluation_hash(recipe, model_hash="m") == before
+    module.write_text(source.replace("1.0", "0.5"))
+    assert evaluation_hash(recipe, model_hash="m") != before

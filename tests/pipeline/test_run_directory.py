@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ def test_a_new_folder_is_claimed_and_found_again(tmp_path: Path) -> None:
     run.claim("mine", fresh=False)
     (run.root / "stages").mkdir()
     run.claim("mine", fresh=False)
-    assert sorted(path.name for path in run.root.iterdir()) == ["run.json", "stages"]
+    assert sorted(path.name for path in run.root.iterdir()) == ["lock", "run.json", "stages"]
     assert json.loads((run.root / "run.json").read_text()) == {"recipe": "mine"}
 
 
@@ -38,7 +40,22 @@ def test_starting_fresh_empties_the_folder_of_an_earlier_run(tmp_path: Path) -> 
     RunDirectory(tmp_path).claim("mine", fresh=False)
     (tmp_path / "stages" / "01-sft").mkdir(parents=True)
     RunDirectory(tmp_path).claim("mine", fresh=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "run.json"]
+
+
+def test_a_run_that_another_process_writes_into_is_left_alone(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from rlpost.pipeline.run_directory import RunDirectory;"
+        f"run = RunDirectory(Path({str(tmp_path)!r})); run.claim('mine', fresh=False);"
+        "print('held', flush=True); input()"
+    )
+    hold = [sys.executable, "-c", code]
+    with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(ArtifactError, match=f"only one process may write into a run; process {other.pid} does"):
+            RunDirectory(tmp_path).claim("mine", fresh=True)
+        other.kill()
+    RunDirectory(tmp_path).claim("mine", fresh=False)
 
 
 def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
