@@ -1,7 +1,8 @@
 """Finds TRL's fastest setting on this machine for a workload: tries each switch alone, then the useful ones together.
 
-Every switch leaves what is learnt as it is, up to rounding. Leaves `trl_settings.json` in the workload's folder with
-the speed of every trial; `against_trl.py` runs TRL with the fastest.
+A trial of the large model takes minutes: where the small model's search is there, it tries what was fastest there, and
+the switches that weigh more the larger a model is. Every switch leaves what is learnt as it is, up to rounding. Leaves
+`trl_settings.json` in the workload's folder with the speed of every trial; `against_trl.py` runs TRL with the fastest.
 
     .venv/bin/python benchmarks/trl_settings.py WORKLOAD_FOLDER [--steps 12]
 """
@@ -33,6 +34,7 @@ SWITCHES: dict[str, dict[str, str]] = {
     "one loader process": {"--data-workers": "1"},
     "torch.compile": {"--compile": ""},
 }
+WEIGHS_MORE_WITH_SIZE = ("bfloat16 autocast", "micro-batches of 16")
 WORTH_IT = 1.03
 """A switch joins the combination when it is at least this much faster than none."""
 TRIAL_TIMEOUT_S = 900.0
@@ -52,7 +54,7 @@ def search(place: Path, *, steps: int) -> dict[str, Any]:
     """Each switch alone, then all that are worth it together; the fastest of all trials wins."""
     trials: dict[str, dict[str, Any]] = {}
     timeout_s = TRIAL_TIMEOUT_S
-    for name, switch in SWITCHES.items():
+    for name, switch in switches_for(place).items():
         started = time.monotonic()
         trials[name] = trial(place, START | switch, steps=steps, timeout_s=timeout_s)
         if not switch:
@@ -66,6 +68,15 @@ def search(place: Path, *, steps: int) -> dict[str, Any]:
         trials[" + ".join(useful)] = trial(place, together, steps=steps, timeout_s=TRIAL_TIMEOUT_S)
     best = max(trials, key=lambda name: trials[name].get("samples_per_s", 0.0))
     return {"fastest": best, "flags": trials[best]["flags"], "trials": trials}
+
+
+def switches_for(place: Path) -> dict[str, dict[str, str]]:
+    """What to try alone, the plain setting first."""
+    small = place.with_name(place.name.replace("50m", "3m")) / SETTINGS_FILE
+    if "50m" not in place.name or not small.exists():
+        return SWITCHES
+    fastest = [name for name in json.loads(small.read_text())["fastest"].split(" + ") if name in SWITCHES]
+    return {name: SWITCHES[name] for name in dict.fromkeys(["as it comes", *fastest, *WEIGHS_MORE_WITH_SIZE])}
 
 
 def trial(place: Path, settings: dict[str, str], *, steps: int, timeout_s: float) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 import random
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from against_trl import held_against, ratios_to_trl, standard_errors_ahead
 from bench import answer_in, bars_in, row_of
+from trl_settings import SWITCHES, switches_for
 from workloads import WRONG_SHARE, countdown, thinking_tokens, with_wrong_digit
 
 
@@ -61,3 +64,18 @@ def test_the_answer_is_found_behind_log_lines() -> None:
     assert answer_in('[W1121 utils.cpp] Warning\nINFO ready\n[\n  {"bars": {}}\n]\n') == [{"bars": {}}]
     with pytest.raises(ValueError, match="prints a JSON object last"):
         answer_in("[W1121 utils.cpp] Warning\n")
+
+
+def test_a_large_model_tries_what_was_fastest_for_the_small_one_and_what_weighs_more_with_size(tmp_path: Path) -> None:
+    (tmp_path / "long-3m").mkdir()
+    assert switches_for(tmp_path / "long-50m") == SWITCHES, "nothing is known yet"
+    (tmp_path / "long-3m" / "trl_settings.json").write_text(
+        json.dumps({"fastest": "continuous batching + micro-batches of 16", "flags": []})
+    )
+    assert list(switches_for(tmp_path / "long-50m")) == [
+        "as it comes",
+        "continuous batching",
+        "micro-batches of 16",
+        "bfloat16 autocast",
+    ]
+    assert switches_for(tmp_path / "long-3m") == SWITCHES
