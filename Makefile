@@ -8,6 +8,8 @@
 #   make format       rewrite files the way `make check` wants them
 #   make bench        every benchmark of benchmarks/, and a table of its bars: about two hours, on a machine at rest
 #   make bench-quick  the small models, once each: some minutes
+#   make chaos        parts of real runs killed, stopped, damaged and starved, one scenario after the other; 15 minutes
+#   make soak         an hour of asynchronous RL with random kills; MINUTES=... for another length
 #   make setup        .venv alone; again only after requirements/cpu.lock or pyproject.toml changed
 #   make lock         requirements/cpu.lock from pyproject.toml; LOCK_OPTIONS is explained in scripts/lock
 #   make clean        remove .venv and every cache; runs/ stays
@@ -21,7 +23,7 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart smoke test test-fast check format bench bench-quick setup lock clean
+.PHONY: help quickstart smoke test test-fast check format bench bench-quick chaos soak setup lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -58,6 +60,14 @@ bench: setup
 
 bench-quick: setup
 	$(BIN)/python benchmarks/bench.py $(BENCH) --quick
+
+TIMES ?= 1
+chaos: setup
+	$(BIN)/python tests/chaos/chaos.py runs/chaos --times $(TIMES)
+
+MINUTES ?= 60
+soak: setup
+	$(BIN)/python tests/chaos/soak.py runs/chaos --minutes $(MINUTES)
 
 setup: .venv/installed
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import transformers
 
 from rlpost.disk_space import room_for
-from rlpost.errors import ClusterError, LearnerLostError
+from rlpost.errors import ClusterError, DamagedWeightsError, LearnerLostError
 from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
 from rlpost.learner.rank import LearnerRank
 from rlpost.learner.settings import LearnerSettings
@@ -191,10 +191,10 @@ class RayParts:
             self._stack.callback(self._scorer.close)
         return self._scorer
 
-    def recover(self, error: LearnerLostError) -> None:
+    def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
         """See `Parts`."""
         assert self._learners is not None, "a learner that was never built cannot be lost"
-        self._learners.restart(error)
+        self._learners.recover(error)
         if self._generator is not None:
             self._generator.abandon()
 
@@ -254,7 +254,7 @@ class TorchrunParts:
         """Refused."""
         raise _no_engines()
 
-    def recover(self, error: LearnerLostError) -> None:
+    def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
         """Torchrun restarts its own ranks."""
         raise error
 

@@ -80,8 +80,16 @@ class TrainingError(RlpostError):
     """An optimizer step cannot be taken, for example because the loss is not finite."""
 
 
+class NonFiniteError(TrainingError):
+    """The loss of an optimizer step or its gradient is not a finite number; the weights are as they were."""
+
+
 class WeightSyncError(RlpostError):
     """A generator does not hold the weights that the learner published."""
+
+
+class DamagedWeightsError(WeightSyncError):
+    """Published weights are not what the learner wrote; they can be written again."""
 
 
 class ParityError(RlpostError):

@@ -252,6 +252,8 @@ class TrainRow:
     """What a critic should have predicted for the token."""
     old_values_T: FloatArray | None = None
     """What the critic predicted before the first optimizer step on this rollout batch."""
+    source: str = ""
+    """Which row of the data, or which sample of which prompt, it is; for people."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,6 +281,8 @@ class TrainBatch:
     """Logits are divided by this before log-probabilities are taken; 1 where nothing was sampled."""
     rows_per_unit: int
     """Rows that must stay together in one micro-batch: 1, or 2 for preference pairs (chosen, rejected)."""
+    sources: tuple[str, ...] = ()
+    """Where each row comes from, for people; shape [B]."""
 
     @classmethod
     def of(
@@ -308,6 +312,7 @@ class TrainBatch:
             denominator=denominator,
             temperature=temperature,
             rows_per_unit=rows_per_unit,
+            sources=tuple(row.source for row in rows),
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
-from rlpost.errors import ModelError, WeightSyncError
+from rlpost.errors import DamagedWeightsError, ModelError
 from rlpost.records import WeightManifest
 
 if TYPE_CHECKING:
@@ -87,16 +87,16 @@ def verified_checksum(path: Path, *, expected: str, version: int) -> str:
     """The checksum of a published file, if it is the one that the manifest promises.
 
     Raises:
-        WeightSyncError: The file is missing or altered.
+        DamagedWeightsError: The file is missing or altered.
     """
     if not path.is_file():
-        raise WeightSyncError(
+        raise DamagedWeightsError(
             f"weights {version} must lie where every generator can read them; {path} does not exist here: "
             "publish into a folder that learner and generators share"
         )
     checksum = checksum_of(path)
     if checksum != expected:
-        raise WeightSyncError(
+        raise DamagedWeightsError(
             f"weights {version} in {path} must have the checksum {expected} that the learner published; "
             f"found {checksum}: publish them again, and let nothing else write into that folder"
         )

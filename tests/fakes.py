@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from fake_generator import SAMPLING, FakeGenerator, fake_logprob, fake_tokens
 
-from rlpost.errors import LearnerLostError
+from rlpost.errors import DamagedWeightsError, LearnerLostError
 from rlpost.interfaces import Learner, LossFn
 from rlpost.learner.settings import LearnerSettings
 from rlpost.recipe.rewards import OnFaultsConfig
@@ -272,7 +272,7 @@ class FakeParts:
         self.settings.append(settings)
         return learner
 
-    def recover(self, error: LearnerLostError) -> None:
+    def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
         self.recovered.append(str(error))
         self.generator.abandon()
 

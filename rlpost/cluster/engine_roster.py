@@ -48,7 +48,7 @@ class EngineRoster:
         self._leave_timeout_s = leave_timeout_s
         self._say = say
         self._budget = RestartBudget(
-            "rollout actors", most=cluster.rollout.max_restarts, setting="rollout.max_restarts of the cluster file"
+            "rollout actors died", most=cluster.rollout.max_restarts, setting="rollout.max_restarts of the cluster file"
         )
         self._restarts_due_s: list[float] = []
         self._orphans: list[GenerationRequest] = []

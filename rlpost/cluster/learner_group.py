@@ -15,7 +15,7 @@ from rlpost.cluster.placement import Placement
 from rlpost.cluster.restarts import RestartBudget
 from rlpost.cluster.session import wait_for
 from rlpost.disk_space import room_for
-from rlpost.errors import ClusterError, LearnerLostError
+from rlpost.errors import ClusterError, DamagedWeightsError, LearnerLostError
 from rlpost.learner.remote import RemoteLearner
 from rlpost.learner.settings import LearnerSettings
 from rlpost.recipe.schema import ClusterConfig
@@ -65,20 +65,23 @@ class LearnerGroup:
 
     def __init__(self, cluster: ClusterConfig, placement: Placement, *, environment: dict[str, str]) -> None:
         self._cluster, self._placement, self._environment = cluster, placement, environment
-        self._budget = RestartBudget(
-            "learner ranks", most=cluster.learner.max_restarts, setting="learner.max_restarts of the cluster file"
-        )
+        most, setting = cluster.learner.max_restarts, "learner.max_restarts of the cluster file"
+        self._deaths = RestartBudget("learner ranks died", most=most, setting=setting)
+        self._damages = RestartBudget("published weights were damaged", most=most, setting=setting)
         self.actors: list[Any] = []
         self._joining: list[Any] = []
         self._start()
 
-    def restart(self, error: LearnerLostError) -> None:
-        """End what is left of the ranks and start new ones; the next `build` waits for them.
+    def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
+        """Be ready for the next `build`: where a rank is lost, end the others and start all anew.
 
         Raises:
-            ClusterError: ranks have died too often.
+            ClusterError: that has happened too often.
         """
-        pause_s = self._budget.pause_s(error, now_s=time.monotonic())
+        if isinstance(error, DamagedWeightsError):
+            time.sleep(self._damages.pause_s(error, now_s=time.monotonic()))
+            return
+        pause_s = self._deaths.pause_s(error, now_s=time.monotonic())
         for actor in self.actors:
             ray.kill(actor)
         time.sleep(pause_s)

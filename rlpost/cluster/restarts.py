@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from rlpost.errors import ClusterError
+from rlpost.errors import ClusterError, RlpostError
 
 WINDOW_S = 600.0
 """Deaths further back than this are forgotten."""
@@ -15,18 +15,18 @@ class RestartBudget:
     """At most `most` deaths within ten minutes; the pause before each restart doubles, from 1 s to 30 s.
 
     Args:
-        role: Who dies, in the plural, for the message.
+        what: Who does what, for the message: `learner ranks died`.
         most: Deaths that the run outlives; 0 ends it at the first one.
         setting: What to raise to outlive more.
     """
 
-    def __init__(self, role: str, *, most: int, setting: str) -> None:
-        self._role, self._most, self._setting = role, most, setting
+    def __init__(self, what: str, *, most: int, setting: str) -> None:
+        self._what, self._most, self._setting = what, most, setting
         self._deaths_s: deque[float] = deque()
         self.total = 0
         """Deaths since the start of the run."""
 
-    def pause_s(self, error: ClusterError, *, now_s: float) -> float:
+    def pause_s(self, error: RlpostError, *, now_s: float) -> float:
         """How long to wait before the restart after this death.
 
         Raises:
@@ -39,7 +39,7 @@ class RestartBudget:
         count = len(self._deaths_s)
         if count > self._most:
             raise ClusterError(
-                f"{self._role} died {count} times within {WINDOW_S / 60:g} minutes, and at most {self._most} deaths "
+                f"{self._what} {count} times within {WINDOW_S / 60:g} minutes, and at most {self._most} of these "
                 f"are made good ({self._setting}); the last: {error}"
             ) from error
         return min(LONGEST_PAUSE_S, 2.0 ** (count - 1))

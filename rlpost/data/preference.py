@@ -40,8 +40,11 @@ def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_le
         examples, [cast("str", example.rejected) for example in examples], chat=chat, max_length=max_length
     )
     pairs = [
-        PreferencePair(chosen=answer_row(better), rejected=answer_row(worse))
-        for better, worse in zip(chosen, rejected, strict=True)
+        PreferencePair(
+            chosen=answer_row(better, source=f"{example.id}, response"),
+            rejected=answer_row(worse, source=f"{example.id}, rejected"),
+        )
+        for example, better, worse in zip(examples, chosen, rejected, strict=True)
         if better is not None and worse is not None
     ]
     if not pairs:

@@ -28,17 +28,20 @@ def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: 
     Raises:
         DataError: a prompt alone fills `max_length`, or no row is left.
     """
-    documents = [example.text for example in examples if example.text is not None]
+    documents = [example for example in examples if example.text is not None]
     rows = [
-        _trained_row(token_ids[start : start + max_length])
-        for token_ids in _document_tokens(documents, chat=chat)
+        _trained_row(token_ids[start : start + max_length], source=example.id)
+        for example, token_ids in zip(documents, _document_tokens(documents, chat=chat), strict=True)
         for start in range(0, len(token_ids) - 1, max_length)
     ]
     conversations = [example for example in examples if example.text is None]
     rendered = render_within(conversations, _responses(conversations), chat=chat, max_length=max_length)
-    answers = [answer for answer in rendered if answer is not None]
-    rows += [_trained_row(answer.token_ids) for answer in answers]
-    return _kept(rows, dropped=len(rendered) - len(answers), max_length=max_length)
+    answers = [
+        _trained_row(answer.token_ids, source=example.id)
+        for example, answer in zip(conversations, rendered, strict=True)
+        if answer is not None
+    ]
+    return _kept([*rows, *answers], dropped=len(rendered) - len(answers), max_length=max_length)
 
 
 def demonstration_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> SupervisedRows:
@@ -48,7 +51,11 @@ def demonstration_rows(examples: Sequence[Example], *, chat: ChatFormat, max_len
         DataError: a prompt alone fills `max_length`, or no row is left.
     """
     rendered = render_within(examples, _responses(examples), chat=chat, max_length=max_length)
-    rows = [answer_row(answer) for answer in rendered if answer is not None]
+    rows = [
+        answer_row(answer, source=example.id)
+        for example, answer in zip(examples, rendered, strict=True)
+        if answer is not None
+    ]
     return _kept(rows, dropped=len(rendered) - len(rows), max_length=max_length)
 
 
@@ -85,12 +92,17 @@ def response_row(prompt: Prompt, rollout: Rollout, *, weight: float, columns: Ma
     for name, values_T in columns.items():
         whole[name] = np.zeros(length, np.float32)
         whole[name][prompt_length:] = values_T
-    return TrainRow(token_ids=np.concatenate([prompt.token_ids, rollout.token_ids]), weights_T=weights_T, **whole)
+    return TrainRow(
+        token_ids=np.concatenate([prompt.token_ids, rollout.token_ids]),
+        weights_T=weights_T,
+        source=f"{prompt.id}, sample {rollout.key[1]}",
+        **whole,
+    )
 
 
-def answer_row(answer: RenderedAnswer) -> TrainRow:
+def answer_row(answer: RenderedAnswer, *, source: str) -> TrainRow:
     """The row that trains a rendered answer."""
-    return TrainRow(token_ids=answer.token_ids, weights_T=answer.weights_T)
+    return TrainRow(token_ids=answer.token_ids, weights_T=answer.weights_T, source=source)
 
 
 def render_within(
@@ -122,20 +134,20 @@ def _responses(examples: Sequence[Example]) -> list[str]:
     return [cast("str", example.response) for example in examples]
 
 
-def _document_tokens(documents: Sequence[str], *, chat: ChatFormat) -> list[IntArray]:
+def _document_tokens(documents: Sequence[Example], *, chat: ChatFormat) -> list[IntArray]:
     """Tokens of raw texts with the tokenizer's own start token, if it has one, and always the end of sequence."""
     if not documents:
         return []
     tokenizer: Any = chat.tokenizer
     end: int = tokenizer.eos_token_id
-    encoded: list[list[int]] = tokenizer(list(documents))["input_ids"]
+    encoded: list[list[int]] = tokenizer([example.text for example in documents])["input_ids"]
     return [np.array(ids if ids[-1:] == [end] else [*ids, end], np.int32) for ids in encoded]
 
 
-def _trained_row(token_ids: IntArray) -> TrainRow:
+def _trained_row(token_ids: IntArray, *, source: str) -> TrainRow:
     weights_T: FloatArray = np.ones(len(token_ids), np.float32)
     weights_T[0] = 0
-    return TrainRow(token_ids=token_ids, weights_T=weights_T)
+    return TrainRow(token_ids=token_ids, weights_T=weights_T, source=source)
 
 
 def _kept(rows: list[TrainRow], *, dropped: int, max_length: int) -> SupervisedRows:

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
-from rlpost.errors import RecipeError, TrainingError
+from rlpost.errors import NonFiniteError, RecipeError
 from rlpost.interfaces import LossFn, LossInputs
 from rlpost.learner.adapter import save_adapter
 from rlpost.learner.checkpoint import CheckpointPart, Progress, load_checkpoint, read_progress, save_checkpoint
@@ -61,7 +61,7 @@ class FsdpLearner:
         """One optimizer step on the whole batch; this rank computes its share.
 
         Raises:
-            TrainingError: the loss or the gradient is not finite; the weights are left as they were.
+            NonFiniteError: the loss or the gradient is not finite; the weights are left as they were.
         """
         started = time.perf_counter()
         sums = MetricSums()
@@ -226,7 +226,7 @@ class FsdpLearner:
         if self._critic is not None:
             self._critic.discard()
             of_critic = f" (critic: {norms.critic})"
-        raise TrainingError(
+        raise NonFiniteError(
             f"the loss and its gradient must be finite; step {self._step} gave loss {mean_loss} and gradient norm "
             f"{norms.policy}{of_critic}: lower optimizer.learning_rate, or look for extreme ratios in metrics.jsonl"
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlpost.data.library import DataLibrary
-from rlpost.errors import LearnerLostError
+from rlpost.errors import DamagedWeightsError, LearnerLostError
 from rlpost.evaluate.held_out import check_gate, score_groups
 from rlpost.pipeline.artifacts import MODEL, Manifest, read_manifest, write_manifest
 from rlpost.pipeline.lineage import DataIdentities, evaluation_hash, stage_inputs_hash
@@ -135,7 +135,7 @@ class Pipeline:
             directory=paths.work,
             critic_dir=self._critic_dir(inputs),
         )
-        scores = self._outliving_learners(context)
+        scores = self._outliving_parts(context)
         self.data.format.tokenizer.save_pretrained(str(paths.work / MODEL))
         manifest = publish_artifact(
             paths,
@@ -151,8 +151,8 @@ class Pipeline:
         shutil.rmtree(paths.final / "checkpoints", ignore_errors=True)
         return manifest
 
-    def _outliving_learners(self, context: StageContext) -> dict[str, float] | None:
-        """The stage to its end; when a learner rank dies, from its last checkpoint with new ranks."""
+    def _outliving_parts(self, context: StageContext) -> dict[str, float] | None:
+        """The stage to its end; from its last checkpoint when a rank dies or weights are damaged on their way."""
         run_to_end = run_of_kind(context.stage)
         while True:
             if context.output_dir.exists():
@@ -161,6 +161,9 @@ class Pipeline:
                 return run_to_end(context)
             except LearnerLostError as error:
                 self.console.say(f"{context.stage.name}: {error}; all ranks start again from the last checkpoint")
+                self.parts.recover(error)
+            except DamagedWeightsError as error:
+                self.console.say(f"{context.stage.name}: {error}; the stage goes on from its last checkpoint")
                 self.parts.recover(error)
 
     def _engines_start(self, inputs: StageInputs) -> Path:

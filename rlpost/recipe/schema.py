@@ -97,7 +97,7 @@ class LearnerRole(Section):
     """CPU threads of one rank."""
     max_restarts: int = Field(default=3, ge=0)
     """Deaths of ranks within ten minutes that are made good: all ranks go on from the last checkpoint; one more ends
-    the run."""
+    the run. Weights that are damaged on their way to the engines are counted and made good likewise."""
 
 
 class RolloutRole(Section):

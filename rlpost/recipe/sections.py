@@ -143,6 +143,9 @@ class LearnerConfig(Section):
     """Of matrix products; weights and optimizer stay in float32 master copies. By default the model's dtype."""
     checkpoint_every: int = Field(default=50, ge=1)
     """Optimizer steps between checkpoints inside a stage."""
+    max_skipped_steps: int = Field(default=3, ge=0)
+    """Optimizer steps in a row that are left out, with a word that names the samples, because their loss or gradient is
+    not a finite number; one more ends the run."""
 
 
 class SamplingConfig(Section):

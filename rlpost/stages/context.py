@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from rlpost.data.library import DataLibrary
-from rlpost.errors import LearnerLostError
+from rlpost.errors import DamagedWeightsError, LearnerLostError
 from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
 from rlpost.learner.settings import CriticSettings, LearnerSettings
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.stages import AnyStage, PpoStage
-from rlpost.records import Prompt, RolloutGroup, Sampling
+from rlpost.records import FloatArray, Prompt, RolloutGroup, Sampling, TrainBatch
 from rlpost.rollout.collector import Collector, collect_all
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.stages.checkpoints import StageCheckpoints
+from rlpost.stages.finite_steps import FiniteSteps
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
 from rlpost.telemetry.tracker import JsonlTracker
@@ -49,11 +50,11 @@ class Parts(Protocol):
         """From the learner to the engines."""
         ...
 
-    def recover(self, error: LearnerLostError) -> None:
-        """Start new learner ranks, and have the engines drop what the lost step had asked of them.
+    def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
+        """Start new learner ranks if one is lost, and have the engines drop what the lost step had asked of them.
 
         Raises:
-            ClusterError: learner ranks have died too often.
+            ClusterError: that has happened too often.
         """
         ...
 
@@ -129,6 +130,11 @@ class StageContext:
         return StageCheckpoints(
             self.directory / "checkpoints", every=every, total_steps=total_steps, say=self.console.say, stop=self.stop
         )
+
+    def finite_steps(self, learner: Learner, numbers: Callable[[TrainBatch], FloatArray]) -> FiniteSteps:
+        """Takes this stage's optimizer steps; `numbers` is what the learner says of a batch's scored tokens."""
+        most = self.stage.learner.max_skipped_steps
+        return FiniteSteps(learner, numbers=numbers, most_in_a_row=most, say=self.console.say)
 
     def tracker(self, *, first_step: int) -> JsonlTracker:
         """Writes the stage's metrics.jsonl."""

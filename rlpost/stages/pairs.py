@@ -80,6 +80,7 @@ def _write_pairs(path: Path, pairs: Sequence[PreferencePair]) -> None:
         token_ids=np.concatenate([row.token_ids for row in rows]),
         weights_T=np.concatenate([row.weights_T for row in rows]),
         lengths=np.array([len(row.token_ids) for row in rows]),
+        sources=np.array([row.source for row in rows]),
     )
     beside.rename(path)
 
@@ -88,5 +89,9 @@ def _read_pairs(path: Path) -> list[PreferencePair]:
     with np.load(path, allow_pickle=False) as stored:
         cuts = np.cumsum(stored["lengths"])[:-1]
         tokens, weights = np.split(stored["token_ids"], cuts), np.split(stored["weights_T"], cuts)
-    rows = [TrainRow(token_ids=ids, weights_T=weight) for ids, weight in zip(tokens, weights, strict=True)]
+        sources: list[str] = stored["sources"].tolist()
+    rows = [
+        TrainRow(token_ids=ids, weights_T=weight, source=source)
+        for ids, weight, source in zip(tokens, weights, sources, strict=True)
+    ]
     return [PreferencePair(chosen=rows[place], rejected=rows[place + 1]) for place in range(0, len(rows), 2)]

@@ -38,6 +38,7 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
     publish = partial(context.parts.weights.publish, learner, keep_kv_cache=stage.kv_cache_on_update == "keep")
     publishing = publish(version=start)
     publishing.result()
+    finite = context.finite_steps(learner, partial(learner.logprobs, reference=False))
     record, clock = RlMetrics(context.parts.generator, synchronous=stage.max_staleness == 0), StepClock()
     try:
         with rollouts, context.console.progress(stage.name, total=stage.steps, done=start) as progress:
@@ -49,7 +50,7 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
                     gap = rollouts.check_parity(groups, learner, publishing, version=step)
                 with clock.part("credit"):
                     batches = train_batches(groups, learner, stage, version=step)
-                reports = [learner.step(batch, loss) for batch in batches]
+                reports = [report for batch in batches if (report := finite.take(batch, loss)) is not None]
                 synced = publishing.result() if publishing.done() else None
                 if step + 1 < stage.steps:
                     with clock.part("publish"):
@@ -57,7 +58,7 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
                     rollouts.on_published(publishing, version=step + 1)
                 _refresh_reference(learner, stage, step)
                 metrics = record.of_step(groups, reports, synced, gap, clock.lap(), version=step)
-                metrics |= rollouts.fault_metrics()
+                metrics |= rollouts.fault_metrics() | {"skipped_steps": float(len(batches) - len(reports))}
                 tracker.log(step, metrics)
                 samples.write(step, groups)
                 # After the records, so that no step that a checkpoint counts is missing in them.

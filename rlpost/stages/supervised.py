@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from rlpost.data.batches import BatchPlan
 from rlpost.data.rows import SupervisedRows
 from rlpost.interfaces import Learner, LossFn
 from rlpost.losses.cross_entropy import CrossEntropy
-from rlpost.recipe.stages import SupervisedStage
+from rlpost.recipe.stages import RewardModelStage, SupervisedStage
 from rlpost.records import StepReport, TrainBatch
 from rlpost.stages.context import StageContext
 from rlpost.telemetry.account import step_account
@@ -53,10 +54,12 @@ def train_supervised(
     saved = checkpoints.resume(learner)
     start = 0 if saved is None else saved.step
     tracker = context.tracker(first_step=start)
+    scores = isinstance(context.stage, RewardModelStage)
+    finite = context.finite_steps(learner, learner.values if scores else partial(learner.logprobs, reference=False))
     started = time.perf_counter()
     with context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):
-            report = learner.step(batch_of(plan.rows_at(step).tolist()), loss)
+            report = finite.take(batch_of(plan.rows_at(step).tolist()), loss)
             wall_s, started = time.perf_counter() - started, time.perf_counter()
             metrics = _metrics(report, wall_s=wall_s)
             tracker.log(step, metrics)
@@ -67,7 +70,9 @@ def train_supervised(
     learner.export(context.output_dir)
 
 
-def _metrics(report: StepReport, *, wall_s: float) -> dict[str, float]:
+def _metrics(report: StepReport | None, *, wall_s: float) -> dict[str, float]:
+    if report is None:
+        return {"skipped_steps": 1.0, **step_account(wall_s)}
     return {
         "loss": report.loss,
         "grad_norm": report.grad_norm,

@@ -58,8 +58,9 @@ class SharedMemoryStore:
         Raises:
             WeightSyncError: The publication before this one failed. What fails of this one is raised by the result.
         """
-        if self._pulling is not None:
-            self._pulling.result()
+        before, self._pulling = self._pulling, None
+        if before is not None:
+            before.result()
         start = time.monotonic()
         manifest = self._write(learner, version=version)
         self._pulling = self._puller.submit(

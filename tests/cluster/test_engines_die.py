@@ -133,7 +133,7 @@ def test_more_deaths_than_allowed_end_the_run_with_the_reason(make_pool: MakePoo
 
 
 def test_pauses_double_up_to_half_a_minute_and_old_deaths_are_forgotten() -> None:
-    budget = RestartBudget("parts", most=7, setting="parts.max_restarts")
+    budget = RestartBudget("parts died", most=7, setting="parts.max_restarts")
     error = ActorLostError("gone")
     assert [budget.pause_s(error, now_s=float(second)) for second in range(7)] == [1, 2, 4, 8, 16, 30, 30]
     with pytest.raises(ClusterError, match=r"parts died 8 times .*parts\.max_restarts.*gone"):

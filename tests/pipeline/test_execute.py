@@ -11,7 +11,7 @@ import pytest
 from fakes import FakeParts
 from small_run import pipeline_of, recipe_document
 
-from rlpost.errors import ArtifactError, GateError, LearnerLostError
+from rlpost.errors import ArtifactError, DamagedWeightsError, GateError, LearnerLostError, NonFiniteError
 from rlpost.pipeline.artifacts import Manifest, read_manifest
 from rlpost.pipeline.selection import Selection
 
@@ -178,6 +178,29 @@ def test_a_lost_learner_is_replaced_and_the_stage_goes_on_from_its_last_checkpoi
     assert parts.recovered == [f"learner rank 0 died in {method}"]
     assert [manifest.model_hash for manifest in manifests] == [manifest.model_hash for manifest in expected]
     assert len(parts.learners) == 4
+
+
+def test_weights_that_are_damaged_on_their_way_are_written_again_from_the_last_checkpoint(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    expected, _ = execute({**document, "output": str(tmp_path / "undisturbed")})
+    parts = FakeParts(raises={2: {"write_weights": DamagedWeightsError("weights 0 must have the checksum a; found b")}})
+    manifests, _ = execute(document, parts)
+    assert parts.recovered == ["weights 0 must have the checksum a; found b"]
+    assert [manifest.model_hash for manifest in manifests] == [manifest.model_hash for manifest in expected]
+
+
+@pytest.mark.parametrize(("place", "stage", "source"), [(0, "01-sft", "sums/"), (2, "03-grpo", "sums/")])
+def test_a_step_without_a_finite_loss_is_left_out_and_recorded(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str], place: int, stage: str, source: str
+) -> None:
+    parts = FakeParts(raises={place: {"step": NonFiniteError("the loss must be finite; step 0 gave loss nan")}})
+    execute(document, parts)
+    records = lines(Path(document["output"]) / "stages" / stage / "metrics.jsonl")
+    assert [record.get("skipped_steps", 0) for record in records] == [1, 0, 0, 0][: len(records)]
+    said = capsys.readouterr().out
+    assert "a step is left out, 1 in a row of 3 at most: the loss must be finite; step 0 gave loss nan" in said
+    assert source in said
 
 
 def test_a_resumed_stage_equals_an_uninterrupted_one_in_weights_metrics_and_samples(

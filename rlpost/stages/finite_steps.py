@@ -1,0 +1,84 @@
+"""Optimizer steps without a finite loss are left out, a few in a row at most, and the samples behind them are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rlpost.errors import NonFiniteError
+from rlpost.interfaces import Learner, LossFn
+from rlpost.records import TOKEN_COLUMNS, FloatArray, StepReport, TrainBatch
+
+_NAMED = 5
+"""Rows that a message names at most."""
+
+
+class FiniteSteps:
+    """Takes the optimizer steps of one stage.
+
+    Args:
+        learner: Leaves its weights as they were when it refuses a step.
+        numbers: What the learner says of every scored token of a batch: log-probabilities, or scores; shape [T].
+        most_in_a_row: Steps in a row that may be left out (`learner.max_skipped_steps`).
+        say: Tells a person.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        numbers: Callable[[TrainBatch], FloatArray],
+        most_in_a_row: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._learner, self._numbers = learner, numbers
+        self._most_in_a_row, self._say = most_in_a_row, say
+        self._in_a_row = 0
+
+    def take(self, batch: TrainBatch, loss: LossFn) -> StepReport | None:
+        """One optimizer step; None where its loss or gradient was not finite and it is left out.
+
+        Raises:
+            NonFiniteError: that happened too often in a row; the message names the rows.
+        """
+        try:
+            report = self._learner.step(batch, loss)
+        except NonFiniteError as error:
+            self._in_a_row += 1
+            told = f"{error} ({suspects(batch, self._numbers(batch))})"
+            if self._in_a_row > self._most_in_a_row:
+                raise NonFiniteError(
+                    f"{told}: step {self._in_a_row} in a row, and learner.max_skipped_steps lets {self._most_in_a_row} "
+                    "be left out"
+                ) from error
+            self._say(f"a step is left out, {self._in_a_row} in a row of {self._most_in_a_row} at most: {told}")
+            return None
+        self._in_a_row = 0
+        return report
+
+
+def suspects(batch: TrainBatch, numbers_T: FloatArray) -> str:
+    """Which rows are behind a loss that is not finite, in words."""
+    columns = {name: getattr(batch, name) for name in ("weights_T", *TOKEN_COLUMNS)}
+    for name, values_T in columns.items():
+        if rows := _rows_where(~np.isfinite(values_T), batch):
+            return f"the batch has {name} that are not finite: {_names(rows, batch)}"
+    if rows := _rows_where(~np.isfinite(numbers_T), batch):
+        return f"what the model gives is not finite for {_names(rows, batch)}"
+    lowest = np.minimum.reduceat(np.where(batch.weights_T != 0, numbers_T, np.inf), _starts(batch))
+    rows = np.argsort(lowest, kind="stable")[:_NAMED].tolist()
+    return f"no row alone is behind it; the model finds these least likely: {_names(rows, batch)}"
+
+
+def _rows_where(is_bad_T: np.ndarray[tuple[int], np.dtype[np.bool_]], batch: TrainBatch) -> list[int]:
+    return np.flatnonzero(np.logical_or.reduceat(is_bad_T, _starts(batch))).tolist()
+
+
+def _starts(batch: TrainBatch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.cumsum(batch.row_lengths_B, dtype=np.int64) - batch.row_lengths_B
+
+
+def _names(rows: list[int], batch: TrainBatch) -> str:
+    named = [batch.sources[row] or f"row {row}" for row in rows[:_NAMED]]
+    return "; ".join(named) + (f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else "")
