@@ -3,8 +3,8 @@
     .venv/bin/python tests/chaos/soak.py FOLDER [--minutes 60] [--seed 0]
 
 Rollouts run up to four versions ahead. Every minute or two an engine, a learner rank, a verifier or the driver gets
-SIGKILL; the driver is started again. At the end the run is told to stop, and its ledger must verify. `soak.json` has the
-kills, the steps, and for each kind of process how its memory (unique set size) grew while it lived, in MiB an hour.
+SIGKILL; the driver is started again. At the end the run is told to stop, and its ledger must verify. `soak.json` has
+the kills, the steps, and for each kind of process how its memory (unique set size) grew while it lived, in MiB an hour.
 """
 
 from __future__ import annotations
