@@ -143,6 +143,8 @@ class LearnerConfig(Section):
     """Of matrix products; weights and optimizer stay in float32 master copies. By default the model's dtype."""
     checkpoint_every: int = Field(default=50, ge=1)
     """Optimizer steps between checkpoints inside a stage."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """How many of them stay while the stage runs; an older one is deleted after a newer one is complete."""
 
 
 class SamplingConfig(Section):

@@ -54,7 +54,7 @@ def train_supervised(
     start = 0 if saved is None else saved.step
     tracker = context.tracker(first_step=start)
     started = time.perf_counter()
-    with context.console.progress(context.stage.name, total=steps, done=start) as progress:
+    with checkpoints, context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):
             report = learner.step(batch_of(plan.rows_at(step).tolist()), loss)
             wall_s, started = time.perf_counter() - started, time.perf_counter()
