@@ -230,7 +230,7 @@ class TorchrunParts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        stop_ranks()
+        stop_ranks(self._rank)
 
     def prepare(self, model_dir: Path) -> None:
         """Nothing to start."""

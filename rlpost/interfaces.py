@@ -191,7 +191,15 @@ class Learner(Protocol):
         ...
 
     def save_checkpoint(self, directory: Path) -> None:
-        """Write policy, optimizer and step into `directory`, which must not exist; publishing it is the caller's."""
+        """Copy policy, optimizer and step as they are now, and start writing them into `directory`.
+
+        The learner is free again when this returns. `directory` must not exist; publishing it is the caller's. One save
+        at a time: a second call waits for the first.
+        """
+        ...
+
+    def finish_checkpoint(self, *, wait: bool) -> bool:
+        """Whether what `save_checkpoint` began is on disk; `wait` until it is. Raises what went wrong with it."""
         ...
 
     def load_checkpoint(self, directory: Path) -> None:

@@ -138,7 +138,7 @@ class FakeLearner:
     """A `Learner` whose weights are a number that every step changes in a way that depends on the batch.
 
     `version_of_logprobs` is what `logprobs` computes with; `None` follows `write_weights`. `raises` maps a method to an
-    error that its next call raises.
+    error that its next call raises. With `slow_disk` a checkpoint is written when somebody waits for it.
     """
 
     weights: int = 0
@@ -147,10 +147,12 @@ class FakeLearner:
     noise: float = 0.0
     rows_see_each_other: bool = False
     reference_shift: float = 0.25
+    slow_disk: bool = False
     raises: dict[str, BaseException] = field(default_factory=dict)
     batches: list[TrainBatch] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     _version: int = 0
+    _writing: tuple[Path, str] | None = None
 
     def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
         self._called("step")
@@ -205,10 +207,19 @@ class FakeLearner:
 
     def save_checkpoint(self, directory: Path) -> None:
         assert not directory.exists(), f"{directory} must not exist"
+        assert self._writing is None, "one save at a time"
         directory.mkdir()
         (directory / "first-half").write_text("x")
         self._called("save_checkpoint")
-        (directory / "state.json").write_text(json.dumps([self.weights, self.steps]))
+        self._writing = directory / "state.json", json.dumps([self.weights, self.steps])
+
+    def finish_checkpoint(self, *, wait: bool) -> bool:
+        self._called("finish_checkpoint")
+        if self._writing is not None and (wait or not self.slow_disk):
+            path, content = self._writing
+            path.write_text(content)
+            self._writing = None
+        return self._writing is None
 
     def load_checkpoint(self, directory: Path) -> None:
         self._called("load_checkpoint")

@@ -55,7 +55,7 @@ class LearnerActor:
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """See `LearnerRank.call`."""
-        # Here, because an error of torch's checkpoints is no Exception and would end the actor without a word.
+        # Here, where the folder is known and the error is not yet text.
         with room_for(next((part for part in arguments if isinstance(part, Path)), Path())):
             return self._rank.call(method, *arguments, **options)
 

@@ -19,12 +19,12 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from rlpost.errors import ArtifactError
+from rlpost.learner.background_save import STEP_FILE, BackgroundSave
+from rlpost.learner.safe_loading import SafePlanner, SafeReader
 from rlpost.learner.sharding import reshard
 
-_STEP_FILE = "learner.json"
 # Frozen weights under an adapter are in the stage's start already.
 _OPTIONS = StateDictOptions(ignore_frozen_params=True)
 _LOOSE = StateDictOptions(ignore_frozen_params=True, strict=False)
@@ -46,13 +46,12 @@ class Progress(NamedTuple):
     """Whether it holds a reference model, because that had left the stage's start."""
 
 
-def save_checkpoint(directory: Path, parts: Sequence[CheckpointPart], *, progress: Progress) -> None:
-    """Write into `directory`, which must not exist. A collective."""
-    save(_state_of(parts, step=progress.step), checkpoint_id=directory)
-    if dist.get_rank() == 0:
-        record = {"step": progress.step, "reference": progress.has_reference, "ranks": dist.get_world_size()}
-        (directory / _STEP_FILE).write_text(json.dumps(record))
-    dist.barrier()
+def begin_checkpoint(
+    save: BackgroundSave, directory: Path, parts: Sequence[CheckpointPart], *, progress: Progress
+) -> None:
+    """Copy models and optimizers, and start writing them into `directory`, which must not exist. A collective."""
+    record = {"step": progress.step, "reference": progress.has_reference, "ranks": dist.get_world_size()}
+    save.begin(directory, _state_of(parts, step=progress.step), record=json.dumps(record))
 
 
 def read_progress(directory: Path) -> Progress:
@@ -62,23 +61,23 @@ def read_progress(directory: Path) -> Progress:
         ArtifactError: the directory is not a checkpoint.
     """
     try:
-        record = json.loads((directory / _STEP_FILE).read_text())
+        record = json.loads((directory / STEP_FILE).read_text())
         return Progress(int(record["step"]), bool(record["reference"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{directory} must be a checkpoint with {_STEP_FILE}; {error}") from error
+        raise ArtifactError(f"{directory} must be a checkpoint with {STEP_FILE}; {error}") from error
 
 
 def load_checkpoint(directory: Path, parts: Sequence[CheckpointPart], *, step: int) -> None:
     """Fill models and optimizers in place. A collective.
 
     Raises:
-        ArtifactError: the directory is not a complete checkpoint of these parts.
+        ArtifactError: the directory is not a complete checkpoint of these parts, or holds more than plain data.
     """
     for part in parts:
         reshard(part.model)
     state = _state_of(parts, step=step)
     try:
-        load(state, checkpoint_id=directory)
+        load(state, storage_reader=SafeReader(directory), planner=SafePlanner())
     except CheckpointException as error:
         raise ArtifactError(
             f"{directory} must hold a complete checkpoint of this model; reading it failed: {error}: remove the "

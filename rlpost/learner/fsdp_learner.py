@@ -18,7 +18,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from rlpost.errors import NonFiniteError, RecipeError
 from rlpost.interfaces import LossFn, LossInputs
 from rlpost.learner.adapter import save_adapter
-from rlpost.learner.checkpoint import CheckpointPart, Progress, load_checkpoint, read_progress, save_checkpoint
+from rlpost.learner.background_save import BackgroundSave
+from rlpost.learner.checkpoint import CheckpointPart, Progress, begin_checkpoint, load_checkpoint, read_progress
 from rlpost.learner.exporting import export_pretrained, full_state
 from rlpost.learner.forward import MicroBatchView, PackedTokens, idle_forward, packed_logprobs, packed_values
 from rlpost.learner.metric_sums import MetricSums
@@ -50,6 +51,7 @@ class FsdpLearner:
         needs_copy = settings.keep_reference and settings.lora is None
         self._reference = build_reference(settings, mesh) if needs_copy else None
         self._reference_moved = False
+        self._save = BackgroundSave()
         self._step = 0
 
     @property
@@ -139,7 +141,15 @@ class FsdpLearner:
     def save_checkpoint(self, directory: Path) -> None:
         """See `interfaces.Learner.save_checkpoint`; holds the critic, and the reference once it was refreshed."""
         progress = Progress(self._step, has_reference=self._reference_moved)
-        save_checkpoint(directory, self._checkpoint_parts(), progress=progress)
+        begin_checkpoint(self._save, directory, self._checkpoint_parts(), progress=progress)
+
+    def finish_checkpoint(self, *, wait: bool) -> bool:
+        """See `interfaces.Learner.finish_checkpoint`.
+
+        Raises:
+            StorageError: a write found no room; every rank raises it.
+        """
+        return self._save.finish(wait=wait)
 
     def load_checkpoint(self, directory: Path) -> None:
         """See `interfaces.Learner.load_checkpoint`."""
@@ -147,6 +157,10 @@ class FsdpLearner:
         self._reference_moved = progress.has_reference
         load_checkpoint(directory, self._checkpoint_parts(), step=progress.step)
         self._step = progress.step
+
+    def close(self) -> None:
+        """Let a save under way end; before the learner is dropped."""
+        self._save.close()
 
     def export(self, directory: Path) -> None:
         """See `interfaces.Learner.export`; rank 0 writes."""

@@ -22,6 +22,7 @@ class LearnerRank:
 
     def build(self, settings: LearnerSettings) -> None:
         """Drop the last stage's learner and load this stage's start."""
+        self.close()
         self._learner = None
         # FSDP's modules refer to each other in circles; without this two stages' models would be held at once.
         gc.collect()
@@ -32,3 +33,8 @@ class LearnerRank:
         assert self._learner is not None, "build comes before any other call"
         answer = getattr(self._learner, method)(*arguments, **options)
         return answer if dist.get_rank() == 0 else None
+
+    def close(self) -> None:
+        """Before the process leaves the group: no thread of the learner's may be in a collective any more."""
+        if self._learner is not None:
+            self._learner.close()

@@ -41,6 +41,10 @@ class RemoteLearner(ABC):
         """See `interfaces.Learner`."""
         self._call("save_checkpoint", directory)
 
+    def finish_checkpoint(self, *, wait: bool) -> bool:
+        """See `interfaces.Learner`."""
+        return self._call("finish_checkpoint", wait=wait)
+
     def load_checkpoint(self, directory: Path) -> None:
         """See `interfaces.Learner`."""
         self._call("load_checkpoint", directory)

@@ -39,6 +39,7 @@ def serve(rank: LearnerRank) -> None:
         dist.broadcast_object_list(command, src=0)
         method, arguments, options = command[0]
         if method == _STOP:
+            rank.close()
             return
         try:
             _run(rank, method, arguments, options)
@@ -59,9 +60,10 @@ class TorchrunLearner(RemoteLearner):
         return _run(self._rank, method, arguments, options)
 
 
-def stop_ranks() -> None:
+def stop_ranks(rank: LearnerRank) -> None:
     """Let the other ranks return from `serve`; rank 0 calls it once, at the end."""
     dist.broadcast_object_list([(_STOP, (), {})], src=0)
+    rank.close()
     dist.destroy_process_group()
 
 

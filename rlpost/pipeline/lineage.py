@@ -42,10 +42,11 @@ def stage_inputs_hash(
 ) -> str:
     """Of a stage on artifacts with these model hashes: its start, and the reward model that its critic starts from.
 
-    Gates and checkpoint intervals do not change the result; nor do the names of a preset and of the start, which say
+    Gates and checkpoints do not change the result; nor do the names of a preset and of the start, which say
     nothing beside what they stand for.
     """
-    outside = {"require": True, "algorithm": True, "start": True, "learner": {"checkpoint_every": True}}
+    saving = {"checkpoint_every": True, "keep_checkpoints": True}
+    outside = {"require": True, "algorithm": True, "start": True, "learner": saving}
     judged = isinstance(stage, GrpoStage | PpoStage) or (
         isinstance(stage, DpoStage | RewardModelStage) and stage.own_samples is not None
     )

@@ -8,7 +8,7 @@ from rlpost import __version__
 from rlpost.pipeline.artifacts import MODEL, Manifest, hash_model, write_manifest
 from rlpost.pipeline.run_directory import StagePaths
 from rlpost.recipe.schema import Recipe
-from rlpost.stages.checkpoints import publish
+from rlpost.stages.checkpoint_files import publish
 
 
 def publish_artifact(

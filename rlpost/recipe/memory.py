@@ -80,6 +80,9 @@ class LearnerMemory:
     """Of the scored tokens, and what is made of them on the way to log-probabilities."""
     reduction: int
     """Gradient of embedding and head at the end of the backward pass, before and after its sum over ranks."""
+    checkpoint: int
+    """A copy of what is trained and of its moments while it is written to disk: in the machine's memory, not the
+    device's, and no part of the total."""
 
     @property
     def kept(self) -> int:
@@ -133,6 +136,7 @@ def learner_memory(
         activations=(2 if critic else 1) * activations,
         logits=_logit_bytes(shape, tokens=micro_batch_tokens, width=width, most_logits=most_logits),
         reduction=_reduction_bytes(shape, width=width, ranks=ranks) if adapter_parameters is None else 0,
+        checkpoint=3 * _MASTER * (trained + (body if critic else 0)) // ranks,
     )
 
 

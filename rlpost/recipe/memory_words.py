@@ -31,7 +31,8 @@ def memory_line(stage: AnyStage, *, recipe: Recipe, cluster: ClusterConfig) -> s
         "activations and logits": memory.total - memory.kept,
     }
     parts = ", ".join(f"{name} {_size(size)}" for name, size in largest.items() if size)
-    return f"a learner rank needs about {_size(memory.total)} beside its libraries: {parts}"
+    needed = f"a learner rank needs about {_size(memory.total)} beside its libraries: {parts}"
+    return f"{needed}; {_size(memory.checkpoint)} more of the machine's memory while a checkpoint is written"
 
 
 def stage_memory(stage: AnyStage, shape: ModelShape, *, recipe: Recipe, cluster: ClusterConfig) -> LearnerMemory:

@@ -146,6 +146,8 @@ class LearnerConfig(Section):
     max_skipped_steps: int = Field(default=3, ge=0)
     """Optimizer steps in a row that are left out, with a word that names the samples, because their loss or gradient is
     not a finite number; one more ends the run."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """How many of them stay while the stage runs; an older one is deleted after a newer one is complete."""
 
 
 class SamplingConfig(Section):

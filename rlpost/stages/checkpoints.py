@@ -1,26 +1,27 @@
 """Checkpoints inside a stage: written beside, published by rename, so that a half-written one is never chosen.
 
-Each lists its files with their sizes and checksums. One that no longer is what was written is passed over with a word,
+The learner writes in the background; what it wrote is listed with sizes and checksums, flushed and renamed by a thread.
+At most one save is on its way at a time. A checkpoint that no longer is what was written is passed over with a word,
 and the one before it is chosen.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Thread
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 from rlpost.interfaces import Learner
+from rlpost.stages.checkpoint_files import STATE_FILE, damage_of, left_behind, publish, remove, write_list
 from rlpost.stages.stopping import StopRequest
-from rlpost.weight_file import checksum_of
 
-_KEEP = 2
-_STATE_FILE = "stage.json"
-_LIST_FILE = "files.json"
-"""Every other file: its size and its xxh3-128."""
+_WRITING = "writing-"
 
 
 class SavedStep(NamedTuple):
@@ -32,15 +33,50 @@ class SavedStep(NamedTuple):
     """What the stage itself remembers, for example the next prompt's place in the order of issue."""
 
 
+class _Begun(NamedTuple):
+    """What the learner is writing."""
+
+    step: int
+    path: Path
+    state_file: str
+    """As of that step, whatever the stage does meanwhile."""
+
+
 class StageCheckpoints:
-    """The checkpoints of one stage, in `<stage>/checkpoints/step-<n>`; `say` tells of those that are damaged."""
+    """The checkpoints of one stage, in `<stage>/checkpoints/step-<n>`; `say` tells of those that are damaged.
+
+    Around the stage's loop, as a context: whoever starts the stage again finds nothing on its way.
+    """
 
     def __init__(
-        self, directory: Path, *, every: int, total_steps: int, say: Callable[[str], None], stop: StopRequest
+        self,
+        directory: Path,
+        *,
+        every: int,
+        keep: int,
+        total_steps: int,
+        say: Callable[[str], None],
+        stop: StopRequest,
     ) -> None:
         self._directory = directory
-        self._every, self._total_steps = every, total_steps
+        self._every, self._keep, self._total_steps = every, keep, total_steps
         self._say, self._stop = say, stop
+        self._damaged: set[Path] = set()
+        self._begun: _Begun | None = None
+        self._publishing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what is being published; what the learner still writes never gets its name."""
+        # Ctrl-C does not wait: nothing is lost that was not lost before.
+        if self._publishing is not None and isinstance(error, Exception):
+            failure = self._publishing.exception()
+            if failure is not None:
+                self._say(f"the last checkpoint could not be published: {failure}")
 
     def resume(self, learner: Learner) -> SavedStep | None:
         """Load the newest checkpoint into the learner, if there is one."""
@@ -54,80 +90,79 @@ class StageCheckpoints:
         for path in self._newest_first():
             damage = damage_of(path)
             if damage is None:
-                record = json.loads((path / _STATE_FILE).read_text())
+                record = json.loads((path / STATE_FILE).read_text())
                 return SavedStep(path=path, step=record["step"], state=record["state"])
+            self._damaged.add(path)
             self._say(f"checkpoint {path.name} is passed over: {damage}")
         return None
 
     def save_if_due(self, learner: Learner, *, step: int, state: Mapping[str, Any]) -> None:
-        """Save after `step` steps when it is time; the stage's end is kept by its artifact instead.
+        """After `step` steps: publish what is written by now, and begin a save when it is time.
+
+        The stage's end is kept by its artifact instead; nothing is on its way any more when this returns for it.
 
         Raises:
             PreemptedError: the run was asked to stop; this step is saved.
         """
-        if step >= self._total_steps:
-            return
-        if step % self._every == 0 or self._stop.requested:
-            self._save(learner, step=step, state=state)
-        self._stop.raise_if_requested(f"after step {step} of {self._total_steps}")
+        ended = step >= self._total_steps
+        stopping = self._stop.requested and not ended
+        due = stopping or (step % self._every == 0 and not ended)
+        self._carry_on(learner, wait=due or ended)
+        if due:
+            self._begin(learner, step=step, state=state)
+        if stopping:
+            self._carry_on(learner, wait=True)
+            self._stop.raise_if_requested(f"after step {step} of {self._total_steps}")
 
-    def _save(self, learner: Learner, *, step: int, state: Mapping[str, Any]) -> None:
+    def _begin(self, learner: Learner, *, step: int, state: Mapping[str, Any]) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        beside = self._directory / f"writing-{step:08d}"
-        if beside.exists():
-            shutil.rmtree(beside)
-        learner.save_checkpoint(beside)
-        (beside / _STATE_FILE).write_text(json.dumps({"step": step, "state": dict(state)}))
-        (beside / _LIST_FILE).write_text(json.dumps(_listed(beside), indent=1))
-        publish(beside, self._directory / f"step-{step:08d}")
-        for old in self._newest_first()[_KEEP:]:
-            shutil.rmtree(old)
+        for left in (*self._directory.glob(f"{_WRITING}*"), *left_behind(self._directory)):
+            shutil.rmtree(left)
+        begun = _Begun(
+            step=step,
+            path=self._directory / f"{_WRITING}{step:08d}",
+            state_file=json.dumps({"step": step, "state": dict(state)}),
+        )
+        learner.save_checkpoint(begun.path)
+        self._begun = begun
+
+    def _carry_on(self, learner: Learner, *, wait: bool) -> None:
+        """Take a save as far as it has come; with `wait`, to its end."""
+        if self._begun is not None and learner.finish_checkpoint(wait=wait):
+            self._publishing = _in_background(partial(self._publish, self._begun))
+            self._begun = None
+        if self._publishing is not None and (wait or self._publishing.done()):
+            publishing, self._publishing = self._publishing, None
+            publishing.result()
+
+    def _publish(self, begun: _Begun) -> None:
+        """Runs on a thread: checksums and flushes of a large checkpoint take longer than a step."""
+        (begun.path / STATE_FILE).write_text(begun.state_file)
+        write_list(begun.path)
+        final = self._directory / f"step-{begun.step:08d}"
+        publish(begun.path, final)
+        self._damaged.discard(final)
+        for damaged in self._damaged:
+            remove(damaged)
+        self._damaged.clear()
+        for old in reversed(self._newest_first()[self._keep :]):
+            remove(old)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._directory.glob("step-*"), reverse=True)
 
 
-def damage_of(checkpoint: Path) -> str | None:
-    """What about a checkpoint is not as it was written; None where everything is. Sizes are compared first."""
-    try:
-        listed = json.loads((checkpoint / _LIST_FILE).read_text(encoding="utf-8"))
-        files = {str(name): (entry["bytes"], entry["xxh3"]) for name, entry in listed.items()}
-    except FileNotFoundError:
-        return f"it has no {_LIST_FILE}"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return f"its {_LIST_FILE} cannot be read ({type(error).__name__})"
-    if _STATE_FILE not in files:
-        return f"its {_LIST_FILE} does not name {_STATE_FILE}"
-    for name, (size, _) in files.items():
-        path = checkpoint / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size} bytes, and {size} were written"
-    altered = (name for name, (_, checksum) in files.items() if checksum_of(checkpoint / name) != checksum)
-    first = next(altered, None)
-    return None if first is None else f"the content of {first} is not what was written"
+def _in_background(work: Callable[[], None]) -> Future[None]:
+    """On a thread that the end of the process does not wait for."""
+    result: Future[None] = Future()
 
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            result.set_exception(error)
+        else:
+            result.set_result(None)
 
-def _listed(folder: Path) -> dict[str, dict[str, Any]]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): {"bytes": path.stat().st_size, "xxh3": checksum_of(path)} for path in files}
-
-
-def publish(beside: Path, final: Path) -> None:
-    """Flush everything in `beside` to disk and give the directory its final name in one step."""
-    for path in (*beside.rglob("*"), beside):
-        if not path.is_symlink():
-            _flush(path)
-    if final.exists():
-        shutil.rmtree(final)
-    beside.rename(final)
-    _flush(final.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    Thread(target=run, name="publish checkpoint", daemon=True).start()
+    return result

@@ -126,9 +126,13 @@ class StageContext:
 
     def checkpoints(self, *, total_steps: int) -> StageCheckpoints:
         """Of this stage."""
-        every = self.stage.learner.checkpoint_every
         return StageCheckpoints(
-            self.directory / "checkpoints", every=every, total_steps=total_steps, say=self.console.say, stop=self.stop
+            self.directory / "checkpoints",
+            every=self.stage.learner.checkpoint_every,
+            keep=self.stage.learner.keep_checkpoints,
+            total_steps=total_steps,
+            say=self.console.say,
+            stop=self.stop,
         )
 
     def finite_steps(self, learner: Learner, numbers: Callable[[TrainBatch], FloatArray]) -> FiniteSteps:

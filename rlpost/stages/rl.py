@@ -41,7 +41,7 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
     finite = context.finite_steps(learner, partial(learner.logprobs, reference=False))
     record, clock = RlMetrics(context.parts.generator, synchronous=stage.max_staleness == 0), StepClock()
     try:
-        with rollouts, context.console.progress(stage.name, total=stage.steps, done=start) as progress:
+        with checkpoints, rollouts, context.console.progress(stage.name, total=stage.steps, done=start) as progress:
             for step in range(start, stage.steps):
                 with clock.part("take"):
                     groups = rollouts.take(version=step)

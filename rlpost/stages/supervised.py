@@ -57,7 +57,7 @@ def train_supervised(
     scores = isinstance(context.stage, RewardModelStage)
     finite = context.finite_steps(learner, learner.values if scores else partial(learner.logprobs, reference=False))
     started = time.perf_counter()
-    with context.console.progress(context.stage.name, total=steps, done=start) as progress:
+    with checkpoints, context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):
             report = finite.take(batch_of(plan.rows_at(step).tolist()), loss)
             wall_s, started = time.perf_counter() - started, time.perf_counter()

@@ -92,6 +92,12 @@ def gradient_of(learner: FsdpLearner, batch: TrainBatch, loss: LossFn) -> dict[s
     return gradients
 
 
+def save_whole(learner: FsdpLearner, directory: Path) -> None:
+    """A checkpoint that is on disk."""
+    learner.save_checkpoint(directory)
+    assert learner.finish_checkpoint(wait=True)
+
+
 def relative_distance(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
     """The largest, over all weights, of |found - expected| / |expected| as vectors."""
     assert found.keys() == expected.keys()

@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from learner_inputs import AdvantageLoss, random_batch, relative_distance, same_bits, settings_of, whole_weights
+from learner_inputs import (
+    AdvantageLoss,
+    random_batch,
+    relative_distance,
+    same_bits,
+    save_whole,
+    settings_of,
+    whole_weights,
+)
 from learner_ranks import run_on_ranks
 from tiny_models import save_tiny_model, tiny_qwen3
 from torch import Tensor
@@ -168,7 +176,7 @@ def continued(mesh: DeviceMesh, model_dir: Path, scorer_dir: Path, directory: Pa
     learner, resumed = (with_critic(model_dir, scorer_dir, mesh) for _ in range(2))
     for seed in range(2):
         learner.step(batch_with_returns(seed=seed), ActorCriticLoss())
-    learner.save_checkpoint(directory)
+    save_whole(learner, directory)
     resumed.load_checkpoint(directory)
     for each in (learner, resumed):
         each.step(batch_with_returns(seed=2), ActorCriticLoss())
@@ -194,6 +202,6 @@ def test_ranks_agree_and_a_resumed_pair_goes_on_bit_for_bit(model_dir: Path, sco
 def test_a_checkpoint_without_a_critic_is_refused_for_one_with(
     model_dir: Path, scorer_dir: Path, mesh: DeviceMesh, tmp_path: Path
 ) -> None:
-    FsdpLearner(settings_of(model_dir), mesh).save_checkpoint(tmp_path / "checkpoint")
+    save_whole(FsdpLearner(settings_of(model_dir), mesh), tmp_path / "checkpoint")
     with pytest.raises(ArtifactError, match="complete checkpoint of this model"):
         with_critic(model_dir, scorer_dir, mesh).load_checkpoint(tmp_path / "checkpoint")

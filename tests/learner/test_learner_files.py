@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from learner_inputs import AdvantageLoss, random_batch, same_bits, settings_of, whole_weights
+from learner_inputs import AdvantageLoss, random_batch, same_bits, save_whole, settings_of, whole_weights
 from safetensors.torch import load_file
 from tiny_models import save_tiny_model
 from torch.distributed.device_mesh import DeviceMesh
@@ -42,7 +42,7 @@ def stepped(model_dir: Path, mesh: DeviceMesh, *, steps: int = 2, **changes: Any
 
 def test_resumed_equals_uninterrupted_bit_for_bit(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
     learner = stepped(model_dir, mesh)
-    learner.save_checkpoint(tmp_path / "checkpoint")
+    save_whole(learner, tmp_path / "checkpoint")
     resumed = stepped(model_dir, mesh, steps=0)
     resumed.load_checkpoint(tmp_path / "checkpoint")
     assert resumed.steps_taken == 2
@@ -60,7 +60,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(model_dir: Path, mesh: DeviceM
 
 def test_a_checkpoint_before_the_first_step_changes_nothing(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
     saving, other, resumed = (FsdpLearner(settings_of(model_dir), mesh) for _ in range(3))
-    saving.save_checkpoint(tmp_path / "checkpoint")
+    save_whole(saving, tmp_path / "checkpoint")
     resumed.load_checkpoint(tmp_path / "checkpoint")
     for learner in (saving, other, resumed):
         learner.step(random_batch(seed=1), AdvantageLoss())
@@ -70,7 +70,7 @@ def test_a_checkpoint_before_the_first_step_changes_nothing(model_dir: Path, mes
 
 def test_saving_a_checkpoint_changes_nothing(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
     saving, other = (stepped(model_dir, mesh) for _ in range(2))
-    saving.save_checkpoint(tmp_path / "checkpoint")
+    save_whole(saving, tmp_path / "checkpoint")
     for learner in (saving, other):
         learner.step(random_batch(seed=2), AdvantageLoss())
     assert same_bits(whole_weights(saving), whole_weights(other))
@@ -106,14 +106,14 @@ def test_what_is_not_a_whole_checkpoint_is_refused(
     model_dir: Path, mesh: DeviceMesh, tmp_path: Path, damage: str
 ) -> None:
     learner = stepped(model_dir, mesh)
-    learner.save_checkpoint(tmp_path / "checkpoint")
+    save_whole(learner, tmp_path / "checkpoint")
     directory = damaged(tmp_path, tmp_path / "checkpoint", damage)
     with pytest.raises(ArtifactError, match="damaged must"):
         stepped(model_dir, mesh, steps=0).load_checkpoint(directory)
 
 
 def test_a_checkpoint_of_another_model_is_refused(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
-    stepped(model_dir, mesh).save_checkpoint(tmp_path / "checkpoint")
+    save_whole(stepped(model_dir, mesh), tmp_path / "checkpoint")
     deeper = save_tiny_model(tmp_path / "deeper", tied=True, seed=0, layers=3)
     with pytest.raises(ArtifactError, match="complete checkpoint of this model"):
         stepped(deeper, mesh, steps=0).load_checkpoint(tmp_path / "checkpoint")

@@ -8,7 +8,15 @@ import numpy as np
 import peft
 import pytest
 import torch
-from learner_inputs import AdvantageLoss, random_batch, relative_distance, same_bits, settings_of, whole_weights
+from learner_inputs import (
+    AdvantageLoss,
+    random_batch,
+    relative_distance,
+    same_bits,
+    save_whole,
+    settings_of,
+    whole_weights,
+)
 from learner_ranks import run_on_ranks
 from safetensors.torch import load_file
 from tiny_models import save_tiny_model
@@ -113,7 +121,7 @@ def test_a_checkpoint_holds_the_adapter_only_and_resumes_bit_for_bit(
     model_dir: Path, mesh: DeviceMesh, tmp_path: Path
 ) -> None:
     learner = adapted(model_dir, mesh, steps=2)
-    learner.save_checkpoint(tmp_path / "checkpoint")
+    save_whole(learner, tmp_path / "checkpoint")
     entries = FileSystemReader(tmp_path / "checkpoint").read_metadata().state_dict_metadata
     tensors = {name for name, entry in entries.items() if isinstance(entry, TensorStorageMetadata)}
     # 28 factors, each with two moments and a step count.

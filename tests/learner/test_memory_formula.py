@@ -120,6 +120,13 @@ def test_an_adapter_has_gradients_and_moments_of_its_own_weights_only(mesh: Devi
     assert local_bytes(list(learner._policy.module.parameters())) == pytest.approx(memory.weights, rel=0.01)
 
 
+def test_a_checkpoint_under_way_is_a_copy_of_what_is_trained_and_its_moments() -> None:
+    shape = shape_of("qwen3", tied=True)
+    assert memory_of(shape).checkpoint == 12 * shape.parameters
+    assert memory_of(shape, ranks=4, critic=True).checkpoint == 6 * shape.parameters
+    assert memory_of(shape, adapter_parameters=100).checkpoint == 1200
+
+
 def test_more_ranks_share_what_is_sharded_and_nothing_else() -> None:
     shape = shape_of("qwen3", tied=False)
     one, four = (memory_of(shape, ranks=ranks, reference=True) for ranks in (1, 4))

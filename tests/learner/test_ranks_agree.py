@@ -19,6 +19,7 @@ from learner_inputs import (
     random_rows,
     relative_distance,
     same_bits,
+    save_whole,
     settings_of,
     whole_weights,
 )
@@ -132,7 +133,7 @@ def checkpoint_continued(
     if save:
         for seed in range(2):
             learner.step(random_batch(seed=seed), AdvantageLoss())
-        learner.save_checkpoint(directory)
+        save_whole(learner, directory)
     else:
         learner.load_checkpoint(directory)
     for seed in range(2, 4):

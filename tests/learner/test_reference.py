@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from learner_inputs import AdvantageLoss, random_batch, settings_of, whole_weights
+from learner_inputs import AdvantageLoss, random_batch, save_whole, settings_of, whole_weights
 from learner_ranks import run_on_ranks
 from tiny_models import save_tiny_model
 from torch.distributed.checkpoint.filesystem import FileSystemReader
@@ -69,12 +69,12 @@ def test_a_refreshed_reference_comes_back_with_its_checkpoint(
     learner, resumed = with_reference(model_dir, mesh), with_reference(model_dir, mesh, steps=0)
     learner.refresh_reference(0.5)
     learner.step(random_batch(seed=5), AdvantageLoss())
-    learner.save_checkpoint(tmp_path / "first")
+    save_whole(learner, tmp_path / "first")
     both(resumed)  # A forward pass before loading must not leave old weights behind.
     resumed.load_checkpoint(tmp_path / "first")
     for found, expected in zip(both(resumed), both(learner), strict=True):
         assert np.array_equal(found, expected)
-    resumed.save_checkpoint(tmp_path / "second")
+    save_whole(resumed, tmp_path / "second")
     again = with_reference(model_dir, mesh, steps=0)
     again.load_checkpoint(tmp_path / "second")
     assert np.array_equal(both(again)[0], both(learner)[0])
@@ -84,9 +84,9 @@ def test_only_a_refreshed_reference_takes_room_in_checkpoints(
     model_dir: Path, mesh: DeviceMesh, tmp_path: Path
 ) -> None:
     learner = with_reference(model_dir, mesh)
-    learner.save_checkpoint(tmp_path / "before")
+    save_whole(learner, tmp_path / "before")
     learner.refresh_reference(1.0)
-    learner.save_checkpoint(tmp_path / "after")
+    save_whole(learner, tmp_path / "after")
     tensors = [
         set(FileSystemReader(tmp_path / name).read_metadata().state_dict_metadata) for name in ("before", "after")
     ]
@@ -99,7 +99,7 @@ def test_only_a_refreshed_reference_takes_room_in_checkpoints(
 def refreshed_logprobs(mesh: DeviceMesh, model_dir: Path, directory: Path) -> tuple[FloatArray, FloatArray]:
     learner = with_reference(model_dir, mesh)
     learner.refresh_reference(0.5)
-    learner.save_checkpoint(directory)
+    save_whole(learner, directory)
     resumed = with_reference(model_dir, mesh, steps=0)
     resumed.load_checkpoint(directory)
     assert all(np.array_equal(found, expected) for found, expected in zip(both(resumed), both(learner), strict=True))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from learner_inputs import batch_of, random_rows, relative_distance, same_bits, settings_of, whole_weights
+from learner_inputs import batch_of, random_rows, relative_distance, same_bits, save_whole, settings_of, whole_weights
 from learner_ranks import run_on_ranks
 from tiny_models import EOS_ID, PAD_ID, byte_tokenizer, save_tiny_model
 from torch import Tensor
@@ -139,7 +139,7 @@ def test_an_adapter_on_a_reward_model_is_refused(model_dir: Path, mesh: DeviceMe
 
 def weights_after_training(mesh: DeviceMesh, model_dir: Path, directory: Path) -> dict[str, Tensor]:
     learner = trained(model_dir, mesh)
-    learner.save_checkpoint(directory)
+    save_whole(learner, directory)
     resumed = trained(model_dir, mesh, steps=0)
     resumed.load_checkpoint(directory)
     for each in (learner, resumed):

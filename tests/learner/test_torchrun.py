@@ -62,7 +62,7 @@ stages:
     rows_per_step: 3
     steps: 3
     optimizer: {{learning_rate: {sft_learning_rate}}}
-    learner: {{micro_batch_tokens: 96, checkpoint_every: 2}}
+    learner: {{micro_batch_tokens: 96, checkpoint_every: 1}}
 """
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeParts
+from fakes import FakeLearner, FakeParts
 from small_run import pipeline_of, recipe_document
 
 from rlpost.errors import ArtifactError, DamagedWeightsError, GateError, LearnerLostError, NonFiniteError
+from rlpost.learner.settings import LearnerSettings
 from rlpost.pipeline.artifacts import Manifest, read_manifest
 from rlpost.pipeline.selection import Selection
+from rlpost.records import StepReport
 
 
 @pytest.fixture
@@ -150,7 +152,9 @@ def test_a_gate_stops_the_next_stage_now_and_when_the_run_is_repeated(document: 
     assert started_stages(parts) == ["dpo", "grpo"], "loosening a gate does not train the stage again"
 
 
-@pytest.mark.parametrize(("place", "method"), [(0, "step"), (0, "export"), (1, "logprobs"), (2, "save_checkpoint")])
+@pytest.mark.parametrize(
+    ("place", "method"), [(0, "step"), (0, "export"), (1, "logprobs"), (2, "save_checkpoint"), (2, "finish_checkpoint")]
+)
 def test_a_stage_that_breaks_leaves_no_artifact_and_the_next_run_ends_as_if_it_had_not(
     document: dict[str, Any], tmp_path: Path, place: int, method: str
 ) -> None:
@@ -166,7 +170,8 @@ def test_a_stage_that_breaks_leaves_no_artifact_and_the_next_run_ends_as_if_it_h
 
 
 @pytest.mark.parametrize(
-    ("place", "method"), [(0, "step"), (0, "export"), (1, "logprobs"), (2, "step"), (2, "save_checkpoint")]
+    ("place", "method"),
+    [(0, "step"), (0, "export"), (1, "logprobs"), (2, "step"), (2, "save_checkpoint"), (2, "finish_checkpoint")],
 )
 def test_a_lost_learner_is_replaced_and_the_stage_goes_on_from_its_last_checkpoint(
     document: dict[str, Any], tmp_path: Path, place: int, method: str
@@ -220,6 +225,37 @@ def test_a_resumed_stage_equals_an_uninterrupted_one_in_weights_metrics_and_samp
         for record, expected_record in zip(one, same, strict=True):
             for key in wanted or expected_record:
                 assert record[key] == expected_record[key]
+
+
+class KilledInStep4(FakeParts):
+    """Of GRPO, whose last checkpoint is still being written."""
+
+    def build_learner(self, settings: LearnerSettings) -> FakeLearner:
+        learner = super().build_learner(settings)
+        usual = learner.step
+
+        def step(*arguments: Any, **options: Any) -> StepReport:
+            if learner.calls.count("save_checkpoint") == 3:
+                raise KeyboardInterrupt
+            return usual(*arguments, **options)
+
+        learner.step, learner.slow_disk = step, True
+        return learner
+
+
+def test_a_run_that_ends_while_a_checkpoint_is_written_goes_on_from_the_one_before(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    other = {**document, "output": str(tmp_path / "undisturbed")}
+    expected, _ = execute(other)
+    with pytest.raises(KeyboardInterrupt):
+        execute(document, KilledInStep4())
+    saved = Path(document["output"]) / "stages" / "03-grpo.partial" / "checkpoints"
+    assert sorted(path.name for path in saved.iterdir()) == ["step-00000001", "step-00000002", "writing-00000003"]
+    resumed, parts = execute(document)
+    assert parts.learners[0].calls[0] == "load_checkpoint"
+    assert parts.learners[0].calls.count("step") == 2, "two of four steps were in the checkpoint"
+    assert [manifest.model_hash for manifest in resumed] == [manifest.model_hash for manifest in expected]
 
 
 def test_own_samples_of_dpo_are_drawn_once_however_often_the_stage_breaks(document: dict[str, Any]) -> None:

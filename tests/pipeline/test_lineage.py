@@ -63,6 +63,7 @@ CHANGES: dict[str, tuple[Callable[[Document], None], set[str]]] = {
     "staleness": (put("stages", 2, "max_staleness", value=1), {"grpo"}),
     "gate": (put("stages", 0, "require", value={"pass@1": ">= 0.1"}), set()),
     "checkpoint interval": (put("stages", 2, "learner", value={"checkpoint_every": 7}), set()),
+    "kept checkpoints": (put("stages", 2, "learner", value={"keep_checkpoints": 7}), set()),
     "output": (put("output", value="elsewhere"), set()),
     "name": (put("name", value="renamed"), set()),
     "notes": (put("notes", value={"description": "why"}), set()),

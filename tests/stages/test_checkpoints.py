@@ -1,34 +1,17 @@
+"""Which checkpoint is chosen, which are kept, and what happens to damaged ones."""
+
 from __future__ import annotations
 
-import errno
 import json
-import signal
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checkpoint_steps import checkpoints_in, names, save_steps
 from fakes import FakeLearner
 
-from rlpost.errors import PreemptedError
-from rlpost.stages.checkpoints import StageCheckpoints, publish
-from rlpost.stages.stopping import StopRequest
-
-
-def checkpoints_in(
-    directory: Path,
-    *,
-    every: int = 1,
-    total_steps: int = 100,
-    said: list[str] | None = None,
-    stop: StopRequest | None = None,
-) -> StageCheckpoints:
-    say = (lambda text: None) if said is None else said.append
-    stop = stop or StopRequest(())
-    return StageCheckpoints(directory / "checkpoints", every=every, total_steps=total_steps, say=say, stop=stop)
-
-
-def names(directory: Path) -> list[str]:
-    return sorted(path.name for path in (directory / "checkpoints").iterdir())
+from rlpost.stages.checkpoint_files import publish
 
 
 def test_without_a_checkpoint_a_stage_starts_from_its_start(tmp_path: Path) -> None:
@@ -38,12 +21,12 @@ def test_without_a_checkpoint_a_stage_starts_from_its_start(tmp_path: Path) -> N
 
 
 def test_resume_restores_the_learner_and_what_the_stage_remembers(tmp_path: Path) -> None:
-    checkpoints_in(tmp_path).save_if_due(FakeLearner(weights=7, steps=3), step=3, state={"resume_index": 12})
+    save_steps(checkpoints_in(tmp_path), 3)
     learner = FakeLearner()
     saved = checkpoints_in(tmp_path).resume(learner)
     assert saved is not None
-    assert (saved.step, saved.state, saved.path.name) == (3, {"resume_index": 12}, "step-00000003")
-    assert (learner.weights, learner.steps) == (7, 3)
+    assert (saved.step, saved.state, saved.path.name) == (3, {"at": 3}, "step-00000003")
+    assert (learner.weights, learner.steps) == (30, 3)
 
 
 def test_saves_when_due_and_never_at_the_end_of_the_stage(tmp_path: Path) -> None:
@@ -53,19 +36,59 @@ def test_saves_when_due_and_never_at_the_end_of_the_stage(tmp_path: Path) -> Non
     assert names(tmp_path) == ["step-00000004"]
 
 
-def test_the_two_newest_are_kept_and_the_newest_is_chosen(tmp_path: Path) -> None:
-    checkpoints = checkpoints_in(tmp_path)
-    for step in (8, 9, 10, 11):
-        checkpoints.save_if_due(FakeLearner(weights=step), step=step, state={})
-    assert names(tmp_path) == ["step-00000010", "step-00000011"]
+@pytest.mark.parametrize(("keep", "kept"), [(1, [11]), (2, [10, 11]), (3, [9, 10, 11])])
+def test_as_many_are_kept_as_asked_for_and_the_newest_is_chosen(tmp_path: Path, keep: int, kept: list[int]) -> None:
+    checkpoints = checkpoints_in(tmp_path, keep=keep)
+    save_steps(checkpoints, 8, 9, 10, 11)
+    assert names(tmp_path) == [f"step-{step:08d}" for step in kept]
     learner = FakeLearner()
     checkpoints.resume(learner)
-    assert learner.weights == 11
+    assert learner.steps == 11
+
+
+def test_an_older_one_goes_only_after_a_newer_one_is_whole(tmp_path: Path) -> None:
+    checkpoints, learner = checkpoints_in(tmp_path, every=4, keep=1), FakeLearner(slow_disk=True)
+    seen: list[list[str]] = []
+    for step in range(4, 10):
+        checkpoints.save_if_due(learner, step=step, state={})
+        seen.append(names(tmp_path))
+    assert seen == [["writing-00000004"]] * 4 + [["step-00000004", "writing-00000008"]] * 2
+    checkpoints.save_if_due(learner, step=100, state={})
+    assert names(tmp_path) == ["step-00000008"]
+
+
+def test_a_damaged_one_takes_no_place_among_those_that_are_kept(tmp_path: Path) -> None:
+    save_steps(checkpoints_in(tmp_path, keep=3), 4, 7, 9)
+    for step in (7, 9):
+        altered(tmp_path / "checkpoints" / f"step-{step:08d}")
+    checkpoints = checkpoints_in(tmp_path, keep=2)
+    checkpoints.resume(FakeLearner())
+    save_steps(checkpoints, 5)
+    assert names(tmp_path) == ["step-00000004", "step-00000005"]
+
+
+def test_a_removal_that_is_cut_short_leaves_no_part_under_a_checkpoints_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_steps(checkpoints_in(tmp_path, keep=3), 1, 2, 3)
+    whole_removal = shutil.rmtree
+
+    def cut_short(path: Path) -> None:
+        (path / "state.json").unlink()
+        raise OSError("power cut")
+
+    monkeypatch.setattr(shutil, "rmtree", cut_short)
+    with pytest.raises(OSError, match="power cut"):
+        save_steps(checkpoints_in(tmp_path, keep=1), 4)
+    assert names(tmp_path) == ["removing-step-00000001", *(f"step-{step:08d}" for step in (2, 3, 4))]
+    monkeypatch.setattr(shutil, "rmtree", whole_removal)
+    save_steps(checkpoints_in(tmp_path, keep=1), 5)
+    assert names(tmp_path) == ["step-00000005"]
 
 
 def test_a_half_written_checkpoint_is_never_chosen(tmp_path: Path) -> None:
     checkpoints = checkpoints_in(tmp_path)
-    checkpoints.save_if_due(FakeLearner(weights=5), step=5, state={})
+    save_steps(checkpoints, 5)
     folder = tmp_path / "checkpoints"
     (folder / "writing-00000009").mkdir()
     (folder / "writing-00000009" / "stage.json").write_text(json.dumps({"step": 9, "state": {}}))
@@ -116,28 +139,14 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word_for_the_one_before(
 ) -> None:
     said: list[str] = []
     checkpoints = checkpoints_in(tmp_path, said=said)
-    for step in (4, 5):
-        checkpoints.save_if_due(FakeLearner(weights=step), step=step, state={"at": step})
+    save_steps(checkpoints, 4, 5)
     assert checkpoints.latest() is not None and said == []
     damage = spoil(tmp_path / "checkpoints" / "step-00000005")
     learner = FakeLearner()
     saved = checkpoints.resume(learner)
     assert saved is not None
-    assert (saved.step, saved.state, learner.weights) == (4, {"at": 4}, 4)
+    assert (saved.step, saved.state, learner.weights) == (4, {"at": 4}, 40)
     assert len(said) == 1 and said[0].startswith(f"checkpoint step-00000005 is passed over: {damage}")
-
-
-def test_a_save_that_breaks_in_the_middle_leaves_the_last_one_and_can_be_repeated(tmp_path: Path) -> None:
-    checkpoints, learner = checkpoints_in(tmp_path), FakeLearner(weights=1)
-    checkpoints.save_if_due(learner, step=1, state={})
-    learner.weights, learner.raises = 2, {"save_checkpoint": OSError(errno.ENOSPC, "No space left on device")}
-    with pytest.raises(OSError, match="No space left"):
-        checkpoints.save_if_due(learner, step=2, state={})
-    assert names(tmp_path) == ["step-00000001", "writing-00000002"]
-    saved = checkpoints_in(tmp_path).latest()
-    assert saved is not None and saved.step == 1
-    checkpoints.save_if_due(learner, step=2, state={})
-    assert names(tmp_path) == ["step-00000001", "step-00000002"]
 
 
 def test_a_published_folder_replaces_the_one_before(tmp_path: Path) -> None:
@@ -148,15 +157,3 @@ def test_a_published_folder_replaces_the_one_before(tmp_path: Path) -> None:
     publish(tmp_path / "new", tmp_path / "old")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["old"]
     assert sorted(path.name for path in (tmp_path / "old").rglob("*")) == ["link", "model", "new"]
-
-
-def test_asked_to_stop_it_saves_out_of_turn_and_says_where(tmp_path: Path) -> None:
-    stop = StopRequest(())
-    checkpoints = checkpoints_in(tmp_path, every=50, total_steps=9, stop=stop)
-    checkpoints.save_if_due(FakeLearner(), step=3, state={})
-    stop._hear(signal.SIGTERM, None)
-    with pytest.raises(PreemptedError, match="stopped after step 4 of 9, as SIGTERM asked for"):
-        checkpoints.save_if_due(FakeLearner(), step=4, state={})
-    assert names(tmp_path) == ["step-00000004"]
-    checkpoints.save_if_due(FakeLearner(), step=9, state={})
-    assert names(tmp_path) == ["step-00000004"], "a finished stage is kept by its artifact"
