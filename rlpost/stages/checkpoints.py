@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from rlpost.interfaces import Learner
 from rlpost.stages.stopping import StopRequest
+from rlpost.telemetry.waits import WAITS
 from rlpost.weight_file import checksum_of
 
 _KEEP = 2
@@ -123,6 +124,7 @@ def publish(beside: Path, final: Path) -> None:
         shutil.rmtree(final)
     beside.rename(final)
     _flush(final.parent)
+    WAITS.note(f"{final.name} was published")
 
 
 def _flush(path: Path) -> None:

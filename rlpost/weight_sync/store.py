@@ -14,6 +14,7 @@ from pathlib import Path
 from rlpost.errors import WeightSyncError
 from rlpost.interfaces import Generator, Learner
 from rlpost.records import PublishReport, WeightManifest, WeightReceipt
+from rlpost.telemetry.waits import WAITS
 
 SHARED_MEMORY = Path("/dev/shm")
 NAME_STEM = "weights-"
@@ -59,7 +60,9 @@ class SharedMemoryStore:
             WeightSyncError: The publication before this one failed. What fails of this one is raised by the result.
         """
         if self._pulling is not None:
-            self._pulling.result()
+            # Bounded by the generators' own deadline for a pull.
+            with WAITS.until(f"the pull before weights {version}"):
+                self._pulling.result()
         start = time.monotonic()
         manifest = self._write(learner, version=version)
         self._pulling = self._puller.submit(
@@ -85,6 +88,7 @@ class SharedMemoryStore:
         for path in self._published[:-KEPT]:
             _remove(path)
         self._published = self._published[-KEPT:]
+        WAITS.note(f"weights {manifest.version} at every engine")
         return PublishReport(
             version=manifest.version,
             byte_count=manifest.byte_count,
