@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -31,10 +32,14 @@ from rlpost.scoring.scorer import RoutedScorer
 from rlpost.stages.context import Parts
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
+from rlpost.telemetry.stall_report import Part
+from rlpost.telemetry.waits import WAITS
+from rlpost.telemetry.watchdog import watching
 from rlpost.weight_file import manifest_of_model_dir
 from rlpost.weight_sync.store import SharedMemoryStore, default_directory
 
 if TYPE_CHECKING:
+    from rlpost.cluster.generator_pool import GeneratorPool
     from rlpost.cluster.learner_group import LearnerGroup
     from rlpost.cluster.placement import Placement
 
@@ -83,7 +88,14 @@ def run_recipe(
             stop=stop,
             can_generate=cluster.launcher == "ray" and cluster.rollout.actors > 0,
         )
-        manifests = pipeline.execute(selection)
+        with watching(
+            WAITS,
+            report_after_s=cluster.watchdog.report_after_s,
+            folder=run.root / "stalls",
+            look=parts_of.look,
+            say=console.say,
+        ):
+            manifests = pipeline.execute(selection)
     show_summary(run, manifests, console)
     return manifests
 
@@ -98,7 +110,7 @@ class RayParts:
         self._recipe, self._cluster, self._console = recipe, cluster, console
         self._stack = ExitStack()
         self._learners: LearnerGroup | None = None
-        self._generator: Generator | None = None
+        self._generator: GeneratorPool | None = None
         self._weights: SharedMemoryStore | None = None
         self._scorer: RoutedScorer | None = None
         self._served: Path | None = None
@@ -108,6 +120,16 @@ class RayParts:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def look(self) -> Sequence[Part]:
+        """The processes of the run as they are now, with their stacks."""
+        seen = [] if self._learners is None else self._learners.seen()
+        seen += [] if self._generator is None else self._generator.seen()
+        if not seen:
+            return []
+        from rlpost.cluster.actor_stacks import parts_of
+
+        return parts_of(seen)
 
     def prepare(self, model_dir: Path) -> None:
         """See `Parts`. Learner ranks and engines come up side by side."""
@@ -231,6 +253,10 @@ class TorchrunParts:
 
     def __exit__(self, *_: object) -> None:
         stop_ranks(self._rank)
+
+    def look(self) -> Sequence[Part]:
+        """The other ranks are torchrun's; the driver is rank 0 itself."""
+        return []
 
     def prepare(self, model_dir: Path) -> None:
         """Nothing to start."""

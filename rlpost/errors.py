@@ -98,3 +98,11 @@ class ParityError(RlpostError):
 
 class DeadlineError(RlpostError, TimeoutError):
     """A wait across processes passed its deadline."""
+
+    report: str | None = None
+    """Where it is written who waited for whom, and where everybody was."""
+
+    def __str__(self) -> str:
+        """The message, and where the report is."""
+        message = super().__str__()
+        return message if self.report is None else f"{message}\nStall report: {self.report}"

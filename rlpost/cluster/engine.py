@@ -34,6 +34,8 @@ class Engine:
     actor: Any
     call: Any
     """Reference to the answer."""
+    whereabouts: Any = None
+    """Reference to where its process is."""
     state: EngineState = EngineState.STARTING
     deadline_s: float = math.inf
     """On the monotonic clock: when the state has lasted too long."""
@@ -58,6 +60,18 @@ class Engine:
     def name(self) -> str:
         """On receipts, in errors and in metrics."""
         return f"rollout-{self.place}"
+
+    def in_words(self, *, now_s: float, silence_timeout_s: float) -> str:
+        """State, work and silence, for a report; `now_s` is on the monotonic clock."""
+        words = [str(self.state), f"{len(self.in_flight)} requests"]
+        if self.pulls:
+            words.append("pulls weights")
+        if self.answer_due_s < math.inf:
+            silent_s = max(0.0, now_s - self.answer_due_s + silence_timeout_s)
+            words.append(f"silent for {silent_s:.0f} of at most {silence_timeout_s:g} s")
+        elif self.deadline_s < math.inf:
+            words.append(f"{self.deadline_s - now_s:.0f} s left for it")
+        return ", ".join(words)
 
     def room(self, backlog: int) -> int:
         """Requests it may still get, when `backlog` of them may wait inside it beyond the limit that it set itself."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 
+from rlpost.cluster.actor_stacks import SeenActor
 from rlpost.cluster.engine import Engine, EngineState
 from rlpost.cluster.generator_actor import THREADS, GeneratorActor, PollAnswer
 from rlpost.cluster.placement import Placement
@@ -21,6 +22,7 @@ from rlpost.cluster.session import wait_for
 from rlpost.errors import ActorLostError, ClusterError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest
+from rlpost.telemetry.waits import WAITS
 
 LONG_POLL_S = 1.0
 END_TIMEOUT_S = 30.0
@@ -73,9 +75,27 @@ class EngineRoster:
         for place in free[:count]:
             options = {**self._placement.rollout(place), "runtime_env": {"env_vars": dict(self._environment)}}
             actor = self._remote_class.options(**options).remote({**self._arguments, "name": f"rollout-{place}"})
-            started = Engine(place=place, actor=actor, call=actor.ready.remote(), replaces=replaces)
+            started = Engine(
+                place=place,
+                actor=actor,
+                call=actor.ready.remote(),
+                whereabouts=actor.whereabouts.remote(),
+                replaces=replaces,
+            )
             started.deadline_s = time.monotonic() + self._cluster.start_timeout_s
             self.engines.append(started)
+
+    def seen(self) -> list[SeenActor]:
+        """The engines, for reports of stalls. Without the pool's lock, which may be what everybody waits for."""
+        now_s, silence_s = time.monotonic(), self._cluster.rollout.silence_timeout_s
+        return [
+            SeenActor(
+                name=f"rollout actor {engine.name}",
+                state=engine.in_words(now_s=now_s, silence_timeout_s=silence_s),
+                whereabouts=engine.whereabouts,
+            )
+            for engine in list(self.engines)
+        ]
 
     def await_first(self) -> None:
         """Until the engines that the pool began with serve.
@@ -182,7 +202,7 @@ class EngineRoster:
         given_up, self._orphans = self._orphans, []
         return given_up + self._give_up_overdue(now_s)
 
-    def bury(self, engine: Engine, error: ActorLostError) -> None:
+    def bury(self, engine: Engine, error: ClusterError) -> None:
         """Leave the requests of an engine that died to the others, and see to a new one in its place; once.
 
         Raises:
@@ -198,26 +218,42 @@ class EngineRoster:
         if engine.state is not EngineState.LEAVING:
             self._restarts_due_s.append(time.monotonic() + pause_s)
             successor = f"; a new one starts in {pause_s:g} s"
-        self._say(f"rollout actor {engine.name} was lost while it was {engine.state}{orphans}{successor}")
+        # Ray's account of a death fills a page; every other reason is a line.
+        reason = "" if "\n" in str(error) else f" ({error})"
+        self._say(f"rollout actor {engine.name} was lost while it was {engine.state}{orphans}{successor}{reason}")
+        WAITS.note(f"rollout actor {engine.name} is replaced", by_itself=False)
 
     def bury_silent(self) -> None:
         """Kill engines at work that have said nothing for too long; they count as dead.
 
         Raises:
+            DeadlineError: the cluster file says to stop then.
             ClusterError: as for `move_on`.
         """
         now_s, limit_s = time.monotonic(), self._cluster.rollout.silence_timeout_s
         for engine in self.those(EngineState.SERVING, EngineState.LEAVING):
             # What is answered and not yet read is the driver's delay and not the engine's.
             if now_s > engine.answer_due_s and not ray.wait([engine.call], timeout=0)[0]:
-                self.bury(engine, ActorLostError(f"rollout actor {engine.name} said nothing for {limit_s:g} s"))
+                self._bury_overdue(engine, f"said nothing for {limit_s:g} s")
+
+    def _bury_overdue(self, engine: Engine, what: str) -> None:
+        """With a report, taken while its process is still there."""
+        text = f"rollout actor {engine.name} {what}"
+        report = WAITS.report(text)
+        if self._cluster.watchdog.on_stall == "stop":
+            stalled = DeadlineError(
+                f"{text}, and watchdog.on_stall of the cluster file is stop: look at the report, raise the timeout, or "
+                "set it to restart"
+            )
+            stalled.report = report
+            raise stalled
+        self.bury(engine, ActorLostError(text))
 
     def _give_up_overdue(self, now_s: float) -> list[GenerationRequest]:
         overdue = [engine for engine in self.engines if now_s > engine.deadline_s and not engine.pulls]
         for engine in [engine for engine in overdue if engine.replaces and engine.state is not EngineState.LEAVING]:
             overdue.remove(engine)
-            text = f"rollout actor {engine.name} was not ready after {self._cluster.start_timeout_s:g} s"
-            self.bury(engine, ActorLostError(text))
+            self._bury_overdue(engine, f"was not ready after {self._cluster.start_timeout_s:g} s")
         unplaced = [engine for engine in overdue if engine.state in (EngineState.STARTING, EngineState.STALE)]
         if unplaced:
             self._say(
@@ -241,6 +277,7 @@ class EngineRoster:
         engine.state, engine.load, engine.deadline_s = EngineState.SERVING, load, math.inf
         engine.replaces = False
         self._listen(engine)
+        WAITS.note(f"rollout actor {engine.name} serves")
 
     def _listen(self, engine: Engine) -> None:
         engine.call = engine.actor.poll.remote(LONG_POLL_S)
@@ -274,16 +311,20 @@ class EngineRoster:
         self.engines.remove(engine)
 
     def _survive(self, engine: Engine, error: RlpostError) -> None:
-        """An engine whose process died is replaced; one without requests may fail alone."""
+        """An engine that died is replaced; one that was added may fail alone; all else ends the run.
+
+        One that stands in for another is tried again whatever its engine says, as the devices of the one that died may
+        not be free yet.
+        """
         at_work = engine.state in (EngineState.SERVING, EngineState.LEAVING)
-        if isinstance(error, ActorLostError) and (at_work or engine.replaces):
+        if isinstance(error, ActorLostError if at_work else ClusterError) and (at_work or engine.replaces):
             self.bury(engine, error)
             return
         if engine.state is EngineState.STALE and engine.holds is not self.manifests:
             # The file that it was told of may be gone by now.
             self._catch_up(engine)
             return
-        if at_work:
+        if at_work or engine.replaces:
             raise error
         self._drop(engine)
         self._say(f"rollout actor {engine.name} failed while it was {engine.state}; the others go on: {error}")

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 import ray
 
+from rlpost.cluster.actor_stacks import Whereabouts, own_whereabouts
+from rlpost.cluster.failures import told_apart
+from rlpost.errors import ActorLostError
 from rlpost.interfaces import Generator
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
 
@@ -37,8 +40,11 @@ class ClosableGenerator(Generator, Protocol):
 class GeneratorActor:
     """One `VllmGenerator`; vllm is imported here, after the actor's environment is set."""
 
+    _generator: ClosableGenerator
+    """Built by `ready`, so that a process that is stuck there can be found."""
+
     def __init__(self, arguments: Mapping[str, Any]) -> None:
-        self._generator = self._build(arguments)
+        self._arguments = arguments
         # Two counters, each with one writing thread, need no lock.
         self._submitted = 0
         self._returned = 0
@@ -48,11 +54,19 @@ class GeneratorActor:
 
         return VllmGenerator(**arguments)
 
+    @ray.method(concurrency_group="submit")
+    def whereabouts(self) -> Whereabouts:
+        """For reports of stalls; in a group whose thread is free while the engine starts."""
+        return own_whereabouts()
+
+    @told_apart("the engine", ActorLostError)
     def ready(self) -> EngineLoad:
-        """Answers once the engine serves."""
+        """Start the engine; answers once it serves."""
+        self._generator = self._build(self._arguments)
         return self._generator.loads()[0]
 
     @ray.method(concurrency_group="submit")
+    @told_apart("the engine", ActorLostError)
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """See `interfaces.Generator`."""
         # First, so that a poll at the same time never takes the engine for idle while it is not.
@@ -60,6 +74,7 @@ class GeneratorActor:
         self._generator.submit(requests)
 
     @ray.method(concurrency_group="poll")
+    @told_apart("the engine", ActorLostError)
     def poll(self, timeout_s: float) -> PollAnswer:
         """Rollouts finished since the last call, after up to `timeout_s` and a little for company; and the load."""
         rollouts = self._generator.poll(timeout_s)
@@ -70,17 +85,20 @@ class GeneratorActor:
         return PollAnswer(rollouts, self._generator.loads()[0])
 
     @ray.method(concurrency_group="poll")
+    @told_apart("the engine", ActorLostError)
     def abandon(self) -> None:
         """See `interfaces.Generator`; when no submission is on its way."""
         self._generator.abandon()
         self._submitted = self._returned = 0
 
     @ray.method(concurrency_group="weights")
+    @told_apart("the engine", ActorLostError)
     def pull_weights(self, manifest: WeightManifest, keep_kv_cache: bool) -> list[WeightReceipt]:
         """See `interfaces.Generator`."""
         return self._generator.pull_weights(manifest, keep_kv_cache=keep_kv_cache)
 
     @ray.method(concurrency_group="weights")
+    @told_apart("the engine", ActorLostError)
     def catch_up(self, manifests: Sequence[WeightManifest]) -> EngineLoad:
         """Pull what the other engines hold, before the first request."""
         for manifest in manifests:

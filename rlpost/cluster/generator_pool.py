@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from rlpost.cluster.actor_stacks import SeenActor
 from rlpost.cluster.dispatch import Dispatcher
 from rlpost.cluster.engine import Engine, EngineState
 from rlpost.cluster.engine_roster import EngineRoster, current_manifests
@@ -18,6 +19,7 @@ from rlpost.cluster.session import wait_for
 from rlpost.errors import ActorLostError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
+from rlpost.telemetry.waits import WAITS
 
 ORDERS_EVERY_S = 1.0
 LEAVE_TIMEOUT_S = 60.0
@@ -142,21 +144,14 @@ class GeneratorPool:
             self._roster.resize(count)
             self._dispatch()
 
+    def seen(self) -> list[SeenActor]:
+        """The engines, for reports of stalls; no waiting, not even for the pool's lock."""
+        return self._roster.seen()
+
     def _receipts(self, pulls: Mapping[Any, Engine]) -> list[WeightReceipt]:
         """Of the engines that lived to give one, in their order."""
         timeout_s = self._cluster.step_timeout_s
-        deadline_s, waiting = time.monotonic() + timeout_s, list(pulls)
-        while waiting:
-            if time.monotonic() > deadline_s:
-                raise DeadlineError(
-                    f"the rollout actors must pull new weights within {timeout_s:g} s; {len(waiting)} did not: look at "
-                    "their logs, or raise step_timeout_s in the cluster file"
-                )
-            _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=ORDERS_EVERY_S)
-            if waiting:
-                # Nobody may be polling now, and an engine that has stopped would be waited for in vain.
-                with self._lock:
-                    self._roster.bury_silent()
+        self._await_pulls(list(pulls), timeout_s=timeout_s)
         receipts: list[WeightReceipt] = []
         for pull, engine in pulls.items():
             try:
@@ -166,6 +161,21 @@ class GeneratorPool:
                 with self._lock:
                     self._roster.bury(engine, error)
         return receipts
+
+    def _await_pulls(self, pulls: list[Any], *, timeout_s: float) -> None:
+        deadline_s, waiting = time.monotonic() + timeout_s, pulls
+        with WAITS.until(f"{len(pulls)} rollout actors to pull weights", timeout_s=timeout_s):
+            while waiting:
+                if time.monotonic() > deadline_s:
+                    raise DeadlineError(
+                        f"the rollout actors must pull new weights within {timeout_s:g} s; {len(waiting)} did not: "
+                        "look at their logs, or raise step_timeout_s in the cluster file"
+                    )
+                _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=ORDERS_EVERY_S)
+                if waiting:
+                    # Nobody may be polling now, and an engine that has stopped would be waited for in vain.
+                    with self._lock:
+                        self._roster.bury_silent()
 
     def _await_start(self) -> None:
         with self._lock:

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
 
+from rlpost.cluster.actor_stacks import SeenActor, Whereabouts, own_whereabouts
+from rlpost.cluster.failures import LOST, told_apart
 from rlpost.cluster.placement import Placement
-from rlpost.cluster.restarts import RestartBudget
+from rlpost.cluster.restarts import RestartBudget, Setbacks
 from rlpost.cluster.session import wait_for
 from rlpost.disk_space import room_for
-from rlpost.errors import ClusterError, DamagedWeightsError, LearnerLostError
+from rlpost.errors import ClusterError, DamagedWeightsError, DeadlineError, LearnerLostError
 from rlpost.learner.remote import RemoteLearner
 from rlpost.learner.settings import LearnerSettings
 from rlpost.recipe.schema import ClusterConfig
-from rlpost.records import TrainBatch
+from rlpost.records import StepReport, TrainBatch
+from rlpost.telemetry.waits import WAITS
 
 DEATH_KNOWN_AFTER_S = 5.0
 """Within this time after a rank's death every call to it fails."""
@@ -28,6 +30,10 @@ DEATH_KNOWN_AFTER_S = 5.0
 class LearnerActor:
     """One rank in one process; torch is imported when it joins, after its environment is set."""
 
+    def whereabouts(self) -> Whereabouts:
+        """For reports of stalls."""
+        return own_whereabouts()
+
     def free_address(self) -> tuple[str, int]:
         """Where the ranks may meet on this node."""
         host = ray.util.get_node_ip_address()
@@ -35,6 +41,7 @@ class LearnerActor:
             probe.bind((host, 0))
             return host, probe.getsockname()[1]
 
+    @told_apart("a learner rank", LearnerLostError)
     def join(self, rank: int, ranks: int, address: tuple[str, int], device: Any, timeout_s: float) -> None:
         """Become this rank of the process group."""
         os.environ.update(
@@ -42,17 +49,22 @@ class LearnerActor:
         )
         if address[0].startswith("127."):
             os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        self._rank = self._enter_group(device, timeout_s)
+
+    def _enter_group(self, device: Any, timeout_s: float) -> Any:
         from rlpost.learner.rank import LearnerRank
 
-        self._rank = LearnerRank(device, timeout_s=timeout_s)
+        return LearnerRank(device, timeout_s=timeout_s)
 
     def ping(self) -> None:
         """Answers when the calls before it have ended; fails when the process is gone."""
 
+    @told_apart("a learner rank", LearnerLostError)
     def build(self, settings: LearnerSettings) -> None:
         """See `LearnerRank.build`."""
         self._rank.build(settings)
 
+    @told_apart("a learner rank", LearnerLostError)
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """See `LearnerRank.call`."""
         # Here, where the folder is known and the error is not yet text.
@@ -61,15 +73,26 @@ class LearnerActor:
 
 
 class LearnerGroup:
-    """Hands out one learner a stage. Its processes live as long as the run, or until one of them dies."""
+    """Hands out one learner a stage. Its processes live as long as the run, or until one of them dies or hangs."""
 
-    def __init__(self, cluster: ClusterConfig, placement: Placement, *, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        cluster: ClusterConfig,
+        placement: Placement,
+        *,
+        environment: dict[str, str],
+        actor_class: type[LearnerActor] = LearnerActor,
+    ) -> None:
         self._cluster, self._placement, self._environment = cluster, placement, environment
+        self._actor_class = actor_class
         most, setting = cluster.learner.max_restarts, "learner.max_restarts of the cluster file"
         self._deaths = RestartBudget("learner ranks died", most=most, setting=setting)
         self._damages = RestartBudget("published weights were damaged", most=most, setting=setting)
+        self._setbacks = Setbacks(most=most, on_hang=cluster.watchdog.on_stall)
+        self._starts_again = False
         self.actors: list[Any] = []
         self._joining: list[Any] = []
+        self._whereabouts: list[Any] = []
         self._start()
 
     def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
@@ -81,66 +104,106 @@ class LearnerGroup:
         if isinstance(error, DamagedWeightsError):
             time.sleep(self._damages.pause_s(error, now_s=time.monotonic()))
             return
+        self._setbacks.lost(error)
         pause_s = self._deaths.pause_s(error, now_s=time.monotonic())
         for actor in self.actors:
             ray.kill(actor)
         time.sleep(pause_s)
         self._start()
+        self._starts_again = True
+        WAITS.note("new learner ranks were asked for", by_itself=False)
+
+    def seen(self) -> list[SeenActor]:
+        """The ranks, for reports of stalls; no waiting."""
+        return [
+            SeenActor(name=f"learner rank {rank}", state="at work", whereabouts=whereabouts)
+            for rank, whereabouts in enumerate(self._whereabouts)
+        ]
 
     def _start(self) -> None:
-        remote_class = ray.remote(LearnerActor)
+        """The first `build` waits until they have joined, so that imports overlap with other starts."""
+        remote_class = ray.remote(self._actor_class)
         runtime = {"env_vars": self._environment}
         self.actors = [
             remote_class.options(**self._placement.learner(rank), runtime_env=runtime).remote()
             for rank in range(self._cluster.learner.ranks)
         ]
-        self._joining = self._join()
-
-    def _join(self) -> list[Any]:
-        """Start joining; the first `build` waits for it, so that imports overlap with other starts."""
-        (address,) = wait_for(
-            "learner rank 0", [self.actors[0].free_address.remote()], timeout_s=self._cluster.start_timeout_s
-        )
+        self._whereabouts = [actor.whereabouts.remote() for actor in self.actors]
+        # Travels from rank 0 to the others by itself.
+        address = self.actors[0].free_address.remote()
         role, ranks = self._cluster.learner, len(self.actors)
-        return [
+        self._joining = [
             actor.join.remote(rank, ranks, address, role.device, self._cluster.step_timeout_s)
             for rank, actor in enumerate(self.actors)
         ]
 
     def build(self, settings: LearnerSettings) -> RayLearner:
-        """The learner of the next stage."""
-        wait_for("the learner group", self._joining, timeout_s=self._cluster.start_timeout_s)
+        """The learner of the next stage, or of the one that was interrupted.
+
+        Raises:
+            DeadlineError: the ranks have not started within `start_timeout_s`.
+            LearnerLostError: one of them died or failed while it started again or loaded the model.
+            ClusterError: one of them could not be started at all.
+        """
+        timeout_s = self._cluster.start_timeout_s
+        if self._starts_again:
+            answers_of(self.actors, "join", self._joining, timeout_s=timeout_s)
+        else:
+            # What cannot start the first time is not worth a second one.
+            wait_for("the learner group", self._joining, timeout_s=timeout_s)
+            self._setbacks.begin()
+        self._starts_again = False
         builds = [actor.build.remote(settings) for actor in self.actors]
-        wait_for("the learner group", builds, timeout_s=self._cluster.start_timeout_s)
-        return RayLearner(self.actors, timeout_s=self._cluster.step_timeout_s)
+        answers_of(self.actors, "build", builds, timeout_s=timeout_s)
+        WAITS.note("the learner was built")
+        silence_s = self._cluster.learner.silence_timeout_s or self._cluster.step_timeout_s
+        return RayLearner(self.actors, timeout_s=silence_s, setbacks=self._setbacks)
 
 
 class RayLearner(RemoteLearner):
     """Every rank runs every call; a batch travels once, through the object store."""
 
-    def __init__(self, actors: list[Any], *, timeout_s: float) -> None:
+    def __init__(self, actors: list[Any], *, timeout_s: float, setbacks: Setbacks) -> None:
         self._actors = actors
-        self._timeout_s = timeout_s
+        self._timeout_s, self._setbacks = timeout_s, setbacks
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         stored = [ray.put(argument) if isinstance(argument, TrainBatch) else argument for argument in arguments]
-        answers = [actor.call.remote(method, *stored, **options) for actor in self._actors]
+        calls = [actor.call.remote(method, *stored, **options) for actor in self._actors]
         try:
-            return wait_for(f"the learner ({method})", answers, timeout_s=self._timeout_s)[0]
-        except ClusterError as error:
-            # A rank's death is often first seen by another one, whose connection to it breaks.
-            if (lost := self._lost_rank()) is not None:
-                raise LearnerLostError(f"learner rank {lost} died in {method}") from error
-            raise
+            answer = answers_of(self._actors, method, calls, timeout_s=self._timeout_s)[0]
+        except DeadlineError as error:
+            raise self._setbacks.of_hang(error) from error
+        if isinstance(answer, StepReport):
+            self._setbacks.reached(answer.step)
+        WAITS.note(f"the learner ({method})")
+        return answer
 
-    def _lost_rank(self) -> int | None:
-        """A rank whose process is gone; one that is busy is not."""
-        pings = [actor.ping.remote() for actor in self._actors]
-        done, _ = ray.wait(pings, num_returns=len(pings), timeout=DEATH_KNOWN_AFTER_S)
-        for rank, ping in enumerate(pings):
-            if ping in done:
-                try:
-                    ray.get(ping)
-                except RayActorError:
-                    return rank
-        return None
+
+def answers_of(actors: list[Any], method: str, calls: list[Any], *, timeout_s: float) -> list[Any]:
+    """What all ranks say to a call.
+
+    Raises:
+        LearnerLostError: one of them died, or its machine failed it.
+        DeadlineError, RlpostError: see `wait_for`.
+    """
+    try:
+        return wait_for(f"the learner ({method})", calls, timeout_s=timeout_s)
+    except ClusterError as error:
+        # A rank's death is often first seen by another one, whose connection to it breaks.
+        if (lost := _lost_rank(actors)) is not None:
+            raise LearnerLostError(f"learner rank {lost} died in {method}") from error
+        raise
+
+
+def _lost_rank(actors: list[Any]) -> int | None:
+    """A rank whose process is gone; one that is busy is not."""
+    pings = [actor.ping.remote() for actor in actors]
+    done, _ = ray.wait(pings, num_returns=len(pings), timeout=DEATH_KNOWN_AFTER_S)
+    for rank, ping in enumerate(pings):
+        if ping in done:
+            try:
+                ray.get(ping)
+            except LOST:
+                return rank
+    return None

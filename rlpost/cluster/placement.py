@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlpost.errors import ClusterError, RecipeError
 from rlpost.recipe.schema import ClusterConfig, LearnerRole, RolloutRole
+from rlpost.telemetry.waits import WAITS
 
 
 class Placement:
@@ -20,7 +21,9 @@ class Placement:
         self._cluster = cluster
         bundles = _bundles(cluster)
         self._group: PlacementGroup = placement_group(bundles, strategy="PACK")
-        if not self._group.wait(timeout_seconds=cluster.start_timeout_s):
+        with WAITS.until("devices of the cluster", timeout_s=cluster.start_timeout_s):
+            is_placed = self._group.wait(timeout_seconds=cluster.start_timeout_s)
+        if not is_placed:
             remove_placement_group(self._group)
             raise ClusterError(
                 f"the cluster must have room for {cluster.learner.ranks} learner ranks and {cluster.rollout.actors} "

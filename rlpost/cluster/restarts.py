@@ -1,10 +1,11 @@
-"""How often a part of a run may die and come back. Knows nothing of Ray."""
+"""How often a part of a run may die or hang and come back. Knows nothing of Ray."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Literal
 
-from rlpost.errors import ClusterError, RlpostError
+from rlpost.errors import ClusterError, DeadlineError, LearnerLostError, RlpostError
 
 WINDOW_S = 600.0
 """Deaths further back than this are forgotten."""
@@ -40,6 +41,62 @@ class RestartBudget:
         if count > self._most:
             raise ClusterError(
                 f"{self._what} {count} times within {WINDOW_S / 60:g} minutes, and at most {self._most} of these "
-                f"are made good ({self._setting}); the last: {error}"
+                f"are made good ({self._setting}); the last: {_last_words(error)}"
             ) from error
         return min(LONGEST_PAUSE_S, 2.0 ** (count - 1))
+
+
+class Setbacks:
+    """Whether a stage gets further between two losses of its learner.
+
+    A loss that comes back at the same place, however much time lies between, is no accident.
+
+    Args:
+        most: Losses in a row without an optimizer step beyond the furthest before them.
+        on_hang: Whether ranks that hang are replaced; if they hang again without getting further, the run ends.
+    """
+
+    def __init__(self, *, most: int, on_hang: Literal["restart", "stop"]) -> None:
+        self._most, self._on_hang = most, on_hang
+        self.begin()
+
+    def begin(self) -> None:
+        """A stage begins, for the first time."""
+        self._furthest = 0
+        self._in_a_row, self._lost_at = 0, -1
+        self._hung_at = -1
+
+    def reached(self, step: int) -> None:
+        """This optimizer step of the stage is finished."""
+        self._furthest = max(self._furthest, step)
+
+    def of_hang(self, overdue: DeadlineError) -> RlpostError:
+        """What to raise where the learner gave no answer in time."""
+        if self._on_hang == "stop":
+            return overdue
+        message = overdue.args[0]
+        if self._hung_at == self._furthest:
+            again = DeadlineError(f"the learner hung twice without getting beyond step {self._furthest}: {message}")
+            again.report = overdue.report
+            return again
+        self._hung_at = self._furthest
+        return LearnerLostError(message)
+
+    def lost(self, error: LearnerLostError) -> None:
+        """The ranks are about to start again.
+
+        Raises:
+            ClusterError: that has not helped before.
+        """
+        self._in_a_row = self._in_a_row + 1 if self._lost_at == self._furthest else 1
+        self._lost_at = self._furthest
+        if self._in_a_row > self._most:
+            raise ClusterError(
+                f"learner ranks were lost {self._in_a_row} times in a row without getting beyond step "
+                f"{self._furthest}, and at most {self._most} losses are made good (learner.max_restarts of the "
+                f"cluster file); the last: {_last_words(error)}"
+            ) from error
+
+
+def _last_words(error: RlpostError) -> str:
+    return str(error) if error.__cause__ is None else f"{error}: {error.__cause__}"

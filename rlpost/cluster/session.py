@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from rlpost.cluster.failures import LOST
 from rlpost.cluster.placement import check_machine
 from rlpost.errors import ActorLostError, ClusterError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
+from rlpost.telemetry.waits import WAITS
 
 
 @contextmanager
@@ -55,18 +57,21 @@ def wait_for(who: str, answers: list[Any], *, timeout_s: float) -> list[Any]:
         ActorLostError: an actor died; its last words are in the message.
         RlpostError: whatever an actor raised for the user, unchanged.
     """
-    try:
-        return ray.get(answers, timeout=timeout_s)
-    except GetTimeoutError as error:
-        raise DeadlineError(
-            f"{who} must answer within {timeout_s:g} s and did not: look at its log, or raise the "
-            "timeout in the cluster file"
-        ) from error
-    except RayActorError as error:
-        raise ActorLostError(
-            f"{who} died: {error}\nThe run stopped; the same command goes on from its last checkpoint."
-        ) from error
-    except RayTaskError as error:
-        if isinstance(error.cause, RlpostError):
-            raise error.cause from None
-        raise ClusterError(f"{who} failed:\n{error}") from error
+    with WAITS.until(who, timeout_s=timeout_s):
+        try:
+            return ray.get(answers, timeout=timeout_s)
+        except GetTimeoutError as error:
+            raise DeadlineError(
+                f"{who} must answer within {timeout_s:g} s and did not: look at its log, or raise the "
+                "timeout in the cluster file"
+            ) from error
+        except LOST as error:
+            raise ActorLostError(
+                f"{who} died: {error}\nThe run stopped; the same command goes on from its last checkpoint."
+            ) from error
+        except RayTaskError as error:
+            if isinstance(error.cause, RlpostError):
+                raise error.cause from None
+            raise ClusterError(f"{who} failed:\n{error}") from error
+        except RayError as error:
+            raise ClusterError(f"{who} cannot work: {error}") from error

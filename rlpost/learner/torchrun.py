@@ -14,6 +14,7 @@ from rlpost.errors import ClusterError, RlpostError
 from rlpost.learner.rank import LearnerRank
 from rlpost.learner.remote import RemoteLearner
 from rlpost.learner.settings import LearnerSettings
+from rlpost.telemetry.waits import WAITS
 
 _STOP = "stop"
 
@@ -56,8 +57,11 @@ class TorchrunLearner(RemoteLearner):
         self._call("build", settings)
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        dist.broadcast_object_list([(method, arguments, options)], src=0)
-        return _run(self._rank, method, arguments, options)
+        with WAITS.until(f"all ranks ({method})"):  # The process group has the deadline.
+            dist.broadcast_object_list([(method, arguments, options)], src=0)
+            answer = _run(self._rank, method, arguments, options)
+        WAITS.note(f"the learner ({method})")
+        return answer
 
 
 def stop_ranks(rank: LearnerRank) -> None:

@@ -97,7 +97,11 @@ class LearnerRole(Section):
     """CPU threads of one rank."""
     max_restarts: int = Field(default=3, ge=0)
     """Deaths of ranks within ten minutes that are made good: all ranks go on from the last checkpoint; one more ends
-    the run. Weights that are damaged on their way to the engines are counted and made good likewise."""
+    the run. So do as many in a row without an optimizer step beyond the furthest before them. Weights that are damaged
+    on their way to the engines are counted and made good likewise."""
+    silence_timeout_s: float | None = Field(default=None, gt=0)
+    """Longest time for one call of the learner: a step, a checkpoint, an export. A learner that takes longer hangs, and
+    watchdog.on_stall says what follows. By default step_timeout_s."""
 
 
 class RolloutRole(Section):
@@ -117,13 +121,24 @@ class RolloutRole(Section):
     max_restarts: int = Field(default=10, ge=0)
     """Deaths of engines within ten minutes that are made good by a new process; one more ends the run."""
     silence_timeout_s: float = Field(default=120, gt=0)
-    """An engine that says nothing for so long, at work or idle, is killed and counts as dead."""
+    """An engine that says nothing for so long, at work or idle, is killed and counts as dead; watchdog.on_stall may end
+    the run instead."""
 
 
 class ScoringRole(Section):
     """The verifier processes."""
 
     workers: int = Field(default=1, ge=1)
+
+
+class WatchdogConfig(Section):
+    """What is told and done about a run that does not move."""
+
+    report_after_s: float = Field(default=120, gt=0)
+    """Without progress. The report says who waits for whom, with the stacks of all processes."""
+    on_stall: Literal["restart", "stop"] = "restart"
+    """What follows when a learner or an engine hangs for longer than its silence_timeout_s: new processes, or the end
+    of the run. A learner that hangs again without getting further ends it in any case."""
 
 
 class ClusterConfig(Section):
@@ -141,6 +156,7 @@ class ClusterConfig(Section):
     learner: LearnerRole = LearnerRole()
     rollout: RolloutRole = RolloutRole()
     scoring: ScoringRole = ScoringRole()
+    watchdog: WatchdogConfig = WatchdogConfig()
     start_timeout_s: float = Field(default=300, gt=0)
     """Longest wait for devices and for an actor to come up."""
     step_timeout_s: float = Field(default=1800, gt=0)

@@ -20,6 +20,7 @@ from typing import Any
 from rlpost.errors import DeadlineError
 from rlpost.records import RolloutGroup
 from rlpost.rollout.ledger import PromptLedger
+from rlpost.telemetry.waits import WAITS
 
 _NAMED_IN_ERRORS = 10
 
@@ -164,12 +165,14 @@ class RolloutBuffer:
 
     def _wait_until_complete(self, version: int, timeout_s: float) -> None:
         seen, until = self._progress, time.monotonic() + timeout_s
-        while self._failure is None and not self._is_complete(version):
-            if self._progress != seen:
-                seen, until = self._progress, time.monotonic() + timeout_s
-            in_time = self._changed.wait(timeout=max(0.0, until - time.monotonic()))
-            if not in_time and self._progress == seen:
-                raise self._overdue(timeout_s)
+        with WAITS.until("scored groups of the collector", timeout_s=timeout_s) as waiting:
+            while self._failure is None and not self._is_complete(version):
+                if self._progress != seen:
+                    seen, until = self._progress, time.monotonic() + timeout_s
+                    waiting.extend(timeout_s)
+                in_time = self._changed.wait(timeout=max(0.0, until - time.monotonic()))
+                if not in_time and self._progress == seen:
+                    raise self._overdue(timeout_s)
         if self._failure is not None:
             raise self._failure
 

@@ -15,6 +15,7 @@ from rlpost.interfaces import Generator, Scorer
 from rlpost.records import Fault, GenerationRequest, Prompt, Rollout, RolloutGroup, Sample, Sampling, Verdict
 from rlpost.rollout.faults import CircuitBreaker, refuse_if_nothing_was_judged
 from rlpost.rollout.probe import Probe
+from rlpost.telemetry.waits import WAITS
 
 _POLL_S = 0.25
 
@@ -114,23 +115,30 @@ class Collector:
         Raises:
             DeadlineError: nothing was generated or scored for `stall_timeout_s`.
         """
-        if self._generating:
-            wait_s = 0.0 if any(future.done() for future in self._scoring) else timeout_s
-            self._file(self._generator.poll(wait_s))
-        elif self._scoring:
-            wait(self._scoring, timeout=timeout_s, return_when=FIRST_COMPLETED)
-        done = [future for future in self._scoring if future.done()]
-        judged = [one for future in done for one in future.result()]
-        self._scoring = [future for future in self._scoring if future not in done]
-        if done or self._breaker.paused:  # a pause has a longest time of its own
-            self._last_progress = time.monotonic()
-        elif self.in_flight and time.monotonic() - self._last_progress > self._stall_timeout_s:
-            waiting = ", ".join(sorted([*self._open, *self._probes])[:5])
-            raise DeadlineError(
-                f"no response was finished or scored for {self._stall_timeout_s:g} s; waiting for {self.in_flight} "
-                f"groups ({waiting} ...): look at the rollout actors' logs, or raise step_timeout_s in the cluster file"
-            )
+        awaited = "responses of the engines" if self._generating else "verdicts of the verifiers"
+        with WAITS.until(awaited, since_s=self._last_progress, timeout_s=self._stall_timeout_s):
+            if self._generating:
+                wait_s = 0.0 if any(future.done() for future in self._scoring) else timeout_s
+                self._file(self._generator.poll(wait_s))
+            elif self._scoring:
+                wait(self._scoring, timeout=timeout_s, return_when=FIRST_COMPLETED)
+            done = [future for future in self._scoring if future.done()]
+            judged = [one for future in done for one in future.result()]
+            self._scoring = [future for future in self._scoring if future not in done]
+            if done or self._breaker.paused:  # a pause has a longest time of its own
+                self._last_progress = time.monotonic()
+            elif self.in_flight and time.monotonic() - self._last_progress > self._stall_timeout_s:
+                raise self._overdue()
+        if judged:
+            WAITS.note("verdicts")
         return self._completed_by(judged)
+
+    def _overdue(self) -> DeadlineError:
+        waiting = ", ".join(sorted([*self._open, *self._probes])[:5])
+        return DeadlineError(
+            f"no response was finished or scored for {self._stall_timeout_s:g} s; waiting for {self.in_flight} "
+            f"groups ({waiting} ...): look at the rollout actors' logs, or raise step_timeout_s in the cluster file"
+        )
 
     def close(self) -> None:
         """Stop scoring."""
@@ -146,6 +154,7 @@ class Collector:
         if not rollouts:
             return
         self._last_progress = time.monotonic()
+        WAITS.note("responses")
         self._generating -= len(rollouts)
         for rollout in rollouts:
             key, sample = rollout.key
@@ -169,7 +178,8 @@ class Collector:
         waiting = [pair for _ in range(len(self._unscored)) for pair in self._unscored.popleft()]
         if not waiting:
             return []
-        verdicts = self._breaker.judge(self._scorer, [sample for _, sample in waiting])
+        with WAITS.until(f"verdicts of {len(waiting)} samples", timeout_s=self._stall_timeout_s):
+            verdicts = self._breaker.judge(self._scorer, [sample for _, sample in waiting])
         assert len(verdicts) == len(waiting), "a scorer returns one verdict a sample"
         return [_Judged(rollout, verdict) for (rollout, _), verdict in zip(waiting, verdicts, strict=True)]
 

@@ -13,6 +13,7 @@ from rlpost.errors import RewardError
 from rlpost.interfaces import PERMANENT, Scorer
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.records import Fault, RolloutGroup, Sample, Verdict
+from rlpost.telemetry.waits import WAITS
 
 INFRA_FAULT = "infra fault"
 """Why a group is dropped of which too little was judged to compare."""
@@ -105,7 +106,9 @@ class CircuitBreaker:
         )
         try:
             started = time.monotonic()
-            self._retry(scorer, samples, verdicts, until=started + longest_s)
+            with WAITS.pause(f"{passing[0].version or 'a verifier'} to be back", timeout_s=longest_s):
+                self._retry(scorer, samples, verdicts, until=started + longest_s)
+            WAITS.note("the end of a pause of scoring")
             left = sum(verdict.fault is Fault.INFRA for verdict in verdicts)
             what = f"{left} samples could not be judged and are left out" if left else "all samples are judged"
             self._say(f"scoring goes on after {time.monotonic() - started:.1f} s: {what}")

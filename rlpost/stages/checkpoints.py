@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 from rlpost.interfaces import Learner
 from rlpost.stages.checkpoint_files import STATE_FILE, damage_of, left_behind, publish, remove, write_list
 from rlpost.stages.stopping import StopRequest
+from rlpost.telemetry.waits import WAITS
 
 _WRITING = "writing-"
 
@@ -141,6 +142,7 @@ class StageCheckpoints:
         write_list(begun.path)
         final = self._directory / f"step-{begun.step:08d}"
         publish(begun.path, final)
+        WAITS.note(f"{final.name} was published")
         self._damaged.discard(final)
         for damaged in self._damaged:
             remove(damaged)

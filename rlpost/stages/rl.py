@@ -21,6 +21,7 @@ from rlpost.stages.samples import SampleLog
 from rlpost.telemetry.account import StepClock
 from rlpost.telemetry.bottleneck import bottleneck_sentence
 from rlpost.telemetry.tracker import read_metrics
+from rlpost.telemetry.waits import result_of
 
 
 def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
@@ -37,7 +38,8 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
         context.parts.serve(context.model_dir)
     publish = partial(context.parts.weights.publish, learner, keep_kv_cache=stage.kv_cache_on_update == "keep")
     publishing = publish(version=start)
-    publishing.result()
+    started_s = context.cluster.start_timeout_s + context.cluster.step_timeout_s
+    result_of(publishing, "the first weights at every engine", timeout_s=started_s)
     finite = context.finite_steps(learner, partial(learner.logprobs, reference=False))
     record, clock = RlMetrics(context.parts.generator, synchronous=stage.max_staleness == 0), StepClock()
     try:

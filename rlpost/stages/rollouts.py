@@ -21,6 +21,7 @@ from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.stages.context import StageContext
 from rlpost.stages.rl_scores import score_of
+from rlpost.telemetry.waits import result_of
 
 _CANARY_SAMPLES = 8
 _PROBE_EVERY = 10
@@ -115,10 +116,9 @@ class Rollouts:
         if not fresh:
             if (version - self._first_version) % _PROBE_EVERY:
                 return None
-            publishing.result(self._timeout_s)
-            fresh = self._collector.probe(self._prompts[:_CANARY_SAMPLES], max_tokens=_PROBE_TOKENS).result(
-                self._timeout_s
-            )
+            result_of(publishing, f"weights {version} at every engine", timeout_s=self._timeout_s)
+            answers = self._collector.probe(self._prompts[:_CANARY_SAMPLES], max_tokens=_PROBE_TOKENS)
+            fresh = result_of(answers, "responses for the parity canary", timeout_s=self._timeout_s)
         return check_parity(
             fresh,
             learner,

@@ -14,6 +14,7 @@ from pathlib import Path
 from rlpost.errors import WeightSyncError
 from rlpost.interfaces import Generator, Learner
 from rlpost.records import PublishReport, WeightManifest, WeightReceipt
+from rlpost.telemetry.waits import WAITS
 
 SHARED_MEMORY = Path("/dev/shm")
 NAME_STEM = "weights-"
@@ -60,7 +61,9 @@ class SharedMemoryStore:
         """
         before, self._pulling = self._pulling, None
         if before is not None:
-            before.result()
+            # Bounded by the generators' own deadline for a pull.
+            with WAITS.until(f"the pull before weights {version}"):
+                before.result()
         start = time.monotonic()
         manifest = self._write(learner, version=version)
         self._pulling = self._puller.submit(
@@ -86,6 +89,7 @@ class SharedMemoryStore:
         for path in self._published[:-KEPT]:
             _remove(path)
         self._published = self._published[-KEPT:]
+        WAITS.note(f"weights {manifest.version} at every engine")
         return PublishReport(
             version=manifest.version,
             byte_count=manifest.byte_count,

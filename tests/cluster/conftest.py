@@ -13,7 +13,7 @@ from scripted_engine import ENVIRONMENT, ScriptedActor
 from rlpost.cluster.generator_pool import GeneratorPool
 from rlpost.cluster.placement import Placement
 from rlpost.cluster.session import ray_session
-from rlpost.recipe.schema import ClusterConfig, RolloutRole
+from rlpost.recipe.schema import ClusterConfig, RolloutRole, WatchdogConfig
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,13 @@ def make_pool(cluster_of_four: None) -> Iterator[MakePool]:
         leave_timeout_s: float = 30.0,
         max_restarts: int = 10,
         silence_timeout_s: float = 30.0,
+        on_stall: str = "restart",
         **script: Any,
     ) -> Bench:
         cluster = ClusterConfig(
             name="test",
             rollout=RolloutRole(actors=actors, max_restarts=max_restarts, silence_timeout_s=silence_timeout_s),
+            watchdog=WatchdogConfig.model_validate({"on_stall": on_stall}),
             start_timeout_s=start_timeout_s,
             step_timeout_s=30,
         )

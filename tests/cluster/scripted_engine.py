@@ -69,12 +69,16 @@ class ScriptedGenerator:
         pull_s: Mapping[str, float] | None = None,
         refuse: str = "",
         dies_at_start: Path | None = None,
+        memory_ends: Path | None = None,
+        bug: bool = False,
+        hangs: bool = False,
     ) -> None:
         time.sleep(start_s)
         if dies_at_start is not None and dies_at_start.exists():
             os._exit(1)
         self._name, self._limit, self._seconds = name, limit, seconds.get(name, 0.0)
         self._pull_s, self._refuse = (pull_s or {}).get(name, 0.0), refuse
+        self._memory_ends, self._bug, self._hangs = memory_ends, bug, hangs
         self._version = 0
         self._waiting: list[GenerationRequest] = []
         self._running: dict[tuple[str, int], tuple[GenerationRequest, float]] = {}
@@ -99,10 +103,24 @@ class ScriptedGenerator:
             while not (done := self._done()) and (left_s := deadline_s - time.monotonic()) > 0:
                 ends = [end_s for _, end_s in self._running.values()]
                 self._changed.wait(max(0.0, min([left_s, *(end_s - time.monotonic() for end_s in ends)])))
+            if done:
+                self._fail_as_told()
             for rollout in done:
                 del self._running[rollout.key]
             self._fill()
             return done
+
+    def _fail_as_told(self) -> None:
+        if self._memory_ends is not None and self._memory_ends.exists():
+            self._memory_ends.unlink()
+            raise MemoryError("12 GiB")
+        if self._bug:
+            raise KeyError("loss")
+        if self._hangs:
+            self.hang_in_a_forward_pass()
+
+    def hang_in_a_forward_pass(self) -> None:
+        time.sleep(600)
 
     def pull_weights(self, manifest: WeightManifest, *, keep_kv_cache: bool) -> list[WeightReceipt]:
         assert manifest.version > self._version, f"{self._name} holds {self._version}, was sent {manifest.version}"

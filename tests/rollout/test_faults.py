@@ -17,6 +17,8 @@ from rlpost.records import Fault, Prompt, Rollout, RolloutGroup, Sample, Verdict
 from rlpost.rollout import faults as faults_module
 from rlpost.rollout.faults import INFRA_FAULT, CircuitBreaker, lost_to_infra, refuse_if_nothing_was_judged
 from rlpost.rollout.quarantine import Quarantine
+from rlpost.telemetry.waits import WAITS
+from rlpost.telemetry.watchdog import Watchdog
 
 DOWN = Verdict(fault=Fault.INFRA, reason="the judge is down", version="judge@1")
 
@@ -105,6 +107,26 @@ def test_while_a_service_is_down_nothing_is_issued_and_then_everything_is_judged
     assert said[1].startswith("scoring goes on after ") and said[1].endswith("all samples are judged")
     breaker.judge(Service(lambda sample: Verdict(score=1.0)), samples_of(5))
     assert len(said) == 2
+
+
+def test_a_pause_is_no_stall_however_long_it_lasts() -> None:
+    reports, looks, service_looks = list[str](), list[list[str]](), down_for(4)
+    dog = Watchdog(WAITS, report_after_s=0.001, report=reports.append, say=reports.append)
+
+    def judge(sample: Sample) -> Verdict:
+        if sample.id == "0" and breaker.paused:
+            time.sleep(0.005)
+            dog.look()
+            looks.append([wait.awaited for wait in WAITS.open() if wait.is_pause])
+        return service_looks(sample)
+
+    breaker = CircuitBreaker(OnFaultsConfig(longest_pause_s=5), say=lambda text: None)
+    breaker.judge(Service(judge), samples_of(30))
+    assert looks == [["judge@1 to be back"]] * 4
+    assert reports == []
+    time.sleep(0.005)
+    dog.look()
+    assert len(reports) == 1 and WAITS.open() == []
 
 
 def test_a_service_that_stays_down_stops_the_run_by_name_and_reason() -> None:

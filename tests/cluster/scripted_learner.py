@@ -1,0 +1,86 @@
+"""Learner ranks without a model, in real Ray actors: they fail and hang when a file says so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from fakes import FakeLearner, FakeParts
+
+from rlpost.cluster.learner_group import LearnerActor, LearnerGroup
+from rlpost.errors import LearnerLostError
+from rlpost.interfaces import LossFn
+from rlpost.learner.settings import LearnerSettings
+from rlpost.records import StepReport, TrainBatch
+
+ORDERS = "SCRIPTED_LEARNER_ORDERS"
+FAILING_STEP = 3
+
+
+def orders(folder: Path) -> dict[str, str]:
+    """The environment of ranks that look into this folder before each step."""
+    folder.mkdir()
+    here = Path(__file__).parent
+    return {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}", ORDERS: str(folder)}
+
+
+class ScriptedRank:
+    """Before the third step, carries out an order: a file that is named after one of the methods below."""
+
+    def build(self, settings: LearnerSettings) -> None:
+        weights = hashlib.blake2b((Path(settings.model_dir) / "config.json").read_bytes(), digest_size=4).digest()
+        self._learner = FakeLearner(weights=int.from_bytes(weights, "big"))
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if method == "step" and self._learner.steps + 1 == FAILING_STEP:
+            for order in Path(os.environ[ORDERS]).iterdir():
+                getattr(self, order.name)(order)
+        # Files are the first rank's.
+        if os.environ["RANK"] == "0" or method == "step":
+            return getattr(self._learner, method)(*arguments, **options)
+        return None
+
+    def stop_the_last_rank_once(self, order: Path) -> None:
+        if os.environ["RANK"] != "0":
+            order.unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def run_out_of_memory_once(self, order: Path) -> None:
+        order.unlink()
+        raise MemoryError("12 GiB")
+
+    def hang_in_a_collective(self, order: Path) -> None:
+        time.sleep(600)
+
+
+class ScriptedLearnerActor(LearnerActor):
+    """The real actor around a scripted rank."""
+
+    def _enter_group(self, device: Any, timeout_s: float) -> ScriptedRank:
+        return ScriptedRank()
+
+
+class PartsWithRanks(FakeParts):
+    """The parts of a run whose learner is a group of ranks."""
+
+    def __init__(self, group: LearnerGroup) -> None:
+        super().__init__()
+        self._group = group
+
+    def build_learner(self, settings: LearnerSettings) -> Any:
+        learner = self._group.build(settings)
+
+        def step(batch: TrainBatch, loss: LossFn) -> StepReport:
+            # In place of the loss, whose arrival would import torch in every rank.
+            return learner._call("step", batch, print)
+
+        learner.step = step
+        return learner
+
+    def recover(self, error: LearnerLostError) -> None:
+        super().recover(error)
+        self._group.restart(error)
