@@ -56,6 +56,8 @@ def bars_missed(found: dict[str, Any]) -> list[str]:
     slow = [seconds for seconds in found.get("serves_again_s", []) if seconds > ENGINE_BAR_S]
     if slow:
         missed.append(f"a new engine served after {max(slow):g} s, the bar is {ENGINE_BAR_S:g} s")
+    if None in found["recovery_s"]:
+        missed.append("no step was taken after the fault")
     lives = found.get("kills", 1) + len(found["recovery_s"])
     if found["steps_done_again"] > lives * CHECKPOINT_EVERY * 2:
         missed.append(f"{found['steps_done_again']} steps were done again, more than checkpoint intervals")

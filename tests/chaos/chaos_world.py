@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -45,11 +46,10 @@ class World:
 
     def reference(self, cluster: dict[str, Any], **stage: Any) -> Place:
         """The undisturbed run that a disturbed one of this kind is compared with; made once."""
-        name = "-".join(["undisturbed", cluster["name"], *map(str, stage.values())])
-        if name not in self.undisturbed:
-            place = self.world_run(name, cluster, stage)
-            self.undisturbed[name] = place
-        return self.undisturbed[name]
+        kind = json.dumps([cluster["name"], stage], sort_keys=True)
+        if kind not in self.undisturbed:
+            self.undisturbed[kind] = self.world_run(f"undisturbed-{len(self.undisturbed)}", cluster, stage)
+        return self.undisturbed[kind]
 
     def world_run(self, name: str, cluster: dict[str, Any], stage: dict[str, Any]) -> Place:
         """One run without faults, to its end."""

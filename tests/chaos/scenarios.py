@@ -34,6 +34,9 @@ from chaos_world import (
 )
 from disturbed_run import DisturbedRun, Place, Seen, recovery_s, steps_done_again
 
+DRIVER_STEPS = 80
+"""More than twenty short lives finish."""
+
 
 def engine_killed_idle(world: World) -> dict[str, Any]:
     """While the learner trains, when a synchronous engine has nothing to do."""
@@ -99,25 +102,26 @@ def rank_stopped(world: World) -> dict[str, Any]:
 
 def driver_killed(world: World, *, times: int, seed: int) -> dict[str, Any]:
     """kill -9 of the driver at random moments, in starting up too, and the same command again each time."""
-    place, dice = world.place("driver", ONE, learner={"checkpoint_every": 1}), random.Random(seed)
+    stage: dict[str, Any] = {"steps": DRIVER_STEPS, "learner": {"checkpoint_every": 1}}
+    place, dice = world.place("driver", ONE, **stage), random.Random(seed)
     seen: list[Seen] = []
-    lives = 0
-    for _ in range(times):
+    for life in range(times):
         with DisturbedRun(place) as run:
-            time.sleep(dice.uniform(0.5, 16.0))
+            time.sleep(dice.uniform(1.0, 18.0))
             ended = run.process.poll()
             run.signal(signal.SIGKILL)
         seen += run.seen
-        lives += 1
-        assert ended in (None, 0), run.text()[-2000:]
-        if ended == 0:
-            break
-    killed_at = [look.time_s for look in seen][-1]
+        assert ended is None, f"the run ended with {ended} before kill {life + 1}: {run.text()[-2000:]}"
+    killed_s = seen[-1].time_s
     with DisturbedRun(place) as run:
         assert run.wait(within_s=LIFE_S) == 0, run.text()[-2000:]
-    ended_like(place, world.reference(ONE, learner={"checkpoint_every": 1}))
-    recovery = recovery_s([*seen, *run.seen], fault_s=killed_at)
-    return {"recovery_s": [recovery], "steps_done_again": steps_done_again([*seen, *run.seen]), "kills": lives}
+    ended_like(place, world.reference(ONE, **stage))
+    seen += run.seen
+    return {
+        "recovery_s": [recovery_s(seen, fault_s=killed_s)],
+        "steps_done_again": steps_done_again(seen),
+        "kills": times,
+    }
 
 
 def verifier_killed(what: str) -> Callable[[World], dict[str, Any]]:

@@ -1,0 +1,83 @@
+"""What the chaos suite measures, and that its faults happen where and as often as planned."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chaos import bars_missed
+from disturbed_run import INJECT, ROOT, Place, Seen, recovery_s, steps_done_again
+from scenarios import SCENARIOS
+from soak import Life, role_of
+
+
+def test_recovery_ends_with_a_step_that_was_not_there_before_the_fault() -> None:
+    seen = [Seen(0.0, 0), Seen(4.0, 5), Seen(6.0, 3), Seen(9.0, 5), Seen(9.5, 6)]
+    assert recovery_s(seen, fault_s=5.0) == 4.5
+    assert recovery_s(seen, fault_s=9.7) is None
+
+
+def test_steps_whose_records_were_taken_back_are_counted() -> None:
+    assert steps_done_again([Seen(0.0, 0), Seen(1.0, 5), Seen(2.0, 3), Seen(3.0, 6), Seen(4.0, 6)]) == 2
+    assert steps_done_again([Seen(0.0, 4), Seen(1.0, 0), Seen(2.0, 3), Seen(3.0, 1)]) == 6
+    assert steps_done_again([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "missed"),
+    [
+        ({"recovery_s": [12.0], "steps_done_again": 2, "serves_again_s": [29.9]}, 0),
+        ({"recovery_s": [12.0], "steps_done_again": 2, "serves_again_s": [9.0, 30.1]}, 1),
+        ({"recovery_s": [12.0], "steps_done_again": 13}, 1),
+        ({"recovery_s": [None], "steps_done_again": 0}, 1),
+    ],
+)
+def test_a_bar_that_is_missed_fails_the_scenario(found: dict[str, object], missed: int) -> None:
+    assert len(bars_missed(found)) == missed
+
+
+def test_every_scenario_says_what_it_is() -> None:
+    assert len(SCENARIOS) >= 20
+    assert len(set(SCENARIOS.values())) == len(SCENARIOS)
+
+
+def test_a_fault_is_done_at_its_place_at_its_time_and_once_over_all_processes(tmp_path: Path) -> None:
+    place = Place.fresh(tmp_path / "place", {}, {})
+    place.plan([{"name": "one", "place": "here", "at": 3, "do": "nan", "times": 1}])
+    program = "import chaos_faults; print([chaos_faults._pass('here') for _ in range(5)])"
+    environment = os.environ | {
+        "RLPOST_CHAOS": str(place.folder / "plan"),
+        "PYTHONPATH": os.pathsep.join([str(INJECT), str(ROOT)]),
+    }
+    said = [
+        subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert [ended.stdout.strip() for ended in said] == [str([None, None, "nan", None, None]), str([None] * 5)]
+    assert len(place.fault_times()) == 1
+
+
+def test_records_are_read_while_the_last_line_is_written(tmp_path: Path) -> None:
+    place = Place.fresh(tmp_path / "place", {"name": "x"}, {"name": "y"})
+    assert place.records() == []
+    folder = place.output / "stages" / "01-grpo.partial"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 0}) + '\n{"step": 1')
+    assert place.records() == [{"step": 0}]
+
+
+def test_growth_is_measured_after_the_warm_up_and_only_over_a_life_that_is_long_enough() -> None:
+    times_s = [float(at) for at in range(0, 900, 5)]
+    grows = Life("engine", times_s, [500.0 if at < 120 else 100.0 + at / 3600 * 12 for at in times_s])
+    assert grows.slope_mib_per_h() == pytest.approx(12.0)
+    assert Life("engine", times_s[:60], [1.0] * 60).slope_mib_per_h() is None
+
+
+def test_processes_are_told_apart_by_what_they_are_for() -> None:
+    assert role_of("ray::GeneratorActor.poll") == "engine"
+    assert role_of("/usr/bin/python -m rlpost.scoring.worker_main 7") == "verifier"
+    assert role_of("ray::IDLE") is None
