@@ -54,8 +54,7 @@ class StageCheckpoints:
         for path in self._newest_first():
             damage = damage_of(path)
             if damage is None:
-                record = json.loads((path / _STATE_FILE).read_text())
-                return SavedStep(path=path, step=record["step"], state=record["state"])
+                return read_saved(path)
             self._say(f"checkpoint {path.name} is passed over: {damage}")
         return None
 
@@ -85,6 +84,12 @@ class StageCheckpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._directory.glob("step-*"), reverse=True)
+
+
+def read_saved(checkpoint: Path) -> SavedStep:
+    """What a checkpoint says, whole or not."""
+    record = json.loads((checkpoint / _STATE_FILE).read_text(encoding="utf-8"))
+    return SavedStep(path=checkpoint, step=record["step"], state=record["state"])
 
 
 def damage_of(checkpoint: Path) -> str | None:
