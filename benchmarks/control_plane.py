@@ -258,7 +258,7 @@ def measure(generators: int, responses: Sequence[Response], *, samples: int) -> 
         "steps": version - WARM_UP_STEPS,
         "scored_samples": scored,
         "packed_rows": packed,
-        "dropped_groups": sum(buffer.state()["dropped"].values()),
+        "dropped_groups": sum(buffer.cut().state["dropped"].values()),
         "cost_us_per_sample": round(1e6 * cost_s / scored, 1),
         "simulation_us_per_sample": round(1e6 * simulated_s / scored, 1),
         "scored_samples_per_s": round(scored / cost_s),

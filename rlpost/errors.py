@@ -72,6 +72,10 @@ class PreemptedError(RlpostError):
     """EX_TEMPFAIL: to be tried again."""
 
 
+class LedgerError(RlpostError):
+    """A stage's ledger leaves a prompt unaccounted for, or counts one twice."""
+
+
 class StorageError(RlpostError):
     """A run cannot write its files, for example because the disk is full."""
 

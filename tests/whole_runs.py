@@ -34,6 +34,20 @@ def run_recipe(recipe: Path, output: Path, *options: str, timeout_s: float = 240
     )
 
 
+def verify_ledger(output: Path) -> str:
+    """What `rlpost ledger verify` prints for a run that it finds nothing wrong with."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "rlpost", "ledger", "verify", str(output)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
 def start_recipe(recipe: Path, output: Path, *options: str, said: Path | None = None) -> subprocess.Popen[str]:
     """`rlpost run` under way, in a process group of its own; what it prints goes to the file `said`."""
     with (said or Path(os.devnull)).open("w") as printed:

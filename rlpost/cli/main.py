@@ -11,6 +11,7 @@ import rlpost
 from rlpost.cli.chat import chat
 from rlpost.cli.check import check
 from rlpost.cli.doctor import doctor
+from rlpost.cli.ledger import ledger_app
 from rlpost.cli.reward.app import reward_app
 from rlpost.cli.run import run
 from rlpost.cli.scale import scale
@@ -40,6 +41,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 for command in (check, run, submit, scale, chat, doctor):
     app.command()(command)
 app.add_typer(reward_app, name="reward")
+app.add_typer(ledger_app, name="ledger")
 
 
 def _show_version(wanted: bool) -> None:

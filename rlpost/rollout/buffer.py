@@ -15,11 +15,10 @@ import heapq
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from rlpost.errors import DeadlineError
 from rlpost.records import RolloutGroup
-from rlpost.rollout.ledger import PromptLedger
+from rlpost.rollout.ledger import LedgerCut, PromptLedger
 from rlpost.telemetry.waits import WAITS
 
 _NAMED_IN_ERRORS = 10
@@ -52,6 +51,7 @@ class RolloutBuffer:
         self._first_version = self._version = version
         self._last_version = last_version
         self._ledger = ledger
+        self._last_taken: LedgerCut | None = None
         self._reserved = 0
         self._lines: dict[int, _Line] = {}
         self._progress = 0
@@ -75,10 +75,16 @@ class RolloutBuffer:
         with self._changed:
             return self._ledger.since_train
 
-    def state(self) -> dict[str, Any]:
-        """What a resumed stage makes its ledger from."""
+    @property
+    def last_taken(self) -> LedgerCut:
+        """The ledger as the last `take` left it; with max_staleness 0 it depends on no order of arrival."""
+        assert self._last_taken is not None, "nothing was taken yet"
+        return self._last_taken
+
+    def cut(self) -> LedgerCut:
+        """The ledger as it is now; what was dropped up to now is in no later cut."""
         with self._changed:
-            return self._ledger.state()
+            return self._ledger.cut()
 
     def reserve(self, *, timeout_s: float) -> list[int]:
         """Indices of prompts to issue now, all that there is room for; none within the timeout, or closed: empty."""
@@ -138,6 +144,7 @@ class RolloutBuffer:
                 if not line.open and deadline < self._version + self._max_staleness:
                     del self._lines[deadline]
             self._ledger.train(group.index for group in groups)
+            self._last_taken = self._ledger.cut()
         for group in groups:
             age = version - group.oldest_version
             assert 0 <= age <= self._max_staleness, f"group {group.index} is {age} versions old at version {version}"

@@ -7,7 +7,20 @@ again what was open, and never what was finished.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class LedgerCut(NamedTuple):
+    """The ledger at one moment: what a line of the journal says, and the state that goes with it."""
+
+    issued: int
+    """The first index that was never issued, in all runs of the stage."""
+    open: tuple[int, ...]
+    """Indices below `issued` that are neither trained nor dropped, in order."""
+    dropped: dict[int, str]
+    """Index -> reason, of what was dropped since the cut before, in order."""
+    state: dict[str, Any]
+    """What a resumed stage makes its ledger from."""
 
 
 class PromptLedger:
@@ -19,6 +32,7 @@ class PromptLedger:
 
     def __init__(self) -> None:
         self._next = 0
+        self._issued = 0
         self._first_open = 0
         self._since_train = 0
         self._issued_at: dict[int, int] = {}
@@ -26,6 +40,7 @@ class PromptLedger:
         self._finished_above: set[int] = set()
         self._trained = 0
         self._dropped: dict[str, int] = {}
+        self._dropped_since_cut: dict[int, str] = {}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> PromptLedger:
@@ -34,6 +49,8 @@ class PromptLedger:
         ledger._first_open = ledger._next = state["first_open"]
         ledger._finished_above = set(state["finished_above"])
         ledger._since_train = state["since_train"]
+        # What was open comes again, and was issued all the same.
+        ledger._issued = max(ledger._first_open, ledger._since_train, *(one + 1 for one in ledger._finished_above))
         ledger._trained = state["trained"]
         ledger._dropped = dict(state["dropped"])
         assert ledger._first_open not in ledger._finished_above, "the first open index is not finished"
@@ -48,6 +65,12 @@ class PromptLedger:
             "trained": self._trained,
             "dropped": dict(sorted(self._dropped.items())),
         }
+
+    def cut(self) -> LedgerCut:
+        """The ledger as it is now; what was dropped up to now is in no later cut."""
+        dropped, self._dropped_since_cut = dict(sorted(self._dropped_since_cut.items())), {}
+        open_ones = (one for one in range(self._first_open, self._issued) if one not in self._finished_above)
+        return LedgerCut(issued=self._issued, open=tuple(open_ones), dropped=dropped, state=self.state())
 
     @property
     def trained(self) -> int:
@@ -78,6 +101,7 @@ class PromptLedger:
         assert index not in self._issued_at, f"prompt {index} is open already"
         self._issued_at[index] = version
         self._next += 1
+        self._issued = max(self._issued, self._next)
         while self._next in self._finished_above:
             self._next += 1
         return index
@@ -103,6 +127,7 @@ class PromptLedger:
         assert index not in self._scored, f"prompt {index} is ready to be trained, so it cannot be dropped"
         assert reason, "a prompt is dropped with a reason"
         self._dropped[reason] = self._dropped.get(reason, 0) + 1
+        self._dropped_since_cut[index] = reason
         self._finish(index)
 
     def _finish(self, index: int) -> None:

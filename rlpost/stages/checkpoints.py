@@ -91,8 +91,7 @@ class StageCheckpoints:
         for path in self._newest_first():
             damage = damage_of(path)
             if damage is None:
-                record = json.loads((path / STATE_FILE).read_text())
-                return SavedStep(path=path, step=record["step"], state=record["state"])
+                return read_saved(path)
             self._damaged.add(path)
             self._say(f"checkpoint {path.name} is passed over: {damage}")
         return None
@@ -152,6 +151,12 @@ class StageCheckpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._directory.glob("step-*"), reverse=True)
+
+
+def read_saved(checkpoint: Path) -> SavedStep:
+    """What a checkpoint says, whole or not."""
+    record = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    return SavedStep(path=checkpoint, step=record["step"], state=record["state"])
 
 
 def _in_background(work: Callable[[], None]) -> Future[None]:

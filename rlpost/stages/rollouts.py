@@ -18,6 +18,7 @@ from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.dynamic_sampling import SignalFilter
 from rlpost.rollout.faults import lost_to_infra
 from rlpost.rollout.ledger import PromptLedger
+from rlpost.rollout.ledger_journal import LedgerJournal
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.stages.context import StageContext
 from rlpost.stages.rl_scores import score_of
@@ -63,19 +64,23 @@ class Rollouts:
             keep=self._why_dropped,
             quarantine=self._quarantine,
         )
+        self._journal = LedgerJournal(context.directory, first_step=version)
         self._first_version = version
 
     def __enter__(self) -> Rollouts:
         self._collector.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._collector.stop()
+        if error is None:
+            self._journal.end(self._buffer.cut())
+        self._journal.close()
 
     @property
     def state(self) -> dict[str, Any]:
-        """Which prompts are done with, for the checkpoint of the step that was trained last."""
-        return self._buffer.state()
+        """Which prompts were done with at the last `take`, for its step's checkpoint; the journal says the same."""
+        return self._buffer.last_taken.state
 
     def fault_metrics(self) -> dict[str, float]:
         """Rows set aside so far, and faults since the last call, those of groups that were dropped included."""
@@ -85,8 +90,13 @@ class Rollouts:
         return {"quarantined": float(len(self._quarantine)), **new}
 
     def take(self, *, version: int) -> list[RolloutGroup]:
-        """The groups of the next step, none of their tokens older than the stage allows at the learner's version."""
-        return self._buffer.take(version=version, timeout_s=self._timeout_s)
+        """The groups of the next step, none of their tokens older than the stage allows at the learner's version.
+
+        They are on disk as handed to the learner when this returns.
+        """
+        groups = self._buffer.take(version=version, timeout_s=self._timeout_s)
+        self._journal.write(version, groups, self._buffer.last_taken)
+        return groups
 
     def on_published(self, publishing: Future[PublishReport], *, version: int) -> None:
         """Open room for prompts of this version as soon as every engine holds it; a failed sync ends the next take."""

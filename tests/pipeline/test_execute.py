@@ -220,7 +220,11 @@ def test_a_resumed_stage_equals_an_uninterrupted_one_in_weights_metrics_and_samp
     assert parts.learners[0].calls[0] == "load_checkpoint"
     assert parts.learners[0].calls.count("step") == 1, "three of four steps were in the checkpoint"
     assert resumed[3].model_hash == expected[3].model_hash
-    for name, wanted in (("samples.jsonl", None), ("metrics.jsonl", ("step", "reward", "loss", "parity/max"))):
+    for name, wanted in (
+        ("ledger.jsonl", None),
+        ("samples.jsonl", None),
+        ("metrics.jsonl", ("step", "reward", "loss", "parity/max")),
+    ):
         one, same = (lines(Path(run["output"]) / "stages" / "03-grpo" / name) for run in (document, other))
         for record, expected_record in zip(one, same, strict=True):
             for key in wanted or expected_record:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from whole_runs import ROOT, read_json, records, run_recipe, start_recipe, wait_for_line
+from whole_runs import ROOT, read_json, records, run_recipe, start_recipe, verify_ledger, wait_for_line
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
 SMOKE = ROOT / "recipes" / "smoke.yaml"
@@ -47,5 +47,7 @@ def test_a_run_outlives_its_learner_and_its_engine_and_ends_with_the_same_bits(t
     weights = [folder / LAST / "model" / "model.safetensors" for folder in (straight, output)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert records(straight / LAST / "metrics.jsonl") == records(output / LAST / "metrics.jsonl")
+    assert verify_ledger(output) == verify_ledger(straight)
+    assert (straight / LAST / "ledger.jsonl").read_text() == (output / LAST / "ledger.jsonl").read_text()
     scores = [read_json(folder / "summary.json")["stages"][-1]["scores"] for folder in (straight, output)]
     assert scores[0] == scores[1]

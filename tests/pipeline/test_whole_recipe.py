@@ -19,6 +19,7 @@ from whole_runs import (
     run_recipe,
     start_recipe,
     still_alive,
+    verify_ledger,
     wait_for_line,
 )
 
@@ -72,6 +73,10 @@ def test_generator_and_learner_agreed_at_every_step_of_rl(finished_run: Path) ->
     assert max(step["logprob_gap_max"] for step in steps if "logprob_gap_max" in step) < 1e-4
 
 
+def test_the_ledger_of_rl_accounts_for_every_prompt(finished_run: Path) -> None:
+    assert verify_ledger(finished_run).startswith("04-grpo: finished; 5 steps, ")
+
+
 def test_trained_model_answers_through_transformers_as_it_did_in_the_evaluation(finished_run: Path) -> None:
     stage = finished_run / "stages" / "04-grpo"
     tokenizer = AutoTokenizer.from_pretrained(stage / "model")
@@ -112,6 +117,8 @@ def test_interrupted_and_killed_run_resumes_to_the_same_bits(finished_run: Path,
     wait_for_line(grpo, lines=3, process=killed, timeout_s=120)
     parts = parts_of(killed)
     end_with(killed, signal.SIGKILL, within_s=10)
+    said = verify_ledger(output)
+    assert said.startswith("04-grpo: under way; ") and "compared with checkpoint step-0000000" in said
     assert still_alive(parts, after_s=15) == set()
 
     resumed = run_recipe(SMOKE, output, *options)
@@ -123,3 +130,6 @@ def test_interrupted_and_killed_run_resumes_to_the_same_bits(finished_run: Path,
             broken / "model" / "model.safetensors"
         ).read_bytes(), f"{stage} ended with other weights"
         assert records(straight / "metrics.jsonl") == records(broken / "metrics.jsonl")
+    assert verify_ledger(output) == verify_ledger(finished_run)
+    ledgers = [run / "stages" / "04-grpo" / "ledger.jsonl" for run in (finished_run, output)]
+    assert ledgers[0].read_text() == ledgers[1].read_text()

@@ -19,6 +19,8 @@ from rlpost.rollout.collector import Collector, request_seed
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.dynamic_sampling import SignalFilter
 from rlpost.rollout.ledger import PromptLedger
+from rlpost.rollout.ledger_audit import SavedLedger, StageRules
+from rlpost.rollout.ledger_journal import Journal, JournalLine, end_line, step_line
 from rlpost.rollout.quarantine import Quarantine
 
 STAGE = "0/rl"
@@ -114,6 +116,9 @@ class History:
     batches: list[list[RolloutGroup]] = field(default_factory=list)
     dropped: dict[int, str] = field(default_factory=dict)
 
+    def copy(self) -> History:
+        return History(batches=list(self.batches), dropped=dict(self.dropped))
+
     @property
     def trained(self) -> list[int]:
         return [group.index for batch in self.batches for group in batch]
@@ -125,6 +130,9 @@ class Run:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.history = History()
+        self.journal: list[JournalLine] = []
+        self.taken: tuple[str, int, History] | None = None
+        """State, next step and history as the last take left them: what a save writes."""
         self.saved: tuple[str, int, History] | None = None
         self._begin(WatchedLedger(), version=0)
 
@@ -204,7 +212,9 @@ class Run:
             assert self.learner - oldest <= self.setting.bound, f"group {group.index} is too old"
         assert len(self.history.batches) == self.learner
         self.history.batches.append(batch)
+        self.journal.append(step_line(self.learner, batch, self.buffer.last_taken))
         self.learner += 1
+        self.taken = (json.dumps(self.buffer.last_taken.state), self.learner, self.history.copy())
         return True
 
     def pull(self) -> None:
@@ -217,15 +227,16 @@ class Run:
             self.check_capacity()
 
     def save(self) -> None:
+        """May come late: what has happened since the take is not in it."""
         self.check_account()
-        copy = History(batches=list(self.history.batches), dropped=dict(self.history.dropped))
-        self.saved = (json.dumps(self.buffer.state()), self.learner, copy)
+        self.saved = self.taken
 
     def crash(self) -> None:
         if self.saved is None:
             return
-        state, version, history = self.saved
-        self.history = History(batches=list(history.batches), dropped=dict(history.dropped))
+        state, version, history = self.taken = self.saved
+        self.history = history.copy()
+        self.journal = self.journal[:version]
         self._begin(WatchedLedger.from_state(json.loads(state)), version=version)
         finished = {*history.trained, *history.dropped}
         self.collect()
@@ -258,7 +269,24 @@ class Run:
         trained, dropped = self.history.trained, self.history.dropped
         assert len(trained) == len(set(trained)), "a prompt was trained twice"
         assert not set(trained) & set(dropped) and all(dropped.values())
-        state, finished = self.buffer.state(), {*trained, *dropped}
+        state, finished = self.ledger.state(), {*trained, *dropped}
         assert state["trained"] == len(trained)
         assert sum(state["dropped"].values()) == len(dropped)
         assert set(range(state["first_open"])) | set(state["finished_above"]) == finished
+
+    def journal_so_far(self, *, ended: bool = False) -> Journal:
+        """As a stage under way has it, or one that ends here."""
+        lines = [*self.journal, end_line(self.learner, self.buffer.cut())] if ended else list(self.journal)
+        return Journal(lines=lines, unreadable=[], is_cut_off=False)
+
+    def rules(self) -> StageRules:
+        """Of a stage that ends here."""
+        return StageRules(self.learner, self.setting.per_step, self.setting.samples, self.setting.bound)
+
+    def saved_ledger(self) -> SavedLedger | None:
+        """What the newest checkpoint says."""
+        if self.saved is None:
+            return None
+        state = json.loads(self.saved[0])
+        del state["since_train"]
+        return SavedLedger(step=self.saved[1], **state)

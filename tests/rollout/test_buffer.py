@@ -124,7 +124,7 @@ class AnySchedule(RuleBasedStateMachine):
     @invariant()
     def what_became_of_each_prompt_is_in_the_state(self) -> None:
         if hasattr(self, "buffer"):
-            state, unfinished = self.buffer.state(), self.running | self.ready
+            state, unfinished = self.buffer.cut().state, self.running | self.ready
             assert state["first_open"] == min(unfinished, default=len(self.issued_at))
             finished = set(self.issued_at) - unfinished
             assert set(state["finished_above"]) == {index for index in finished if index > state["first_open"]}
@@ -238,7 +238,9 @@ def test_a_resumed_buffer_issues_what_was_open_and_counts_capacity_anew() -> Non
     put(buffer, 1, 4)
     buffer.drop(3, "no signal")
     assert taken(buffer, version=0) == [1, 4]
-    resumed = buffer_of(prompts_per_step=2, max_staleness=2, version=1, ledger=PromptLedger.from_state(buffer.state()))
+    resumed = buffer_of(
+        prompts_per_step=2, max_staleness=2, version=1, ledger=PromptLedger.from_state(buffer.last_taken.state)
+    )
     assert resumed.reserve(timeout_s=0) == [0, 2, 5, 6, 7, 8]
     assert resumed.since_take == buffer.since_take == 6
 

@@ -83,7 +83,7 @@ def test_a_group_whose_reference_cannot_be_read_is_set_aside_and_replaced() -> N
     with filling(FakeGenerator(), FakeScorer(verdict), prompts_per_step=3, quarantine=quarantine) as (buffer, _):
         assert [group.index for group in buffer.take(version=0, timeout_s=10)] == [0, 2, 3]
         assert "sums/1" in quarantine and len(quarantine) == 1
-        assert buffer.state()["dropped"] == {"gold fault": 1}
+        assert buffer.cut().state["dropped"] == {"gold fault": 1}
 
 
 def test_an_exception_of_the_generator_surfaces_where_the_step_waits() -> None:
@@ -125,7 +125,7 @@ def test_a_group_that_is_not_kept_is_dropped_with_its_reason_and_replaced() -> N
     keep = lambda group: "too easy" if group.index in (0, 2) else None
     with filling(FakeGenerator(), keep=keep) as (buffer, _):
         assert [group.index for group in buffer.take(version=0, timeout_s=10)] == [1, 3]
-        assert buffer.state()["dropped"] == {"too easy": 2}
+        assert buffer.cut().state["dropped"] == {"too easy": 2}
 
 
 def test_a_probe_is_answered_beside_the_normal_work_and_leaves_no_trace_in_it() -> None:
@@ -139,7 +139,7 @@ def test_a_probe_is_answered_beside_the_normal_work_and_leaves_no_trace_in_it() 
         second = thread.probe([make_prompt(0)], max_tokens=3).result(10)
         groups += buffer.take(version=1, timeout_s=10)
         assert [group.index for group in groups] == [0, 1, 2, 3]
-        assert buffer.state()["trained"] == 4 and buffer.state()["dropped"] == {}
+        assert buffer.cut().state["trained"] == 4 and buffer.cut().state["dropped"] == {}
     assert [group.prompt.id for group in first] == ["sums/8", "sums/1", "sums/8"]
     assert [group.oldest_version for group in [*first, *second]] == [0, 0, 0, 1]
     assert all(len(group.rollouts) == 1 and group.verdicts == () for group in first)
@@ -192,7 +192,7 @@ def test_a_quarantined_row_is_not_generated_for_again() -> None:
         generator.version = 1
         buffer.advance(1)
         assert [group.index for group in buffer.take(version=1, timeout_s=10)] == [3, 5]
-        assert buffer.state()["dropped"] == {"gold fault": 2}
+        assert buffer.cut().state["dropped"] == {"gold fault": 2}
     assert len(quarantine) == 1
     asked = [request.key[0] for request in generator.requests]
     assert asked.count("1:sums/1") == 3 and "4:sums/1" not in asked

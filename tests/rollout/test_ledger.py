@@ -56,6 +56,25 @@ def test_a_resumed_ledger_issues_what_was_open_and_skips_what_was_finished() -> 
     assert (resumed.trained, resumed.dropped, resumed.since_train) == (3, {"gold fault": 1}, 7)
 
 
+def test_a_cut_has_what_was_dropped_since_the_one_before_and_what_is_open() -> None:
+    ledger = PromptLedger()
+    for _ in range(6):
+        ledger.issue(version=0)
+    ledger.drop(4, "no signal")
+    ledger.drop(2, "gold fault")
+    ledger.score(3)
+    ledger.train([3])
+    first, second = ledger.cut(), ledger.cut()
+    assert (first.issued, first.open, first.dropped) == (6, (0, 1, 5), {2: "gold fault", 4: "no signal"})
+    assert list(first.dropped) == [2, 4], "in order, whatever came first"
+    assert (second.dropped, second.state) == ({}, first.state)
+    # What was issued stays so when the stage goes on, though all that was open comes again.
+    resumed = PromptLedger.from_state(first.state)
+    assert (resumed.cut().issued, resumed.cut().open) == (6, (0, 1, 5))
+    assert [resumed.issue(version=1) for _ in range(4)] == [0, 1, 5, 6]
+    assert (resumed.cut().issued, resumed.cut().open) == (7, (0, 1, 5, 6))
+
+
 def test_state_stays_small_however_long_a_run_is() -> None:
     ledger = PromptLedger()
     for _ in range(10_000):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from dataclasses import replace
 
 from fakes import SAMPLING, FakeGenerator, FakeScorer, never_pauses
@@ -15,6 +16,7 @@ from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.collector import Collector
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.dynamic_sampling import SignalFilter
+from rlpost.rollout.ledger_audit import audit, compare
 from rlpost.rollout.quarantine import Quarantine
 
 STEPS = ("work", "take", "pull", "announce")
@@ -63,14 +65,15 @@ def test_every_prompt_ends_trained_in_time_or_dropped_with_a_reason(setting: Set
         run.announce()
         run.step_in_order()
     run.check_account()
-    assert run.buffer.state()["first_open"] > issued
+    assert run.ledger.state()["first_open"] > issued
 
 
 @settings(max_examples=80, deadline=None)
 @given(setting=SETTINGS, schedule=SCHEDULES)
 @example(
     setting=Setting(per_step=2, samples=2, bound=0, max_refill=2.0, equal_scores=True),
-    schedule=[("collect", 0), ("finish", 1), ("collect", 0), ("score", 0), ("save", 0), ("collect", 0), ("crash", 0)],
+    # Prompts are dropped between the take and the late save of its step.
+    schedule=[*[("work", 1)] * 9, ("take", 0), ("pull", 0), ("announce", 0), ("work", 1), ("save", 0), ("crash", 0)],
 )
 def test_at_staleness_0_every_schedule_takes_the_same_batches(setting: Setting, schedule) -> None:
     setting, steps = replace(setting, bound=0), 4
@@ -85,6 +88,26 @@ def test_at_staleness_0_every_schedule_takes_the_same_batches(setting: Setting, 
     assert contents(plain) == contents(other)
 
 
+@settings(max_examples=100, deadline=None)
+@given(setting=SETTINGS, schedule=SCHEDULES)
+def test_the_journal_of_any_run_proves_that_nothing_is_lost_and_nothing_trained_twice(
+    setting: Setting, schedule
+) -> None:
+    run = Run(setting)
+    play(run, schedule, until=1_000)
+    if run.saved is None:  # Few schedules get so far before they save.
+        run.step_in_order()
+        run.save()
+        run.crash()
+    saved = run.saved_ledger()
+    assert saved is not None and compare(run.journal_so_far(), saved) == []
+    under_way = audit(run.journal_so_far(), run.rules(), is_finished=False)
+    ended = audit(run.journal_so_far(ended=True), run.rules(), is_finished=True)
+    assert under_way.findings == ended.findings == []
+    assert (ended.steps, ended.trained) == (run.learner, len(run.history.trained))
+    assert ended.dropped == Counter(run.history.dropped.values())
+
+
 @settings(max_examples=60, deadline=None)
 @given(setting=SETTINGS, schedule=SCHEDULES)
 def test_filtering_leaves_out_no_more_than_its_limit(setting: Setting, schedule) -> None:
@@ -95,7 +118,7 @@ def test_filtering_leaves_out_no_more_than_its_limit(setting: Setting, schedule)
         run.pull()
         run.announce()
         run.step_in_order()
-    left_out = run.buffer.state()["dropped"].get("no signal", 0)
+    left_out = run.ledger.dropped.get("no signal", 0)
     # Besides what a step's own prompts may lose, those that were open before the first take count for that one.
     assert left_out <= (run.learner + 1) * (2.0 + setting.bound + 1) * setting.per_step
     if setting.bound == 0:
@@ -145,7 +168,7 @@ def test_with_real_threads_the_same_holds() -> None:
     finally:
         thread.stop()
         publishing.join()
-    state = buffer.state()
+    state = buffer.cut().state
     assert len(trained) == len(set(trained)) == state["trained"] == steps * 4
     assert set(state["dropped"]) == {"no signal", "gold fault"}
     finished = {*range(state["first_open"]), *state["finished_above"]}

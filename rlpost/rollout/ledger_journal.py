@@ -1,0 +1,156 @@
+"""ledger.jsonl: what became of every prompt of a stage, one line a step, so that it can be proved from the file alone.
+
+{"step": 3, "trained": [[12, "sums/7", 4, 2], ...], "dropped": [[13, "no signal"], ...], "issued": 18}
+
+trained: index, prompt, samples, oldest weights of any token; what was handed to the learner in this step
+dropped: index and reason of what was dropped since the line before
+issued: the first index that was never issued
+
+The last line of a stage that ended has `ended` besides: index and reason of what was still open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from rlpost.records import RolloutGroup
+from rlpost.rollout.ledger import LedgerCut
+
+FILE_NAME = "ledger.jsonl"
+STAGE_ENDED = "stage ended"
+"""Why a prompt that was open at the end is not trained."""
+
+
+class TrainedGroup(NamedTuple):
+    """One group as it was handed to the learner; `place` is the prompt's index, its place in the order of issue."""
+
+    place: int
+    prompt: str
+    samples: int
+    oldest_version: int
+
+
+class UntrainedPrompt(NamedTuple):
+    """One prompt that will not be trained; `place` is its index."""
+
+    place: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalLine:
+    """One line of the file."""
+
+    step: int
+    trained: tuple[TrainedGroup, ...]
+    dropped: tuple[UntrainedPrompt, ...]
+    issued: int
+    ended: tuple[UntrainedPrompt, ...] | None = None
+    """Of the last line only; its `step` is the number of steps."""
+
+    def text(self) -> str:
+        """As it stands in the file, without the end of the line."""
+        record = {"step": self.step, "trained": self.trained, "dropped": self.dropped, "issued": self.issued}
+        return json.dumps(record if self.ended is None else {**record, "ended": self.ended})
+
+
+class Journal(NamedTuple):
+    """What a file holds."""
+
+    lines: list[JournalLine]
+    unreadable: list[str]
+    """Where and why, one sentence for each whole line that is none of ours."""
+    is_cut_off: bool
+    """Whether the last line has no end: it was being written."""
+
+
+_LINE = TypeAdapter(JournalLine)
+
+
+class LedgerJournal:
+    """Appends a line a step, on disk before it returns. Lines of steps that run again are taken out first."""
+
+    def __init__(self, directory: Path, *, first_step: int) -> None:
+        path = directory / FILE_NAME
+        if path.exists():
+            _cut_back(path, first_step)
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+        self._next_step = first_step
+
+    def write(self, step: int, groups: Sequence[RolloutGroup], cut: LedgerCut) -> None:
+        """The groups of one step, and the ledger as it was when they were taken."""
+        self._append(step_line(step, groups, cut))
+        self._next_step = step + 1
+
+    def end(self, cut: LedgerCut) -> None:
+        """All steps are taken, and nothing more will be issued."""
+        self._append(end_line(self._next_step, cut))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _append(self, line: JournalLine) -> None:
+        self._file.write(line.text() + "\n")
+        self._file.flush()
+        # A checkpoint is flushed to disk, and must not outlive the lines before it.
+        os.fsync(self._file.fileno())
+
+
+def step_line(step: int, groups: Sequence[RolloutGroup], cut: LedgerCut) -> JournalLine:
+    """One step's line."""
+    trained = (
+        TrainedGroup(group.index, group.prompt.id, len(group.rollouts), group.oldest_version) for group in groups
+    )
+    return JournalLine(step=step, trained=tuple(trained), dropped=_dropped(cut), issued=cut.issued)
+
+
+def end_line(steps: int, cut: LedgerCut) -> JournalLine:
+    """The line after the last step's."""
+    ended = tuple(UntrainedPrompt(index, STAGE_ENDED) for index in cut.open)
+    return JournalLine(step=steps, trained=(), dropped=_dropped(cut), issued=cut.issued, ended=ended)
+
+
+def read_journal(path: Path) -> Journal:
+    """Everything in a file, also while it is written."""
+    whole, _, rest = path.read_bytes().rpartition(b"\n")
+    lines: list[JournalLine] = []
+    unreadable: list[str] = []
+    for number, text in enumerate(whole.split(b"\n") if whole else (), start=1):
+        try:
+            lines.append(_LINE.validate_json(text, strict=True))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            unreadable.append(f"line {number}: {place + ': ' if place else ''}{first['msg']}")
+    return Journal(lines=lines, unreadable=unreadable, is_cut_off=bool(rest))
+
+
+def _dropped(cut: LedgerCut) -> tuple[UntrainedPrompt, ...]:
+    return tuple(UntrainedPrompt(index, reason) for index, reason in cut.dropped.items())
+
+
+def _cut_back(path: Path, first_step: int) -> None:
+    """Shorten the file in place, so that a crash in the middle of it loses no line that a checkpoint counts."""
+    kept = 0
+    with path.open("r+b") as file:
+        for text in file:
+            if not text.endswith(b"\n") or _is_of_step(text, first_step):
+                break
+            kept += len(text)
+        file.truncate(kept)
+
+
+def _is_of_step(text: bytes, first_step: int) -> bool:
+    """Whether a line is of this step or a later one. One that cannot be read stays, for `read_journal` to tell of."""
+    try:
+        return _LINE.validate_json(text, strict=True).step >= first_step
+    except ValidationError:
+        return False
