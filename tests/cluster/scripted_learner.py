@@ -83,4 +83,4 @@ class PartsWithRanks(FakeParts):
 
     def recover(self, error: LearnerLostError) -> None:
         super().recover(error)
-        self._group.restart(error)
+        self._group.recover(error)

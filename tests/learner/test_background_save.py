@@ -137,3 +137,4 @@ def dropped_while_saving(mesh: DeviceMesh, model_dir: Path, folder: Path) -> Non
 
 def test_a_learner_that_is_dropped_leaves_no_thread_in_a_collective(model_dir: Path, tmp_path: Path) -> None:
     run_on_ranks(dropped_while_saving, model_dir, tmp_path, ranks=2)
+    assert (tmp_path / "checkpoint" / "learner.json").exists(), "what was begun is whole"
