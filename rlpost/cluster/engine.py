@@ -61,12 +61,14 @@ class Engine:
         """On receipts, in errors and in metrics."""
         return f"rollout-{self.place}"
 
-    def in_words(self, *, now_s: float, silence_timeout_s: float) -> str:
+    def in_words(self, *, has_answered: bool, now_s: float, silence_timeout_s: float) -> str:
         """State, work and silence, for a report; `now_s` is on the monotonic clock."""
         words = [str(self.state), f"{len(self.in_flight)} requests"]
         if self.pulls:
             words.append("pulls weights")
-        if self.answer_due_s < math.inf:
+        if has_answered:
+            words.append("has answered, which nobody has read yet")
+        elif self.answer_due_s < math.inf:
             silent_s = max(0.0, now_s - self.answer_due_s + silence_timeout_s)
             words.append(f"silent for {silent_s:.0f} of at most {silence_timeout_s:g} s")
         elif self.deadline_s < math.inf:

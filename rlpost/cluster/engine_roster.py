@@ -91,7 +91,9 @@ class EngineRoster:
         return [
             SeenActor(
                 name=f"rollout actor {engine.name}",
-                state=engine.in_words(now_s=now_s, silence_timeout_s=silence_s),
+                state=engine.in_words(
+                    has_answered=bool(ray.wait([engine.call], timeout=0)[0]), now_s=now_s, silence_timeout_s=silence_s
+                ),
                 whereabouts=engine.whereabouts,
             )
             for engine in list(self.engines)

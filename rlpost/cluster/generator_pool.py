@@ -151,7 +151,7 @@ class GeneratorPool:
     def _receipts(self, pulls: Mapping[Any, Engine]) -> list[WeightReceipt]:
         """Of the engines that lived to give one, in their order."""
         timeout_s = self._cluster.step_timeout_s
-        self._await_pulls(list(pulls), timeout_s=timeout_s)
+        self._await_pulls(pulls, timeout_s=timeout_s)
         receipts: list[WeightReceipt] = []
         for pull, engine in pulls.items():
             try:
@@ -162,9 +162,10 @@ class GeneratorPool:
                     self._roster.bury(engine, error)
         return receipts
 
-    def _await_pulls(self, pulls: list[Any], *, timeout_s: float) -> None:
-        deadline_s, waiting = time.monotonic() + timeout_s, pulls
-        with WAITS.until(f"{len(pulls)} rollout actors to pull weights", timeout_s=timeout_s):
+    def _await_pulls(self, pulls: Mapping[Any, Engine], *, timeout_s: float) -> None:
+        deadline_s, waiting = time.monotonic() + timeout_s, list(pulls)
+        names = ", ".join(engine.name for engine in pulls.values())
+        with WAITS.until(f"{names} to pull weights", timeout_s=timeout_s):
             while waiting:
                 if time.monotonic() > deadline_s:
                     raise DeadlineError(

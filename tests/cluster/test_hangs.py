@@ -33,7 +33,7 @@ def make_group(cluster_of_four: None, tmp_path: Path) -> Iterator[MakeGroup]:
     made: list[tuple[LearnerGroup, Placement]] = []
 
     def make(order: str, *, ranks: int = 1, on_stall: str = "restart") -> LearnerGroup:
-        role = LearnerRole(ranks=ranks, silence_timeout_s=1.5)
+        role = LearnerRole(ranks=ranks, silence_timeout_s=2.0)
         watchdog = WatchdogConfig.model_validate({"on_stall": on_stall})
         cluster = ClusterConfig(name="test", learner=role, rollout=RolloutRole(actors=0), watchdog=watchdog)
         environment, placement = orders(tmp_path / "orders"), Placement(cluster)
@@ -79,7 +79,7 @@ def test_a_rank_that_is_stopped_is_replaced_and_the_run_goes_on_to_the_same_end(
     parts = PartsWithRanks(group)
     weights = run_sft(parts, tmp_path)
     (error,) = parts.recovered
-    assert error.startswith("the learner (step) must answer within 1.5 s and did not")
+    assert error.startswith("the learner (step) must answer within 2 s and did not")
     (report,) = (tmp_path / "stalls").iterdir()
     text = report.read_text()
     assert "driver waits for the learner (step): for " in text
@@ -154,11 +154,11 @@ def test_a_hanging_engine_is_reported_with_its_stack_and_ends_the_run_where_the_
 
 
 def test_an_engine_that_hangs_at_its_start_can_be_looked_at(make_pool: MakePool, reports: list[Any]) -> None:
-    bench = make_pool(actors=1, start_timeout_s=4.0, start_s=60.0)
+    bench = make_pool(actors=1, start_timeout_s=6.0, start_s=60.0)
     reports.append(bench.pool)
-    with pytest.raises(DeadlineError, match="the rollout actors must answer within 4 s") as caught:
+    with pytest.raises(DeadlineError, match="the rollout actors must answer within 6 s") as caught:
         bench.ask(0, 1)
     text = Path(caught.value.report or "").read_text()
-    assert "driver waits for the rollout actors: for 4 s" in text
+    assert "driver waits for the rollout actors: for " in text
     assert "rollout actor rollout-0: starting, 0 requests" in text
     assert "ScriptedGenerator.__init__ (" in text
