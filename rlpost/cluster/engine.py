@@ -55,6 +55,10 @@ class Engine:
     """What it has pulled, or pulls, to catch up."""
     pulls: int = 0
     """Weight updates under way; while there is one, the engine may not end."""
+    pulse: Any = None
+    """Reference to a sign of life that was asked for in a weight update, where nobody may be polling."""
+    pulse_due_s: float = math.inf
+    """On the monotonic clock: when that sign has not come for too long."""
 
     @property
     def name(self) -> str:

@@ -238,6 +238,20 @@ class EngineRoster:
             if now_s > engine.answer_due_s and not ray.wait([engine.call], timeout=0)[0]:
                 self._bury_overdue(engine, f"said nothing for {limit_s:g} s")
 
+    def feel_pulse(self, engines: Sequence[Engine]) -> None:
+        """Ask these engines for a sign of life; one that has not given it for too long is killed and counts as dead.
+
+        Raises:
+            DeadlineError: the cluster file says to stop then.
+            ClusterError: as for `move_on`.
+        """
+        limit_s = self._cluster.rollout.silence_timeout_s
+        for engine in [engine for engine in engines if engine in self.engines]:
+            if engine.pulse is None or ray.wait([engine.pulse], timeout=0)[0]:
+                engine.pulse, engine.pulse_due_s = engine.actor.whereabouts.remote(), time.monotonic() + limit_s
+            elif time.monotonic() > engine.pulse_due_s:
+                self._bury_overdue(engine, f"said nothing for {limit_s:g} s")
+
     def _bury_overdue(self, engine: Engine, what: str) -> None:
         """With a report, taken while its process is still there."""
         text = f"rollout actor {engine.name} {what}"

@@ -177,6 +177,7 @@ class GeneratorPool:
                     # Nobody may be polling now, and an engine that has stopped would be waited for in vain.
                     with self._lock:
                         self._roster.bury_silent()
+                        self._roster.feel_pulse([pulls[pull] for pull in waiting])
 
     def _await_start(self) -> None:
         with self._lock:

@@ -34,7 +34,7 @@ class FiniteSteps:
     ) -> None:
         self._learner, self._numbers = learner, numbers
         self._most_in_a_row, self._say = most_in_a_row, say
-        self._in_a_row = 0
+        self._in_a_row, self._last_words = 0, ""
 
     def take(self, batch: TrainBatch, loss: LossFn) -> StepReport | None:
         """One optimizer step; None where its loss or gradient was not finite and it is left out.
@@ -46,7 +46,7 @@ class FiniteSteps:
             report = self._learner.step(batch, loss)
         except NonFiniteError as error:
             self._in_a_row += 1
-            told = f"{error} ({suspects(batch, self._numbers(batch))})"
+            self._last_words = told = f"{error} ({suspects(batch, self._numbers(batch))})"
             if self._in_a_row > self._most_in_a_row:
                 raise NonFiniteError(
                     f"{told}: step {self._in_a_row} in a row, and learner.max_skipped_steps lets {self._most_in_a_row} "
@@ -56,6 +56,17 @@ class FiniteSteps:
             return None
         self._in_a_row = 0
         return report
+
+    def end(self) -> None:
+        """The stage has taken its steps.
+
+        Raises:
+            NonFiniteError: its last ones were left out, so that nothing says that the model is sound.
+        """
+        if self._in_a_row:
+            raise NonFiniteError(
+                f"{self._last_words}: a stage must end with a finite step, and its last {self._in_a_row} were left out"
+            )
 
 
 def suspects(batch: TrainBatch, numbers_T: FloatArray) -> str:

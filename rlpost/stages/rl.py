@@ -71,6 +71,7 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
         samples.close()
     records = read_metrics(context.directory / "metrics.jsonl")
     context.console.say(f"{stage.name}: {bottleneck_sentence(records, max_staleness=stage.max_staleness)}")
+    finite.end()
     learner.export(context.output_dir)
 
 

@@ -67,6 +67,7 @@ def train_supervised(
             checkpoints.save_if_due(learner, step=step + 1, state={})
             progress.step(step + 1, metrics)
     tracker.close()
+    finite.end()
     learner.export(context.output_dir)
 
 

@@ -102,6 +102,7 @@ def test_a_weight_update_does_not_wait_for_an_engine_that_is_stopped_while_nobod
     bench = make_pool(actors=2, silence_timeout_s=1.0)
     bench.ask(0, 2)
     bench.hear_all()
+    time.sleep(1.5)  # Until its last poll is answered, which nobody reads.
     send(bench, signal.SIGSTOP, to=[1])
     started_s = time.monotonic()
     receipts = bench.pool.pull_weights(a_manifest(1), keep_kv_cache=False)

@@ -60,6 +60,8 @@ def test_a_finite_step_in_between_forgives_the_ones_before_and_one_too_many_ends
     assert [text.split(":")[0] for text in said] == [
         f"a step is left out, {count} in a row of 2 at most" for count in (1, 2, 1, 2)
     ]
+    with pytest.raises(NonFiniteError, match=r"sums/7\): a stage must end with a finite step, and its last 2 were"):
+        finite.end()
     learner.raises = {"step": NonFiniteError("loss nan")}
     with pytest.raises(NonFiniteError, match=r"sums/7\): step 3 in a row, and learner\.max_skipped_steps lets 2"):
         finite.take(batch, CrossEntropy())
