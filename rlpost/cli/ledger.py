@@ -17,11 +17,6 @@ SHOWN = 20
 ledger_app = typer.Typer(no_args_is_help=True, help="What became of every prompt of a run.")
 
 
-@ledger_app.callback()
-def ledger() -> None:
-    """What became of every prompt of a run."""
-
-
 @ledger_app.command()
 def verify(
     run: Annotated[Path, typer.Argument(help="A run's folder; the run may go on.", show_default=False)],

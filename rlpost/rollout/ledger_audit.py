@@ -7,13 +7,16 @@ twice.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import NamedTuple
 
 from rlpost.rollout.ledger_journal import Journal, JournalLine
 
 _NAMED = 10
 """Indices that a finding names."""
+_NONE = "none"
 
 
 class StageRules(NamedTuple):
@@ -80,12 +83,14 @@ def compare(journal: Journal, saved: SavedLedger) -> list[Finding]:
     finished = {group.place for line in lines for group in line.trained}
     finished |= {prompt.place for line in lines for prompt in line.dropped}
     reasons = Counter(prompt.reason for line in lines for prompt in line.dropped)
-    known = {*range(saved.first_open), *saved.finished_above}
+    above = set(saved.finished_above)
+    here_alone = (index for index in chain(range(saved.first_open), sorted(above)) if index not in finished)
+    there_alone = (index for index in sorted(finished) if index >= saved.first_open and index not in above)
     pairs = [
         ("steps", saved.step, len(lines)),
         ("prompts trained", saved.trained, sum(len(line.trained) for line in lines)),
         ("prompts dropped", saved.dropped, dict(reasons)),
-        ("prompts done with that the other has open", _named(known - finished), _named(finished - known)),
+        ("prompts done with that the other has open", _named(here_alone), _named(there_alone)),
     ]
     where, rule = f"the checkpoint of step {saved.step}", "it and the lines before it say the same"
     differing = [(what, here, there) for what, here, there in pairs if here != there]
@@ -144,11 +149,9 @@ class _Auditor:
             self.find("the end", "a finished stage says what was open at its end", "no such line")
             return
         named = {prompt.place for prompt in ended.ended or ()}
-        lost = set(range(self._issued)) - self._finished.keys() - named
-        if lost:
-            self.find(
-                "the end", "every prompt is trained, dropped, or named as open at the end", f"lost: {_named(lost)}"
-            )
+        lost = _named(index for index in self._unfinished() if index not in named)
+        if lost != _NONE:
+            self.find("the end", "every prompt is trained, dropped, or named as open at the end", f"lost: {lost}")
         for prompt in ended.ended or ():
             if not prompt.reason:
                 self.find("the end", "a prompt stays open with a reason", f"none for prompt {prompt.place}")
@@ -184,11 +187,15 @@ class _Auditor:
         most = self._rules.max_staleness * self._rules.prompts_per_step
         if self.result.open > most and not self._too_many_open:
             self._too_many_open = True
-            left = set(range(self._issued)) - self._finished.keys()
-            self.find(where, f"at most {most} prompts are open after a step", f"{len(left)}: {_named(left)}")
+            found = f"{self.result.open}: {_named(self._unfinished())}"
+            self.find(where, f"at most {most} prompts are open after a step", found)
+
+    def _unfinished(self) -> Iterator[int]:
+        """In order, one by one: a number that was altered on disk may be huge."""
+        return (index for index in range(self._issued) if index not in self._finished)
 
 
-def _named(indices: set[int]) -> str:
-    """The lowest few."""
-    lowest = sorted(indices)
-    return (", ".join(map(str, lowest[:_NAMED])) + (" ..." if len(lowest) > _NAMED else "")) or "none"
+def _named(indices: Iterable[int]) -> str:
+    """The first few."""
+    first = list(islice(indices, _NAMED + 1))
+    return (", ".join(map(str, first[:_NAMED])) + (" ..." if len(first) > _NAMED else "")) or _NONE

@@ -58,7 +58,7 @@ def put(lines: Lines, at: int, **changes: object) -> Lines:
     return [*lines[:at], replace(lines[at], **changes), *lines[at + 1 :]]
 
 
-def change(lines: Lines, kind: str, at: int, place: int, **changes: object) -> Lines:
+def change(lines: Lines, kind: str, at: int, place: int, /, **changes: object) -> Lines:
     entries = list(getattr(lines[at], kind))
     entries[place] = entries[place]._replace(**changes)
     return put(lines, at, **{kind: tuple(entries)})
@@ -214,6 +214,18 @@ def test_a_prompt_that_a_synchronous_stage_loses_is_missed_at_once() -> None:
         assert rules_found(journal(lines), run.rules(), is_finished=False) == {
             "at most 0 prompts are open after a step"
         }
+
+
+def test_a_huge_number_that_was_altered_on_disk_is_told_as_any_other() -> None:
+    run = played(SETTINGS[2])
+    lines = run.journal_so_far(ended=True).lines
+    huge = put(lines, len(lines) - 1, issued=10**15)
+    [finding] = audit(journal(huge), run.rules(), is_finished=True).findings
+    assert finding.found.startswith("lost: ") and finding.found.endswith(" ...")
+    saved = run.saved_ledger()
+    assert saved is not None
+    [finding] = compare(journal(lines), replace(saved, first_open=10**15))
+    assert finding.found.endswith(" ... in it, none in the lines")
 
 
 def test_a_finding_says_where_and_what() -> None:
