@@ -8,6 +8,7 @@
 #   make format       rewrite files the way `make check` wants them
 #   make bench        every benchmark of benchmarks/, and a table of its bars: about two hours, on a machine at rest
 #   make bench-quick  the small models, once each: some minutes
+#   make fuzz         2,500 mutations of recipes and data files, each to its end on fake parts: some minutes; FUZZ_SEED=...
 #   make setup        .venv alone; again only after requirements/cpu.lock or pyproject.toml changed
 #   make lock         requirements/cpu.lock from pyproject.toml; LOCK_OPTIONS is explained in scripts/lock
 #   make clean        remove .venv and every cache; runs/ stays
@@ -21,7 +22,7 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart smoke test test-fast check format bench bench-quick setup lock clean
+.PHONY: help quickstart smoke test test-fast check format bench bench-quick fuzz setup lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -58,6 +59,11 @@ bench: setup
 
 bench-quick: setup
 	$(BIN)/python benchmarks/bench.py $(BENCH) --quick
+
+FUZZ_SEED := 0
+
+fuzz: setup
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/run_fuzz.py --recipes 2000 --data 500 --commands 10 --formats --seed $(FUZZ_SEED)
 
 setup: .venv/installed
 

@@ -9,26 +9,20 @@ from random import Random
 from typing import Any
 
 from fuzz_data import FORMATS, mutate_bytes, mutate_place, mutate_rows, write_data
-from fuzz_ground import SHAPES, document_for
+from fuzz_ground import RECIPES, SHAPES, document_for
 from fuzz_recipes import RecipeFiles, document_of, dumped, mutate_command, mutate_document, mutate_text
 
 ENVIRONMENT = {"FUZZ_TEXT": "a: [b\n\x01", "FUZZ_NUMBER": "3"}
 """What `${env:...}` in a mutated recipe finds."""
-COMMANDS = 10
-"""Every tenth of so many recipes also goes through the command itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One mutation; `name` is `recipe/<seed>/<number>` or `data/<seed>/<number>`."""
+    """One mutation, called `recipe/<seed>/<number>` or `data/<seed>/<number>`; or what it starts from, `start/...`."""
 
     name: str
     changes: tuple[int, ...]
     """Which of its changes are made; all of them, until a smaller case is looked for."""
-
-    @property
-    def rng(self) -> Random:
-        return Random(self.name)
 
     def smaller(self) -> list[Case]:
         """The same case with one change less."""
@@ -45,27 +39,44 @@ class Written:
 
     recipe: Path
     overrides: tuple[str, ...]
+    """Options of `--set`."""
     told: tuple[str, ...]
     """What it starts from, and each change in words."""
 
 
 def case_called(name: str) -> Case:
-    """The case of this name, whole."""
-    return Case(name=name, changes=tuple(range(Random(name).choice((1, 1, 1, 1, 2, 2, 3)))))
+    """The case of this name, whole; what others start from has no changes."""
+    count = 0 if name.startswith("start/") else Random(name).choice((1, 1, 1, 1, 2, 2, 3))
+    return Case(name=name, changes=tuple(range(count)))
 
 
-def write_case(case: Case, folder: Path, *, recipes: list[str]) -> Written:
+def starts(*, formats: bool) -> list[str]:
+    """Names of what mutations start from, and must run as it is: the recipes, and all shapes of rows in all formats."""
+    recipes = [f"start/{name}" for name in RECIPES]
+    data = [f"start/{shape}/{kind}" for shape in SHAPES for kind in sorted(set(FORMATS))]
+    return recipes + data if formats else recipes
+
+
+def write_case(case: Case, folder: Path) -> Written:
     """Write it into a folder that holds what `make_ground` makes."""
-    kind = case.name.partition("/")[0]
-    return (_write_recipe if kind == "recipe" else _write_data)(case, folder, recipes)
+    kind, *what = case.name.split("/")
+    if kind == "recipe":
+        base = Random(case.name).choice(RECIPES)
+        return _write_recipe(case, folder, base)
+    if kind == "data":
+        rng = Random(case.name)
+        return _write_data(case, folder, rng.choice(sorted(SHAPES)), rng.choice(FORMATS))
+    if len(what) == 1:
+        return Written(recipe=folder / what[0], overrides=(), told=(what[0],))
+    return _write_data(case, folder, *what)
 
 
-def _write_recipe(case: Case, folder: Path, recipes: list[str]) -> Written:
-    rng = case.rng
-    base, is_flat = rng.choice(recipes), rng.random() < 0.5
+def _write_recipe(case: Case, folder: Path, base: str) -> Written:
+    rng = Random(f"{case.name}/style")
+    is_flat = rng.random() < 0.5
     files = RecipeFiles(document_of(folder / base, flat=is_flat))
     told = [f"{base}, {'with what it extends' if is_flat else 'as it is'}"]
-    kinds = [rng.choice(("document",) * 6 + ("text",) * 3 + ("command",)) for _ in range(3)]
+    kinds = [rng.choice(("document",) * 9 + ("text",) * 2 + ("command",)) for _ in range(3)]
     for change in case.changes:
         if kinds[change] == "document":
             told.append(mutate_document(files, Random(f"{case.name}/{change}")))
@@ -86,13 +97,12 @@ def _write_recipe(case: Case, folder: Path, recipes: list[str]) -> Written:
     return Written(recipe=recipe, overrides=tuple(files.overrides), told=tuple(told))
 
 
-def _write_data(case: Case, folder: Path, recipes: list[str]) -> Written:
-    rng = case.rng
-    shape, kind = rng.choice(sorted(SHAPES)), rng.choice(FORMATS)
+def _write_data(case: Case, folder: Path, shape: str, kind: str) -> Written:
+    rng = Random(f"{case.name}/style")
     rows: list[dict[str, Any]] = SHAPES[shape]()
     told = [f"{shape} as {kind}"]
     kinds = [rng.choice(("rows",) * 10 + ("bytes",) * 9 + ("place",)) for _ in range(3)]
-    is_held_out = shape == "plain" and rng.random() < 0.3
+    is_held_out = shape == "plain" and bool(case.changes) and rng.random() < 0.3
     for change in case.changes:
         if kinds[change] == "rows":
             told.append(mutate_rows(rows, Random(f"{case.name}/{change}")))

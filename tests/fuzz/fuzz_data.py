@@ -44,7 +44,9 @@ def mutate_rows(rows: Rows, rng: Random) -> str:
                     each[name] = each.pop(column)
             return f"{column} of {len(chosen)} rows: renamed to {name!r}"
         case "add":
-            name = rng.choice(("gold", "response", "rejected", "messages", "text", "prompt", "reasoning_gym", "question"))
+            name = rng.choice(
+                ("gold", "response", "rejected", "messages", "text", "prompt", "reasoning_gym", "question")
+            )
             for each in chosen:
                 each[name] = any_value(rng)
             return f"{name} of {len(chosen)} rows: added"
@@ -111,11 +113,19 @@ def write_parquet(rows: Rows, path: Path) -> None:
     columns = {name: [row.get(name) for row in rows] for row in rows for name in row}
     arrays = {}
     for name, values in columns.items():
+        as_text = [_encodable(json.dumps(value)) for value in values]
         try:
-            arrays[_encodable(name)] = pyarrow.array(values)
-        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError, RecursionError):
-            arrays[_encodable(name)] = pyarrow.array([_encodable(json.dumps(value)) for value in values])
+            arrays[_encodable(name)] = pyarrow.array(as_text if _depth(values) > 20 else values)
+            parquet.write_table(pyarrow.table({"x": arrays[_encodable(name)]}), path)
+            parquet.read_table(path)
+        except (pyarrow.ArrowException, OSError, TypeError, ValueError, OverflowError):
+            arrays[_encodable(name)] = pyarrow.array(as_text)
     parquet.write_table(pyarrow.table(arrays), path)
+
+
+def _depth(value: Any) -> int:
+    text = json.dumps(value)
+    return max(text.count("[") - 1, text.count("{"))
 
 
 def _encodable(text: str) -> str:
@@ -141,7 +151,12 @@ def write_data(rows: Rows, kind: str, folder: Path, rng: Random) -> tuple[str, l
             import datasets
 
             write_parquet(rows, folder / "as.parquet")
-            datasets.Dataset.from_parquet(str(folder / "as.parquet")).save_to_disk(folder / "rows")
+            try:
+                made = datasets.Dataset.from_parquet(str(folder / "as.parquet"))
+            except datasets.exceptions.DatasetsError:
+                # It has no type for what Parquet has one for, such as a mapping without keys.
+                made = datasets.Dataset.from_dict({"prompt": [_encodable(json.dumps(row)) for row in rows]})
+            made.save_to_disk(folder / "rows")
             return "hf:rows", sorted((folder / "rows").iterdir())
         case _:
             (folder / "rows").mkdir()
@@ -163,7 +178,9 @@ def mutate_bytes(content: bytes, rng: Random) -> tuple[bytes, str]:
                 changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
             return bytes(changed), f"{count} bits flipped"
         case "insert":
-            inserted = rng.choice((b"\xff", b"\x00", b"\xed\xa0\x80", b"\n", b"\r", b",", b"}", b'"', b"\xe2\x80\xa8", b"\\u"))
+            inserted = rng.choice(
+                (b"\xff", b"\x00", b"\xed\xa0\x80", b"\n", b"\r", b",", b"}", b'"', b"\xe2\x80\xa8", b"\\u")
+            )
             return content[:start] + inserted + content[start:], f"{inserted!r} put at {start}"
         case "line":
             name, made = rng.choice(LINES)

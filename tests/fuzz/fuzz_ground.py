@@ -16,17 +16,22 @@ LOCAL = {
     "meta-llama/Llama-3.1-8B": "given",
     "hf:allenai/tulu-3-sft-mixture": "jsonl:chat.jsonl",
     "hf:allenai/llama-3.1-tulu-3-8b-preference-mixture": "jsonl:pairs.jsonl",
+    "hf:allenai/RLVR-GSM\n    split: test": "jsonl:judged_held_out.jsonl",
     "hf:allenai/RLVR-GSM": "jsonl:judged.jsonl",
     "hf:allenai/RLVR-MATH": "jsonl:judged.jsonl",
+    # The worked solutions are of sums of two numbers.
+    "source: reasoning_gym:chain_sum\n    solution": "source: reasoning_gym:chain_sum\n"
+    "    params: {min_terms: 2, max_terms: 2}\n    solution",
 }
+SHIPPED = (*sorted((ROOT / "recipes").glob("*.yaml")), ROOT / "tests" / "recipe" / "valid.yaml")
+RECIPES = (*(path.name for path in SHIPPED), "small.yaml")
 Rows = list[dict[str, Any]]
 
 
-def make_ground(folder: Path) -> list[str]:
-    """Write all files into the folder; the names of the recipes among them."""
+def make_ground(folder: Path) -> None:
+    """Write all files into the folder."""
     folder.mkdir(parents=True)
-    shipped = [*sorted((ROOT / "recipes").glob("*.yaml")), ROOT / "tests" / "recipe" / "valid.yaml"]
-    for path in shipped:
+    for path in SHIPPED:
         text = path.read_text(encoding="utf-8")
         for name, local in LOCAL.items():
             text = text.replace(name, local)
@@ -35,8 +40,8 @@ def make_ground(folder: Path) -> list[str]:
     (folder / "small.yaml").write_text(small, encoding="utf-8")
     for name, rows in SHAPES.items():
         write_rows(folder / f"{name}.jsonl", rows())
+    write_rows(folder / "judged_held_out.jsonl", _judged(first=50))
     _save_given_model(folder / "given")
-    return [*(path.name for path in shipped), "small.yaml"]
 
 
 def _save_given_model(directory: Path) -> None:
@@ -68,8 +73,9 @@ def _plain_pairs() -> Rows:
     return [{"prompt": f"{n} + 1 =", "response": f"{n + 1}", "rejected": f"{n}"} for n in range(10)]
 
 
-def _judged() -> Rows:
-    return [{"messages": _turns(f"{n} + 2 ="), "ground_truth": f"{n + 2}", "dataset": "made"} for n in range(10)]
+def _judged(first: int = 0) -> Rows:
+    numbers = range(first, first + 10)
+    return [{"messages": _turns(f"{n} + 2 ="), "ground_truth": f"{n + 2}", "dataset": "made"} for n in numbers]
 
 
 def _texts() -> Rows:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,37 +15,17 @@ import yaml
 from fuzz_values import WORDS, any_value, near
 
 from rlpost.recipe.layers import read_document
-from rlpost.recipe.yaml_tree import plain
+from rlpost.recipe.yaml_reader import parse_yaml
+from rlpost.recipe.yaml_tree import Where, plain
 
-EXTRAS: tuple[tuple[str, Any], ...] = (
-    *(("lora", {"rank": 4, "alpha": 8.0}), ("lora", {"rank": 2, "alpha": 1, "sync": "adapter"}), ("start", "base")),
-    *(("kl", {"coefficient": 0.1}), ("kl", {"coefficient": 0.1, "place": "reward", "estimator": "k1"}), ("epochs", 2)),
-    *(("kl", {"coefficient": 1e-3, "refresh_every": 1, "refresh_mix": 0.5}), ("minibatches", 2), ("max_staleness", 1)),
-    *(("max_staleness", 3), ("kv_cache_on_update", "keep"), ("mask_truncated", True), ("truncated_score", -10.0)),
-    *(("overlong", {"buffer_ratio": 0.5}), ("dynamic_sampling", {"max_refill": 2}), ("dynamic_sampling", {})),
-    *(("advantage", {"scheme": "leave_one_out"}), ("advantage", {"scheme": "reinforce_plus_plus"}), ("reward_scale", 5.0)),
-    *(("advantage", {"combine": "normalise_then_sum", "parts": {"text.exact": 1.0}}), ("algorithm", "dapo")),
-    *(("loss", {"kind": "gspo"}), ("loss", {"kind": "cispo", "clip_high": 5.0}), ("loss", {"normalisation": "constant"})),
-    *(("off_policy", {"correction": "icepop"}), ("off_policy", {"low": 2.0, "high": 1.0}), ("require", {"pass@1": ">= 0"})),
-    *(("require", {"mean_tokens": "> 1000"}), ("least_score", 0.5), ("least_score", 2), ("own_samples", None)),
-    *(("own_samples", {"samples_per_prompt": 3, "sampling": {"max_tokens": 4}}), ("learner", {"checkpoint_every": 1})),
-    *(("instruction", "{question} Briefly."), ("instruction", "{nobody}"), ("system", "Be brief."), ("split", "test")),
-    *(("columns", {"gold": "response"}), ("columns", {"gold": "nowhere"}), ("params", {"min_digits": 2}), ("rows", 5)),
-    *(("solution", "rlpost.data.worked_solutions:boxed_answer"), ("solution", "os:system"), ("solution", "json:x")),
-    *(("trust_remote_code", True), ("tie_word_embeddings", True), ("head_dim", 64), ("num_hidden_layers", 2)),
-    *(("rope_scaling", {"rope_type": "yarn", "factor": 2.0}), ("vocab_size", 100), ("evaluate", None), ("rewards", None)),
-    *(("extends", "quickstart.yaml"), ("extends", "small.yaml"), ("extends", "self.yaml"), ("extends", [1])),
-    *(("extends", "nowhere.yaml"), ("extends", "."), ("extends", "chat.jsonl"), ("deterministic", True), ("seed", 3)),
-    *(("sum", [{"verifier": "text.exact"}, {"verifier": "text.f1", "weight": 0.5}]), ("gate", {"verifier": "text.f1"})),
-    *(("weight", {"from": 1, "to": 0, "steps": 3}), ("when", "text.exact"), ("name", "x"), ("timeout_s", 1e-9)),
-)
-"""Keys with values that are right somewhere, put anywhere."""
-
+FRAGMENTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("fragments.yaml").read_text(encoding="utf-8"))
+ALTERNATIVES: dict[str, list[str]] = FRAGMENTS.pop("alternatives")
 INSERTED = (
-    *(b"&a ", b"*a", b"<<: *a\n", b"<<: {a: 1}\n", b"!!python/object/apply:os.getcwd []\n", b"!!int ", b"!x ", b"!!binary "),
-    *(b"? [a, b]\n: c\n", b"---\n", b"...\n", b"%YAML 1.2\n---\n", b"%TAG ! tag:x:\n", b"\t", b"\x00", b"\xff\xfe", b"\xc3"),
-    *(b"\xed\xa0\x80", b"\xef\xbb\xbf", b"#", b": ", b"- ", b"[", b"]", b"{", b"}", b"'", b'"', b"|\n", b">-\n", b"@", b"`"),
+    *(b"&a ", b"*a", b"<<: *a\n", b"<<: {a: 1}\n", b"!!python/object/apply:os.getcwd []\n", b"!!int ", b"!x "),
+    *(b"? [a, b]\n: c\n", b"---\n", b"...\n", b"%YAML 1.2\n---\n", b"%TAG ! tag:x:\n", b"\t", b"\x00", b"\xff\xfe"),
+    *(b"\xed\xa0\x80", b"\xef\xbb\xbf", b"#", b": ", b"- ", b"[", b"]", b"{", b"}", b"'", b'"', b"|\n", b">-\n"),
     *(b"\xe2\x80\xa8", b"\r", b"\r\n", b"\x85", b"\x7f", b"${env:FUZZ_TEXT}", b"${env:", b"extends: self.yaml\n"),
+    *(b"@", b"`", b"!!binary ", b"\xc3"),
 )
 
 
@@ -60,7 +42,8 @@ def document_of(path: Path, *, flat: bool) -> Any:
     """The recipe as plain data; `flat` has what it extends laid under it."""
     if flat:
         return plain(read_document(path, overrides=[]).root)
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    where = Where(source=path.name, line=1, folder=path.parent)
+    return plain(parse_yaml(path.read_text(encoding="utf-8"), where=where)[0])
 
 
 def dumped(document: Any, rng: Random) -> bytes:
@@ -87,18 +70,19 @@ def mutate_document(files: RecipeFiles, rng: Random) -> str:
         files.document = any_value(rng)
         return "the whole document replaced"
     container, key = rng.choice(places)
-    match rng.choice(("near", "near", "replace", "replace", "remove", "extra", "extra", "extra", "swap", "rename")):
+    match rng.choice(("near",) * 5 + ("extra",) * 5 + ("replace", "replace", "remove", "swap", "rename")):
         case "near" if not isinstance(container[key], dict | list):
-            container[key] = near(container[key], rng)
+            alternatives = ALTERNATIVES.get(str(key))
+            container[key] = rng.choice(alternatives) if alternatives else near(container[key], rng)
             return f"{key}: near {container[key]!r:.60}"
         case "remove":
             del container[key]
             return f"{key}: removed"
         case "extra":
-            name, value = rng.choice(EXTRAS)
-            target = _mapping_near(files.document, rng)
-            target[name] = json.loads(json.dumps(value))
-            return f"extra {name}: {value!r:.60}"
+            place = rng.choice(("stage",) * 5 + ("data", "data", "config", "recipe", "*", "model"))
+            [(name, value)] = rng.choice(FRAGMENTS[place]).items()
+            _mapping_at(place, files.document, rng)[name] = copy.deepcopy(value)
+            return f"extra {name} in {place}: {value!r:.60}"
         case "swap":
             other, other_key = rng.choice(places)
             container[key], other[other_key] = other[other_key], container[key]
@@ -114,9 +98,26 @@ def mutate_document(files: RecipeFiles, rng: Random) -> str:
             return f"{key}: replaced by {container[key]!r:.60}"
 
 
-def _mapping_near(document: Any, rng: Random) -> dict[str, Any]:
-    mappings = [value for container, key in spots(document) if isinstance(value := container[key], dict)]
-    return rng.choice([*mappings, document] if isinstance(document, dict) else mappings or [{}])
+def _mapping_at(place: str, document: Any, rng: Random) -> dict[str, Any]:
+    """A stage, a data set, a node of the rewards, or a section; now and then any other mapping."""
+    found = {
+        "stage": [value for container, key in spots(document) if _is_stage(value := container[key])],
+        "data": [value for container, key in spots(document) if "source" in (value := _as_mapping(container[key]))],
+        "recipe": [_as_mapping(document)],
+    }.get(place)
+    if found is None:
+        found = [value for container, key in spots(document) if key == place and (value := _as_mapping(container[key]))]
+    if not found or rng.random() < 0.15:
+        found = [document, *(container for container, _ in spots(document))]
+    return _as_mapping(rng.choice(found))
+
+
+def _is_stage(value: Any) -> bool:
+    return "kind" in _as_mapping(value) and "data" in value
+
+
+def _as_mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _holds_itself(value: Any, above: tuple[int, ...] = ()) -> bool:
@@ -196,7 +197,7 @@ ENCODINGS: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
 def _laughs() -> bytes:
     names = "abcdefghijklmnop"
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in zip(names, names[1:], strict=False)]
+    lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]" for old, new in pairwise(names)]
     return "\n".join(lines).encode()
 
 

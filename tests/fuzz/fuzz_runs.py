@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from fakes import FakeLearner, FakeParts, FakeScorer
@@ -88,12 +90,13 @@ class RealisticParts(FakeParts):
         return learner
 
 
-def run_case(case: Case, *, ground: Path, recipes: list[str]) -> Outcome:
-    """In a folder of its own, with what it says on standard error looked through."""
+def run_case(case: Case, *, ground: Path, note: Callable[[tuple[str, ...]], None] = lambda told: None) -> Outcome:
+    """In a folder of its own, with what it says on standard error looked through; `note` is told what it is first."""
     with _folder_like(ground) as folder, _captured_errors() as errors:
         written: Written | None = None
         try:
-            written = write_case(case, folder, recipes=recipes)
+            written = write_case(case, folder)
+            note(written.told)
             result, message = _to_its_end(written, folder)
             said = errors.read_text(errors="replace")
             signs = [sign for sign in SIGNS_ON_STDERR if sign in said]
@@ -134,10 +137,25 @@ def _to_its_end(written: Written, folder: Path) -> tuple[str, str]:
     return f"refused by run ({type(first).__name__})", str(first)
 
 
+def run_command(outcome: Outcome, *, ground: Path) -> Outcome:
+    """The case of this outcome once more, by `rlpost check` in a process of its own, which must end alike."""
+    with _folder_like(ground) as folder:
+        written = write_case(outcome.case, folder)
+        overrides = [word for override in written.overrides for word in ("--set", override)]
+        command = [sys.executable, "-m", "rlpost", "check", written.recipe.name, *overrides]
+        ended = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        said = ended.stderr.decode(errors="replace")
+        wanted = 2 if outcome.result.startswith("refused by check") else 0
+        if ended.returncode != wanted or bool(said.strip()) != bool(wanted) or "Traceback" in said:
+            message = f"exit code {ended.returncode} where {wanted} was expected: {said[-1500:]}"
+            return Outcome(case=outcome.case, result="violation", message=message, told=written.told)
+        return Outcome(case=outcome.case, result=f"command, exit code {wanted}", message=said, told=written.told)
+
+
 def _run(loaded: LoadedRecipe, recipe: Recipe, folder: Path) -> RlpostError | None:
     """What `rlpost run` does, on fake parts; the error that it ends with, if it does."""
     run, console = RunDirectory(Path(recipe.output)), Console()
-    before = threading.active_count()
+    before = threading.enumerate()
     parts = RealisticParts()
     try:
         with room_for(run.root):
@@ -162,9 +180,17 @@ def _run(loaded: LoadedRecipe, recipe: Recipe, folder: Path) -> RlpostError | No
         _check_refusal(error, folder)
         return error
     finally:
-        if threading.active_count() > before:
-            raise Violation("a thread of the run goes on after its end")
+        _check_threads(before)
     return None
+
+
+def _check_threads(before: list[threading.Thread]) -> None:
+    """None is left that the run started; those told to end get a moment, and a library's daemon may stay."""
+    for thread in threading.enumerate():
+        if thread not in before and not thread.daemon:
+            thread.join(5)
+            if thread.is_alive():
+                raise Violation(f"a thread of the run goes on after its end: {thread.name}")
 
 
 def _check_refusal(error: RlpostError, folder: Path) -> None:
@@ -178,10 +204,10 @@ def _check_refusal(error: RlpostError, folder: Path) -> None:
 
 
 def _check_folder(output: Path, *, finished: bool) -> None:
-    """Folders of stages are whole artifacts or marked as under way; what stands there can be read by any JSON reader."""
+    """Folders of stages are whole artifacts or marked as under way; JSON that stands there is JSON to everyone."""
     for path in sorted(output.rglob("*")):
         name = str(path.relative_to(output))
-        if "writing" in path.name or "unfinished" in path.name or path.name.endswith(".partial") and finished:
+        if "writing" in path.name or "unfinished" in path.name or (path.name.endswith(".partial") and finished):
             raise Violation(f"{name} must not be left behind")
         if path.suffix in (".json", ".jsonl") and path.is_file() and ".partial" not in name:
             _check_json(path, name=name)

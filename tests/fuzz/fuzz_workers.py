@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -40,12 +39,10 @@ class Worker:
     since: float = 0.0
 
 
-def run_cases(
-    cases: Iterable[Case], *, ground: Path, recipes: list[str], workers: int, on_outcome: Callable[[Outcome], None]
-) -> None:
+def run_cases(cases: Iterable[Case], *, ground: Path, workers: int, on_outcome: Callable[[Outcome], None]) -> None:
     """All cases; outcomes in the order in which they end."""
     waiting = iter(cases)
-    pool = [_started(ground, recipes, number) for number in range(workers)]
+    pool = [_started(ground, number) for number in range(workers)]
     for worker in pool:
         _give(worker, next(waiting, None))
     while any(worker.case for worker in pool):
@@ -57,23 +54,23 @@ def run_cases(
             if worker.connection in ready:
                 outcome = _received(worker)
             elif time.monotonic() - worker.since > CLOCK_S:
-                worker.process.kill()
+                worker.process.terminate()
                 outcome = _lost(worker, f"no end after {CLOCK_S:.0f} s")
             if outcome is None:
                 continue
             on_outcome(outcome)
             if not worker.process.is_alive():
-                pool[place] = worker = _started(ground, recipes, place)
-            _give(worker, next(waiting, None))
+                pool[place] = _started(ground, place)
+            _give(pool[place], next(waiting, None))
     for worker in pool:
         worker.process.kill()
         worker.process.join()
 
 
-def _started(ground: Path, recipes: list[str], number: int) -> Worker:
+def _started(ground: Path, number: int) -> Worker:
     here, there = FORK.Pipe()
     stacks = ground.parent / f"stacks-{number}.txt"
-    process = FORK.Process(target=_serve, args=(there, ground, recipes, stacks), daemon=True)
+    process = FORK.Process(target=_serve, args=(there, ground, stacks), daemon=True)
     process.start()
     there.close()
     return Worker(process, here, stacks)
@@ -99,22 +96,31 @@ def _received(worker: Worker) -> Outcome:
 def _lost(worker: Worker, what: str) -> Outcome:
     assert worker.case is not None
     worker.process.join(10)
-    stacks = worker.stacks.read_text(errors="replace") if worker.stacks.exists() else ""
-    frames = [line.strip() for line in stacks.splitlines() if line.strip().startswith("File")]
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+    told, *stacks = worker.stacks.read_text(errors="replace").splitlines() or [""]
+    frames = [line.strip() for line in stacks if line.strip().startswith("File")]
     ours = [frame for frame in frames if "rlpost" in frame][:6]
     shown = [frame.replace("File ", "").replace('"', "") for frame in [*frames[:3], *ours]]
-    return Outcome(case=worker.case, result="violation", message=f"{what} | {' < '.join(shown)}")
+    return Outcome(case=worker.case, result="violation", message=f"{what} | {' < '.join(shown)}", told=(told,))
 
 
-def _serve(connection: Connection, ground: Path, recipes: list[str], stacks: Path) -> None:
+def _serve(connection: Connection, ground: Path, stacks: Path) -> None:
     """Cases from the connection until the parent is gone."""
-    sys.stdout = Path("/dev/null").open("w")
-    os.dup2(sys.stdout.fileno(), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY,) * 2)
     file = stacks.open("w")
     faulthandler.enable(file, all_threads=True)
-    faulthandler.register(signal.SIGXCPU, file, all_threads=True, chain=True)
+    for deadline in (signal.SIGXCPU, signal.SIGTERM):
+        faulthandler.register(deadline, file, all_threads=True, chain=True)
+
+    def note(told: tuple[str, ...]) -> None:
+        file.truncate(0)
+        file.seek(0)
+        print(ascii(told), file=file, flush=True)
+
     while True:
         try:
             case = connection.recv()
@@ -123,7 +129,7 @@ def _serve(connection: Connection, ground: Path, recipes: list[str], stacks: Pat
         used = resource.getrusage(resource.RUSAGE_SELF)
         soft = int(used.ru_utime + used.ru_stime) + CPU_S + 1
         resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
-        connection.send(run_case(case, ground=ground, recipes=recipes))
+        connection.send(run_case(case, ground=ground, note=note))
 
 
 def _address_space() -> int:

@@ -17,24 +17,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-# Before transformers and datasets are imported: nothing here looks for a network, or leaves a cache behind.
-PLACE = tempfile.TemporaryDirectory(prefix="rlpost-fuzz-")
-os.environ |= {
-    "HF_HUB_OFFLINE": "1",
-    "HF_HOME": f"{PLACE.name}/hub",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "OMP_NUM_THREADS": "1",
-}
+# Before transformers and datasets are imported: nothing here looks for a network, or shows how far it is.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import datasets
 import reasoning_gym
 import transformers
 import trl.data_utils
-from fuzz_cases import Case, case_called
+from fuzz_cases import Case, case_called, starts
 from fuzz_ground import make_ground
-from fuzz_runs import Outcome
+from fuzz_runs import Outcome, run_command
 from fuzz_workers import FORK, run_cases
 
 IMPORTED = (datasets, reasoning_gym, trl.data_utils)
@@ -48,51 +44,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=int, default=0, help="mutations of data files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first of each")
+    parser.add_argument("--formats", action="store_true", help="first run all shapes of rows as all formats, unchanged")
+    parser.add_argument("--commands", type=int, default=0, help="so many of the recipes by the command itself, too")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--case", action="append", default=[], help="only the case of this name, such as recipe/0/17")
     parser.add_argument("--json", type=Path, help="where to write all outcomes")
     options = parser.parse_args(arguments)
     transformers.logging.disable_progress_bar()
-    names = options.case or [
+    names = options.case or starts(formats=options.formats) + [
         f"{kind}/{options.seed}/{number}"
         for kind, count in (("recipe", options.recipes), ("data", options.data))
         for number in range(options.first, options.first + count)
     ]
     started = time.monotonic()
-    outcomes = run_named(names, workers=options.workers)
-    print("\n".join(report(outcomes, seconds=time.monotonic() - started, whole=bool(options.case))))
+    with tempfile.TemporaryDirectory(prefix="rlpost-fuzz-") as place:
+        datasets.config.HF_DATASETS_CACHE = Path(place) / "cache"
+        outcomes = run_named(names, Path(place) / "ground", workers=options.workers, commands=options.commands)
+    text = "\n".join(report(outcomes, seconds=time.monotonic() - started, whole=bool(options.case)))
+    print(text.encode("utf-8", "backslashreplace").decode())
     if options.json is not None:
         content = [asdict(outcome) | {"case": outcome.case.name} for outcome in outcomes]
         options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return int(any(is_violation(outcome) for outcome in outcomes))
 
 
-def run_named(names: Sequence[str], *, workers: int) -> list[Outcome]:
-    """Every case, and where it is a violation, the smallest case that is the same one."""
-    ground = Path(PLACE.name) / "ground"
-    recipes = _ground_made_elsewhere(ground)
+def run_named(names: Sequence[str], ground: Path, *, workers: int, commands: int) -> list[Outcome]:
+    """Every case, and where it is a violation, a smaller case that is one; then some recipes by the command itself."""
+    _make_ground_elsewhere(ground)
     outcomes: list[Outcome] = []
 
     def run(cases: Sequence[Case]) -> list[Outcome]:
         found: list[Outcome] = []
-        run_cases(cases, ground=ground, recipes=recipes, workers=workers, on_outcome=found.append)
+        run_cases(cases, ground=ground, workers=workers, on_outcome=found.append)
         return found
 
     for outcome in run([case_called(name) for name in names]):
         smaller = run(outcome.case.smaller()) if is_violation(outcome) else []
         outcomes.append(next((other for other in smaller if is_violation(other)), outcome))
-    return outcomes
+    # Without options first: an argument of a process can hold no zero byte.
+    mutated = [outcome for outcome in outcomes if outcome.case.name.startswith("recipe/") and not is_violation(outcome)]
+    plain = [outcome for outcome in mutated if not any(words.startswith("--set") for words in outcome.told)]
+    return outcomes + [run_command(outcome, ground=ground) for outcome in plain[:commands]]
 
 
-def _ground_made_elsewhere(ground: Path) -> list[str]:
+def _make_ground_elsewhere(ground: Path) -> None:
     """In another process: this one forks, and must have started no threads of torch."""
     with FORK.Pool(1) as pool:
-        return pool.apply(make_ground, (ground,))
+        pool.apply(make_ground, (ground,))
 
 
 def is_violation(outcome: Outcome) -> bool:
-    """Whether it ended neither refused nor run; a case that cannot be made counts too."""
-    return not outcome.result.startswith(("ran", "refused"))
+    """Whether it ended neither refused nor run; where nothing was changed, a refusal is one too."""
+    fine = ("ran",) if outcome.case.name.startswith("start/") else ("ran", "refused", "command")
+    return not outcome.result.startswith(fine)
 
 
 def report(outcomes: Sequence[Outcome], *, seconds: float, whole: bool) -> list[str]:
