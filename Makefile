@@ -10,6 +10,7 @@
 #   make bench-quick  the small models, once each: some minutes
 #   make chaos        parts of real runs killed, stopped, damaged and starved, one scenario after the other; 15 minutes
 #   make soak         an hour of asynchronous RL with random kills; MINUTES=... for another length
+#   make fuzz         2,500 mutations of recipes and data files, each to its end on fake parts: some minutes; FUZZ_SEED=...
 #   make setup        .venv alone; again only after requirements/cpu.lock or pyproject.toml changed
 #   make lock         requirements/cpu.lock from pyproject.toml; LOCK_OPTIONS is explained in scripts/lock
 #   make clean        remove .venv and every cache; runs/ stays
@@ -23,7 +24,7 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart smoke test test-fast check format bench bench-quick chaos soak setup lock clean
+.PHONY: help quickstart smoke test test-fast check format bench bench-quick chaos soak fuzz setup lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -68,6 +69,11 @@ chaos: setup
 MINUTES ?= 60
 soak: setup
 	$(BIN)/python tests/chaos/soak.py runs/chaos --minutes $(MINUTES)
+
+FUZZ_SEED := 0
+
+fuzz: setup
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/run_fuzz.py --recipes 2000 --data 500 --commands 10 --formats --seed $(FUZZ_SEED)
 
 setup: .venv/installed
 

@@ -6,6 +6,18 @@ Errors cross process boundaries by pickle, so each class takes exactly one posit
 
 from __future__ import annotations
 
+LONGEST_MESSAGE = 2000
+"""Characters of a message about input; about a screen."""
+
+
+def shortened(text: str, *, most: int) -> str:
+    """At most `most` characters: the beginning, and the last third, where a message says what to set."""
+    if len(text) <= most:
+        return text
+    gap = " [...] "
+    tail = most // 3
+    return text[: most - tail - len(gap)] + gap + text[-tail:]
+
 
 class RlpostError(Exception):
     """Root of all errors meant for a person. `exit_code` is what the command line returns."""
@@ -13,28 +25,29 @@ class RlpostError(Exception):
     exit_code = 1
 
 
-class RecipeError(RlpostError, ValueError):
+class InputError(RlpostError, ValueError):
+    """What was given cannot be used. The message is cut to `LONGEST_MESSAGE`: what was found may be of any length."""
+
+    exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, most=LONGEST_MESSAGE))
+
+
+class RecipeError(InputError):
     """The recipe or the cluster file is wrong; known before any actor starts."""
 
-    exit_code = 2
 
-
-class DataError(RlpostError, ValueError):
+class DataError(InputError):
     """A data set is missing, empty, or has rows that cannot be used."""
 
-    exit_code = 2
 
-
-class ModelError(RlpostError, ValueError):
+class ModelError(InputError):
     """A model directory, tokenizer or chat template cannot be used."""
 
-    exit_code = 2
 
-
-class RewardError(RlpostError, ValueError):
+class RewardError(InputError):
     """A verifier does not exist, its parameters are wrong, or it breaks its contract."""
-
-    exit_code = 2
 
 
 class SandboxError(RlpostError):

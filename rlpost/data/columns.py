@@ -15,6 +15,7 @@ from rlpost.data.plain_data import plain
 from rlpost.data.source_files import NumberedRow
 from rlpost.errors import DataError
 from rlpost.recipe.columns import USUAL_COLUMNS
+from rlpost.recipe.nearest import some_of
 from rlpost.records import Example, Message
 
 
@@ -36,9 +37,7 @@ def example_of(row: NumberedRow, *, dataset: str, columns: Mapping[str, str]) ->
             meta={column: plain(value) for column, value in row.columns.items() if column not in taken},
         )
     except DataError as error:
-        raise DataError(
-            f"data.{dataset}, row {row.number} (columns: {', '.join(row.columns) or 'none'}): {error}"
-        ) from error
+        raise DataError(f"data.{dataset}, row {row.number} (columns: {some_of(row.columns)}): {error}") from error
 
 
 def _role_columns(row: Mapping[str, Any], *, columns: Mapping[str, str]) -> dict[str, str]:

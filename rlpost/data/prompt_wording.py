@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlpost.errors import DataError
+from rlpost.recipe.nearest import some_of
 from rlpost.records import Example, Message
 
 PLACEHOLDER = re.compile(r"\{(\{\w+\})\}|\{([A-Za-z_]\w*)\}")
@@ -34,7 +35,7 @@ def fill_instruction(template: str, *, question: str, metadata: Mapping[str, Any
             nearest = difflib.get_close_matches(name, values, n=1)
             hint = f"; did you mean {{{nearest[0]}}}?" if nearest else ""
             raise DataError(
-                f"instruction names {{{name}}} but the row has {', '.join(sorted(values))}{hint} "
+                f"instruction names {{{name}}} but the row has {some_of(sorted(values))}{hint} "
                 f"Write {{{{{name}}}}} for the text {{{name}}} itself."
             )
         return str(values[name])

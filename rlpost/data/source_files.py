@@ -29,7 +29,7 @@ def read_jsonl(path: Path, *, choose: Choose) -> list[NumberedRow]:
     """
     rows: list[dict[str, Any]] = []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = _no_stream(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the source jsonl:{path} must be a readable UTF-8 file; found: {error}") from error
     for line_number, line in enumerate(lines, start=1):
@@ -37,7 +37,7 @@ def read_jsonl(path: Path, *, choose: Choose) -> list[NumberedRow]:
             continue
         try:
             row: Any = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}:{line_number}: a line must be one JSON object; found: {error}") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}:{line_number}: a line must be one JSON object; found a {type(row).__name__}")
@@ -55,11 +55,15 @@ def read_parquet(path: Path, *, choose: Choose) -> list[NumberedRow]:
     parquet = required_library("pyarrow.parquet", purpose=source)
     arrow_error: type[Exception] = required_library("pyarrow", purpose=source).ArrowException
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(_no_stream(path))
     except (OSError, arrow_error) as error:
         raise DataError(f"{source} must be a Parquet file or a directory of them; found: {error}") from error
     numbers = choose(table.num_rows)
-    return [NumberedRow(*pair) for pair in zip(numbers, table.take(numbers).to_pylist(), strict=True)]
+    try:
+        rows = table.take(numbers).to_pylist()
+    except (ValueError, arrow_error) as error:
+        raise DataError(f"{source} must hold whole rows with text in UTF-8; found: {error}") from error
+    return [NumberedRow(*pair) for pair in zip(numbers, rows, strict=True)]
 
 
 def read_hugging_face(place: str, *, split: str, params: Mapping[str, Any], choose: Choose) -> list[NumberedRow]:
@@ -78,10 +82,17 @@ def read_hugging_face(place: str, *, split: str, params: Mapping[str, Any], choo
             table = loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
         else:
             table = datasets.load_dataset(place, split=split, **params)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # What a builder chokes on ends in errors of many kinds there.
         raise DataError(f"{source} with split {split!r} and params {dict(params)} cannot be loaded: {error}") from error
     numbers = choose(len(table))
     return [NumberedRow(*pair) for pair in zip(numbers, table.select(numbers), strict=True)]
+
+
+def _no_stream(path: Path) -> Path:
+    """The path, unless it is a pipe or a device, which may give nothing or have no end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(f"{path} is neither a file nor a directory")
+    return path
 
 
 def _is_saved_to_disk(directory: Path) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlpost.data.chat import chat_template_source
 from rlpost.data.sources import load_examples
 from rlpost.data.tokenizer import load_tokenizer, tokenizer_texts, train_tokenizer
-from rlpost.errors import ModelError
+from rlpost.errors import ModelError, shortened
+from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import TokenizerTraining
 from rlpost.records import Example
@@ -105,13 +110,46 @@ def _config(recipe: Recipe, *, tokenizer: PreTrainedTokenizerBase) -> Any:
         "pad_token_id": tokenizer.pad_token_id,
         **(model.config or {}),
     }
+    if model.config is not None:
+        _refuse_unread(model.config)
     try:
         if model.path is not None:
             return AutoConfig.from_pretrained(model.path, trust_remote_code=model.trust_remote_code)
         return AutoConfig.for_model(settings.pop("model_type"), **settings)
     except Exception as error:  # A wrong value ends in errors of many kinds there.
         origin = "model.config" if model.path is None else f"{model.path}/config.json"
-        raise ModelError(f"{origin} must be a configuration that transformers knows; found: {error}") from error
+        found = shortened(str(error), most=600)  # An unknown model type is answered with all known ones.
+        raise ModelError(f"{origin} must be a configuration that transformers knows; found: {found}") from error
+
+
+def _refuse_unread(settings: Mapping[str, Any]) -> None:
+    """Refuse keys that transformers would keep with the configuration, and nothing of it would ever read.
+
+    A key is known where it is a field of the family's configuration, or its name stands in the code of the family.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if not isinstance(settings["model_type"], str) or settings["model_type"] not in CONFIG_MAPPING:
+        return  # Building it says so.
+    family: Any = CONFIG_MAPPING[settings["model_type"]]
+    known = {field.name for field in fields(family)} | set(family.attribute_map)
+    unread = [key for key in settings if key not in known and not re.search(rf"\b{re.escape(key)}\b", _code_of(family))]
+    if unread:
+        raise ModelError(
+            f"model.config has keys of {settings['model_type']} only, and nothing reads {unread[0]!r}: "
+            f"{nearest_words(unread[0], known)}"
+        )
+
+
+@cache
+def _code_of(family: type) -> str:
+    """What transformers has for a family of models, and what all families share."""
+    import transformers
+
+    shared = Path(transformers.__file__).parent
+    own = [Path(inspect.getfile(base)) for base in family.__mro__ if base.__module__.startswith("transformers.")]
+    files = {*own, *own[0].parent.glob("*.py"), *shared.glob("modeling_*.py")}
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(files))
 
 
 def _check_fit(config: Any, recipe: Recipe, *, token_count: int) -> None:

@@ -15,7 +15,7 @@ from rlpost.recipe.arithmetic import generates, rows_per_optimizer_step, samplin
 from rlpost.recipe.check_rl import rl_problems
 from rlpost.recipe.check_starts import start_problems
 from rlpost.recipe.columns import Missing, Use, missing_role
-from rlpost.recipe.nearest import nearest_words
+from rlpost.recipe.nearest import nearest_words, some_of
 from rlpost.recipe.paths import BUILTIN_TEMPLATE, exists
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.reward_model import PAIR_ACCURACY
@@ -92,7 +92,7 @@ def _columns(recipe: Recipe, verifier_reads: Mapping[str, Collection[str]]) -> I
             yield Problem(path=("data", name, "source"), text=str(error))
             continue
         if missing is not None:
-            text = f"needs {missing.role}, but the columns of {name!r} are {', '.join(missing.found)}"
+            text = f"needs {missing.role}, but the columns of {name!r} are {some_of(missing.found)}"
             yield Problem(path=path, text=f"{text}: {_column_remedy(name, missing)}")
 
 

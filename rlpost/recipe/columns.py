@@ -127,6 +127,8 @@ def _parquet_columns(path: Path) -> dict[str, bool]:
     except ImportError as error:
         raise RecipeError(f"{path}: parquet files need pyarrow: pip install 'rlpost[run]'") from error
     file = min(path.glob("*.parquet"), default=path) if path.is_dir() else path
+    if not file.is_file():
+        raise RecipeError(f"{file} must be a Parquet file, or a directory of *.parquet files")
     try:
         schema = parquet.read_schema(file)
     except (ArrowException, OSError) as error:

@@ -18,6 +18,8 @@ from rlpost.recipe.yaml_reader import parse_yaml
 from rlpost.recipe.yaml_tree import KeyPath, Node, Where
 
 _PATCHED_BY_NAME: KeyPath = ("stages",)
+_MOST_BYTES = 256 << 10
+"""A second of reading; ten times the longest recipe that anyone should have to review."""
 
 
 class SourceFile(NamedTuple):
@@ -81,10 +83,15 @@ class _File(NamedTuple):
 def _read_file(path: Path, *, asked_by: Where | None) -> tuple[_File, SourceFile]:
     prefix = "" if asked_by is None else f"{asked_by}: extends: "
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise RecipeError(f"{prefix}{path} cannot be read: {error}; give the path of a YAML file") from error
     name = shown_file(path)
+    if len(content) > _MOST_BYTES:
+        raise RecipeError(
+            f"{prefix}{name}: a YAML file may have {_MOST_BYTES >> 10} KiB: keep data in files of its own"
+        )
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

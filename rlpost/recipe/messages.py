@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rlpost.errors import shortened
 from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_tree import KeyPath, Node, nearest_node
@@ -35,6 +36,9 @@ _BOUNDS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+
+_LONGEST_VALUE = 120
+"""Characters of a value that is repeated in a message."""
 
 
 def problems_of(error: ValidationError, *, model: type[BaseModel], root: Node) -> list[Problem]:
@@ -144,7 +148,8 @@ def _problem(item: _Located, *, root: Node) -> Problem:
             text = str(context["error"])
         case "union_tag_invalid":
             kinds = str(context["expected_tags"]).replace("'", "").split(", ")
-            text = f"unknown kind {context['tag']!r}; {nearest_words(str(context['tag']), kinds)}"
+            found = shortened(repr(context["tag"]), most=_LONGEST_VALUE)
+            text = f"unknown kind {found}; {nearest_words(str(context['tag']), kinds)}"
         case "union_tag_not_found":
             text = "`kind` is required and not there: it says which sort of stage this is"
         case _:
@@ -176,7 +181,7 @@ def _expected(details: ErrorDetails) -> str:
 def _expected_found(expected: str, item: _Located, *, root: Node) -> str:
     node = nearest_node(root, item.trail.path)
     if item.details["loc"][-1:] == ("[key]",):
-        return f"expected a key {expected}, found {item.details['input']!r}"
+        return f"expected a key {expected}, found {shortened(repr(item.details['input']), most=_LONGEST_VALUE)}"
     return f"expected {expected}, found {_found(node)}"
 
 
@@ -193,4 +198,4 @@ def _found(node: Node) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"the text {value!r}" if isinstance(value, str) else str(value)
+    return f"the text {shortened(repr(value), most=_LONGEST_VALUE)}" if isinstance(value, str) else str(value)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from rlpost.errors import shortened
+
+_MOST_NAMES = 20
+_LONGEST_NAME = 40
+
 
 def nearest_words(name: str, known: Iterable[str]) -> str:
     """The nearest known name; where none is near, all of them."""
@@ -13,3 +18,12 @@ def nearest_words(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean `{close[0]}`?"
     return f"known are {', '.join(f'`{other}`' for other in names)}" if names else "none is defined"
+
+
+def some_of(names: Iterable[str]) -> str:
+    """The first names, and how many there are besides."""
+    every = list(names)
+    shown = [shortened(name, most=_LONGEST_NAME) for name in every[:_MOST_NAMES]]
+    if len(every) > len(shown):
+        shown.append(f"and {len(every) - len(shown)} more")
+    return ", ".join(shown) or "none"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rlpost.errors import RecipeError
+from rlpost.errors import LONGEST_MESSAGE, RecipeError, shortened
 from rlpost.recipe.yaml_tree import KeyPath, Node, Where, child, nearest_node
+
+_LONGEST_LINE = 900
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,15 @@ def recipe_error(root: Node, problems: Sequence[Problem], *, title: str) -> Reci
 
 
 def listed(lines: Sequence[str], *, title: str) -> str:
-    """One message of several lines, with their number on top."""
+    """One message of several lines, with their number on top; as many of them as fit in a message, the first always."""
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-    return "\n".join([f"{title}: {count}", *(f"  {line}" for line in lines)])
+    shown: list[str] = []
+    room = LONGEST_MESSAGE - len(title) - 60
+    for line in lines:
+        text = f"  {shortened(line, most=_LONGEST_LINE)}"
+        room -= len(text) + 1
+        if shown and room < 0:
+            shown.append(f"  and {len(lines) - len(shown)} more, told once these are put right")
+            break
+        shown.append(text)
+    return "\n".join([f"{title}: {count}", *shown])

@@ -17,6 +17,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Reference = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*(:\w+)?$")]
 """`module:name` of an importable object, or a short name from an entry-point group."""
 
+PerStep = Annotated[int, Field(ge=1, le=10_000_000)]
+"""How much of something one step takes; a step of more has one zero too many, and its memory nobody has."""
+Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
 
 class Section(BaseModel):
     """Base of all sections: frozen, and a key that does not exist is an error."""
@@ -42,7 +46,7 @@ class ModelConfig(Section):
     """A tokenizer directory, or how to build one; by default the one in `path`."""
     chat_template: str | None = None
     """A Jinja file, or `rlpost:plain` / `rlpost:tulu`; by default the tokenizer's own."""
-    max_length: int = Field(ge=8)
+    max_length: int = Field(ge=8, le=100_000_000)
     """Longest sequence, prompt and response together, in tokens."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of the weights that the learner computes with and the generator serves."""
@@ -68,7 +72,7 @@ class DataConfig(Section):
     """`reasoning_gym:<task>`, `jsonl:<path>`, `parquet:<path>`, or `hf:<name>`."""
     split: str = "train"
     """Of `hf:` sources."""
-    rows: int | None = Field(default=None, ge=1)
+    rows: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Use this many; required for generated sources, otherwise all rows."""
     seed: int = Field(default=0, ge=0, lt=2**62)
     """Of generated rows and of the order of the rest."""
@@ -136,7 +140,7 @@ class LoraConfig(Section):
 class LearnerConfig(Section):
     """How a stage's batches are computed; none of this changes the gradient beyond rounding."""
 
-    micro_batch_tokens: int = Field(default=8192, ge=16)
+    micro_batch_tokens: int = Field(default=8192, ge=16, le=1_000_000_000)
     """Most tokens that one rank runs through the model at a time."""
     activation_checkpointing: bool = False
     compute_dtype: Literal["float32", "bfloat16"] | None = None
@@ -173,7 +177,7 @@ class EvaluateConfig(Section):
     """Held-out evaluation after every stage. Its prompts are taken out of all training data."""
 
     data: list[Name] = Field(min_length=1)
-    samples: int = Field(default=1, ge=1)
+    samples: PerStep = 1
     """Responses a prompt; pass@k is reported for k = 1 and k = samples."""
     sampling: SamplingConfig
     pass_score: float = 1.0

@@ -22,8 +22,10 @@ from rlpost.recipe.sections import (
     LoraConfig,
     Name,
     OptimizerConfig,
+    PerStep,
     SamplingConfig,
     Section,
+    Steps,
 )
 
 Requirement = Annotated[str, Field(pattern=r"^\s*(>=|>|<=|<)\s*-?\d+(\.\d+)?\s*$")]
@@ -47,8 +49,8 @@ class SupervisedStage(Stage):
     """A stage that passes over rows of a data set: give `steps` or `epochs`."""
 
     data: list[Name] = Field(min_length=1)
-    rows_per_step: int = Field(ge=1)
-    steps: int | None = Field(default=None, ge=1)
+    rows_per_step: PerStep
+    steps: Steps | None = None
     epochs: float | None = Field(default=None, gt=0, le=10_000)
 
     @model_validator(mode="after")
@@ -82,11 +84,11 @@ class SftStage(SupervisedStage):
 class OwnSamplesConfig(Section):
     """Preference pairs from the model's own answers, judged by the recipe's verifiers (TULU 3, section 5)."""
 
-    samples_per_prompt: int = Field(ge=2)
+    samples_per_prompt: PerStep = Field(ge=2)
     sampling: SamplingConfig
     prompts: int | None = Field(default=None, ge=1)
     """Prompts to answer; by default all rows of the stage's data."""
-    pairs_per_prompt: int = Field(default=1, ge=1)
+    pairs_per_prompt: PerStep = 1
 
 
 class DpoStage(SupervisedStage):
@@ -120,16 +122,16 @@ class RlStage(Stage):
     algorithm: str | None = None
     """A named preset (`rlpost/recipe/presets/`); keys that are written beside it win."""
     data: list[Name] = Field(min_length=1)
-    steps: int = Field(ge=1)
-    prompts_per_step: int = Field(ge=1)
-    samples_per_prompt: int = Field(ge=1)
+    steps: Steps
+    prompts_per_step: PerStep
+    samples_per_prompt: PerStep
     sampling: SamplingConfig
     loss: PolicyLossConfig = PolicyLossConfig()
     kl: KlConfig = KlConfig()
     off_policy: OffPolicyConfig = OffPolicyConfig()
-    minibatches: int = Field(default=1, ge=1)
+    minibatches: PerStep = 1
     """Optimizer steps that one pass over a batch of rollouts is split into."""
-    epochs: int = Field(default=1, ge=1)
+    epochs: int = Field(default=1, ge=1, le=10_000)
     """Passes over a batch of rollouts."""
     reward_scale: float = Field(default=1.0, gt=0)
     """Scores are multiplied by this before advantages (TULU 3's alpha); no effect under group standardisation."""
@@ -172,7 +174,7 @@ class GrpoStage(RlStage):
     """Reinforcement learning with verifiable rewards, the baseline taken from each prompt's own samples."""
 
     kind: Literal["grpo"]
-    samples_per_prompt: int = Field(ge=2)
+    samples_per_prompt: PerStep = Field(ge=2)
     advantage: AdvantageConfig = AdvantageConfig()
     dynamic_sampling: DynamicSamplingConfig | None = None
 

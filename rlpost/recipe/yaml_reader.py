@@ -18,6 +18,8 @@ from rlpost.errors import RecipeError
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_tree import KeyPath, Node, Scalar, Where
 
+_MOST_DEPTH = 64
+"""Of lists and mappings within each other."""
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -34,21 +36,24 @@ def parse_yaml(text: str, *, where: Where) -> tuple[Node, list[Problem]]:
     Returns the tree and all problems that still let the rest be read. Raises `RecipeError` where the text is not YAML.
     """
     try:
-        _refuse_aliases(text, where=where)
+        _refuse_aliases_and_depth(text, where=where)
         root: yaml.Node | None = yaml.compose(text, Loader=yaml.BaseLoader)
         reader = _Reader(source=where.source, folder=where.folder, one_line=where.line is None)
         node = Node(value=None, where=where) if root is None else reader.read(root, path=(), where=where)
     except yaml.YAMLError as error:
         raise RecipeError(_syntax_message(error, where=where)) from error
-    except RecursionError as error:
-        raise RecipeError(f"{where.source}: nested too deeply to be read") from error
     return node, reader.problems
 
 
-def _refuse_aliases(text: str, *, where: Where) -> None:
+def _refuse_aliases_and_depth(text: str, *, where: Where) -> None:
+    """Event by event, before anything is built: a few bytes of aliases or brackets can stand for any amount of work."""
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        place = where if where.line is None else f"{where.source}:{event.start_mark.line + 1}"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_DEPTH:
+            raise RecipeError(f"{place}: lists and mappings may be nested {_MOST_DEPTH} deep: write it flatter")
         if isinstance(event, yaml.AliasEvent):
-            place = where if where.line is None else f"{where.source}:{event.start_mark.line + 1}"
             raise RecipeError(
                 f"{place}: aliases are not read, found *{event.anchor}: write the value out, or share it "
                 "between files with `extends`"

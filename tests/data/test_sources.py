@@ -1,6 +1,7 @@
 """Every source gives the examples that its rows say, in a fixed order, or an error that says what to set."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,44 @@ def test_broken_sources_are_refused_with_place_and_remedy(tmp_path: Path) -> Non
     for fields, words in cases:
         with pytest.raises(DataError, match=words):
             load(**fields)
+
+
+def test_lines_that_no_parser_finishes_are_refused_with_their_number(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    for line in ("[" * 100_000, '{"a":' * 100_000, '{"gold": ' + "9" * 5000 + "}"):
+        path.write_text('{"prompt": "a"}\n' + line + "\n")
+        with pytest.raises(DataError, match=r"rows.jsonl:2: a line must be one JSON object; found"):
+            load(source=f"jsonl:{path}")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_pipe_or_a_device_is_no_file_of_rows(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(DataError, match=f"{place} is neither a file nor a directory"):
+            load(source=f"{kind}:{place}")
+
+
+def test_parquet_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    # Arrow takes it for granted that text is UTF-8, and so it writes what is not.
+    pretended = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"\xff\xfe"]).buffers())
+    pq.write_table(pa.table({"prompt": pretended}), path)
+    with pytest.raises(DataError, match=r"rows.parquet must hold whole rows with text in UTF-8; found"):
+        load(source=f"parquet:{path}")
+
+
+def test_a_broken_file_of_a_hugging_face_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"prompt": "a"}\n{"prompt": \n')
+    with pytest.raises(DataError, match=r"rows with split 'train' and params .* cannot be loaded"):
+        load(source=f"hf:{folder}", params={"cache_dir": str(tmp_path / "cache")})
+
+
+def test_of_many_columns_some_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\(columns: c0, .*, c19, and 280 more\): a row needs a prompt"):
+        one(tmp_path, {f"c{number}": 1 for number in range(300)})
 
 
 def test_a_solution_that_returns_no_text_is_refused(tmp_path: Path) -> None:

@@ -99,6 +99,35 @@ def test_a_new_model_that_transformers_cannot_build_is_refused(tmp_path: Path, c
     assert refusal(tmp_path, **new_model(tmp_path, **config)).startswith("model.config must ")
 
 
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("hidden_sizes", "did you mean `hidden_size`?"), ("tie_word_embedding", "did you mean `tie_word_embeddings`?")],
+)
+def test_a_key_that_nothing_of_the_family_reads_is_refused(tmp_path: Path, key: str, words: str) -> None:
+    message = refusal(tmp_path, **new_model(tmp_path, **{key: 64}))
+    assert message.startswith(f"model.config has keys of qwen3 only, and nothing reads '{key}': {words}")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"rope_theta": 1e6, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+        {"torch_dtype": "float32", "attn_implementation": "sdpa", "architectures": ["Qwen3ForCausalLM"]},
+        {"model_type": "gpt2", "n_embd": 32, "n_head": 1, "n_layer": 1},
+        {"model_type": "llama", "mlp_bias": True, "pretraining_tp": 1},
+    ],
+    ids=lambda config: next(iter(config)),
+)
+def test_old_names_and_names_of_all_families_are_known(tmp_path: Path, config: dict[str, Any]) -> None:
+    model = new_model(tmp_path)
+    if config.get("model_type") == "gpt2":
+        model["config"] = config
+    else:
+        model["config"] |= config
+    assert (build(tmp_path, **model) / "config.json").is_file()
+
+
 def test_a_context_shorter_than_the_longest_sequence_is_refused(tmp_path: Path, given: Path) -> None:
     message = refusal(tmp_path, path=str(given), max_length=2048)
     assert "at most the model's context of 1024 tokens" in message and "found 2048: lower it" in message

@@ -236,7 +236,7 @@ def test_inside_a_union_only_the_member_that_nearly_fits_is_told() -> None:
         (b"name: \xff\n", "must be UTF-8 text, found byte 0xff"),
         (b"a: b: c\n", "not YAML"),
         (b"a: 1\n---\nb: 2\n", "not YAML"),
-        (b"[" * 500 + b"]" * 500, "nested too deeply"),
+        (b"[" * 500 + b"]" * 500, "may be nested 64 deep"),
         (b"? [a]\n: 1\n", "a key must be plain text"),
         (b'name: "\\0"\n', "control characters"),
         (b'name: "\\ud800"\n', "surrogate"),
