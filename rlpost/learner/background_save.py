@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata
@@ -73,10 +74,26 @@ class _Writer(FileSystemWriter):
     """Writes the learner's own record, too, and where a failure of rank 0 reaches the others."""
 
     def __init__(self, directory: Path, *, record: str) -> None:
-        super().__init__(directory)
+        # Nothing is left on a device to copy ahead; a thread that tried would take memory of the first one.
+        super().__init__(directory, per_thread_copy_ahead=0)
         self._directory, self._record = directory, record
+
+    def stage(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """What is written instead of `state_dict`, which changes meanwhile."""
+        return _copied(state_dict)
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """On rank 0, when every rank has written its part."""
         super().finish(metadata, results)
         (self._directory / STEP_FILE).write_text(self._record)
+
+
+def _copied(state: Any) -> Any:
+    """All tensors anew, in the machine's memory; torch's own way allocates and fills each of them twice."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {name: _copied(value) for name, value in cast("dict[Any, Any]", state).items()}
+    if isinstance(state, list):
+        return [_copied(value) for value in cast("list[Any]", state)]
+    return state

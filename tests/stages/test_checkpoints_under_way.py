@@ -73,6 +73,7 @@ def test_steps_go_on_while_it_is_written_and_while_it_is_published(tmp_path: Pat
     checkpoints, learner = checkpoints_in(tmp_path, every=4), FakeLearner(slow_disk=True)
     for step in (4, 5, 6):
         checkpoints.save_if_due(learner, step=step, state={})
+    assert not (tmp_path / "checkpoints" / "writing-00000004" / "state.json").exists(), "the disk is slow"
     learner.slow_disk = False
     for step in (7, 9, 10, 11):
         checkpoints.save_if_due(learner, step=step, state={})
@@ -152,9 +153,10 @@ def test_a_publication_that_fails_beside_something_else_is_told(tmp_path: Path, 
 
 
 def test_an_interrupt_does_not_wait_for_a_publication(tmp_path: Path, gate: Gate) -> None:
-    learner = FakeLearner()
+    learner, started = FakeLearner(), time.monotonic()
     with pytest.raises(KeyboardInterrupt), checkpoints_in(tmp_path, every=4) as checkpoints:
         for step in (4, 5):
             checkpoints.save_if_due(learner, step=step, state={})
         raise KeyboardInterrupt
+    assert time.monotonic() - started < 10, "the gate was never opened"
     assert names(tmp_path) == ["writing-00000004"]
