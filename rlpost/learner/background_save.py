@@ -31,7 +31,7 @@ class BackgroundSave:
         self.finish(wait=True)
         if self._group is None:
             # Of its own, so that what ranks agree on in the background never falls between collectives of training.
-            self._group = dist.new_group(backend="gloo")
+            self._group = cast("dist.ProcessGroup", dist.new_group(backend="gloo"))
         done = async_save(state, storage_writer=_Writer(directory, record=record), process_group=self._group)
         self._writing = _Writing(directory, cast("futures.Future[Metadata]", done))
 
