@@ -7,11 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fakes import FakeGenerator, FakeScorer, make_group, make_prompt, never_pauses
+from fakes import FakeGenerator, FakeScorer, make_group, make_prompt, never_pauses, scored
 
 from rlpost.recipe.stages import GrpoStage
 from rlpost.records import Fault, Sample, Sampling, Verdict
 from rlpost.rollout.collector import Collector
+from rlpost.rollout.ledger_journal import read_journal
 from rlpost.stages.rl_metrics import _of_groups
 from rlpost.stages.rollouts import Rollouts
 from rlpost.stages.samples import group_record
@@ -96,6 +97,29 @@ def test_what_cannot_be_judged_is_set_aside_dropped_or_masked_and_counted(tmp_pa
         "faults/infra": 2.0 * dropped["infra fault"] + rows.count("sums/3"),
     }
     assert again == {"quarantined": 1.0, "faults/policy": 0.0, "faults/gold": 0.0, "faults/infra": 0.0}
+
+
+def test_a_checkpoint_counts_what_the_lines_of_the_ledger_count_and_no_later_drop(tmp_path: Path) -> None:
+    rollouts = Rollouts(stage_parts(tmp_path, FakeGenerator()), STAGE, version=0, state=None)
+    buffer = rollouts._buffer  # Its thread is not started: each thing happens when this test says so.
+
+    def take(indices: list[int], *, version: int) -> None:
+        for index in indices:
+            buffer.put(make_group(scored(0, 1, 1), index=index, version=version))
+        rollouts.take(version=version)
+
+    assert buffer.reserve(timeout_s=0) == [0, 1]
+    take([0, 1], version=0)
+    buffer.advance(1)
+    assert buffer.reserve(timeout_s=0) == [2, 3]
+    buffer.drop(2, "no signal")
+    assert (rollouts.state["first_open"], rollouts.state["dropped"]) == (2, {}), "as the first step left it"
+    assert buffer.reserve(timeout_s=0) == [4]
+    take([3, 4], version=1)
+    assert (rollouts.state["first_open"], rollouts.state["dropped"]) == (5, {"no signal": 1})
+    first, second = read_journal(tmp_path / "ledger.jsonl").lines
+    assert (first.dropped, first.issued) == ((), 2)
+    assert (second.dropped, second.issued) == (((2, "no signal"),), 5)
 
 
 def test_the_mean_of_each_part_is_over_the_samples_for_which_it_ran() -> None:
