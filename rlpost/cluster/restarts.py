@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from rlpost.errors import ClusterError
+from rlpost.errors import ClusterError, UnavailableError
 
 WINDOW_S = 600.0
 """Deaths further back than this are forgotten."""
@@ -30,7 +30,7 @@ class RestartBudget:
         """How long to wait before the restart after this death.
 
         Raises:
-            ClusterError: there were too many.
+            UnavailableError: there were too many.
         """
         self.total += 1
         self._deaths_s.append(now_s)
@@ -38,7 +38,7 @@ class RestartBudget:
             self._deaths_s.popleft()
         count = len(self._deaths_s)
         if count > self._most:
-            raise ClusterError(
+            raise UnavailableError(
                 f"{self._role} died {count} times within {WINDOW_S / 60:g} minutes, and at most {self._most} deaths "
                 f"are made good ({self._setting}); the last: {error}"
             ) from error
