@@ -28,12 +28,13 @@ DEATH_KNOWN_AFTER_S = 5.0
 class LearnerActor:
     """One rank in one process; torch is imported when it joins, after its environment is set."""
 
+    def __init__(self) -> None:
+        self._listener: socket.socket | None = None
+
     def free_address(self) -> tuple[str, int]:
-        """Where the ranks may meet on this node."""
-        host = ray.util.get_node_ip_address()
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            return host, probe.getsockname()[1]
+        """Where the ranks may meet on this node; the port is held from now on, and on this interface only."""
+        self._listener = socket.create_server((ray.util.get_node_ip_address(), 0))
+        return self._listener.getsockname()
 
     def join(self, rank: int, ranks: int, address: tuple[str, int], device: Any, timeout_s: float) -> None:
         """Become this rank of the process group."""
@@ -42,9 +43,11 @@ class LearnerActor:
         )
         if address[0].startswith("127."):
             os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        from rlpost.learner.process_group import meeting_place
         from rlpost.learner.rank import LearnerRank
 
-        self._rank = LearnerRank(device, timeout_s=timeout_s)
+        store = meeting_place(address, ranks=ranks, listener=self._listener, timeout_s=timeout_s)
+        self._rank = LearnerRank(device, timeout_s=timeout_s, store=store)
 
     def ping(self) -> None:
         """Answers when the calls before it have ended; fails when the process is gone."""
