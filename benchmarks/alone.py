@@ -156,7 +156,7 @@ def build_learner(options: argparse.Namespace, stage: GrpoStage) -> Learner:
         seed=options.seed,
         deterministic=False,
     )
-    return FsdpLearner(settings, join_process_group("cpu", timeout_s=60.0))
+    return FsdpLearner(settings, join_process_group("cpu", timeout_s=60.0, store=None))
 
 
 def recorded_groups(options: argparse.Namespace) -> list[RolloutGroup]:

@@ -179,7 +179,7 @@ def build_learner(case: Case) -> FsdpLearner:
             seed=0,
             deterministic=False,
         )
-        return FsdpLearner(settings, join_process_group("cpu", timeout_s=60.0))
+        return FsdpLearner(settings, join_process_group("cpu", timeout_s=60.0, store=None))
 
 
 def batch_of(case: Case) -> TrainBatch:

@@ -30,6 +30,7 @@ def start_engine(model: Path, workload: Workload, *, threads: int) -> VllmGenera
         max_concurrent=256,
         kv_cache_mib=256,
         memory_fraction=0.85,
+        trust_remote_code=False,
         dtype="float32",
         weight_version=0,
         lora_rank=None,

@@ -72,6 +72,7 @@ def engine_of(model_dir: Path, *, parameters: int) -> Yields[tuple[VllmGenerator
         max_concurrent=UNDER_WAY,
         kv_cache_mib=2048 if parameters > 10_000_000 else 256,
         memory_fraction=0.5,
+        trust_remote_code=False,
         dtype="float32",
         weight_version=0,
         lora_rank=None,

@@ -24,6 +24,8 @@ from rlpost.pipeline.run import Pipeline
 from rlpost.pipeline.run_directory import RunDirectory
 from rlpost.pipeline.selection import Selection
 from rlpost.pipeline.summary import show_summary
+from rlpost.recipe.arithmetic import remote_code_lines
+from rlpost.recipe.environment import hidden
 from rlpost.recipe.load import LoadedRecipe, write_resolved
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.stages import RlStage
@@ -59,7 +61,7 @@ def run_recipe(
 
     Everything that can be known without a device is checked before the first actor starts.
     """
-    recipe, console = loaded.recipe, Console()
+    recipe, console = loaded.recipe, Console(hidden)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     selection = Selection.of(recipe, first=first, last=last)
@@ -75,6 +77,8 @@ def run_recipe(
     with room_for(run.root), parts_of as parts:
         run.claim(recipe.name, fresh=fresh)
         write_resolved(loaded, run.root)
+        for line in remote_code_lines(recipe):
+            console.say(line)
         prepared = prepare(recipe, run, console)
         pipeline = Pipeline(
             recipe=recipe,
@@ -166,6 +170,7 @@ class RayParts:
                 "kv_cache_mib": role.kv_cache_mib,
                 "memory_fraction": role.memory_fraction,
                 "dtype": model.dtype,
+                "trust_remote_code": model.trust_remote_code,
                 "weight_version": 0,
                 **_adapter_room(self._recipe),
             },

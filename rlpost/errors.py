@@ -64,11 +64,18 @@ class ArtifactError(RlpostError):
     exit_code = 2
 
 
-class ActorLostError(ClusterError):
+class UnavailableError(ClusterError):
+    """The cluster does not answer, has no room, or lost parts of the run: the same command may go on another time."""
+
+    exit_code = 69
+    """EX_UNAVAILABLE."""
+
+
+class ActorLostError(UnavailableError):
     """The process of an actor is gone, or says nothing; its work can be given to another."""
 
 
-class LearnerLostError(ClusterError):
+class LearnerLostError(UnavailableError):
     """A rank of the learner is gone, and with it the step under way; all ranks must start again."""
 
 
@@ -116,6 +123,7 @@ class ParityError(RlpostError):
 class DeadlineError(RlpostError, TimeoutError):
     """A wait across processes passed its deadline."""
 
+    exit_code = UnavailableError.exit_code
     report: str | None = None
     """Where it is written who waited for whom, and where everybody was."""
 

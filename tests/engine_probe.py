@@ -36,6 +36,7 @@ def start_generator(
         max_concurrent=64,
         kv_cache_mib=kv_cache_mib,
         memory_fraction=0.5,
+        trust_remote_code=False,
         dtype="float32",
         weight_version=weight_version,
         lora_rank=lora_rank,

@@ -62,7 +62,7 @@ def _as_rank(rank: int, ranks: int, port: int, function: Callable[..., Any], arg
     from rlpost.learner.process_group import join_process_group
 
     os.environ.update(rank_environment(rank, ranks, port))
-    mesh = join_process_group("cpu", timeout_s=TIMEOUT_S)
+    mesh = join_process_group("cpu", timeout_s=TIMEOUT_S, store=None)
     try:
         return function(mesh, *arguments)
     finally:

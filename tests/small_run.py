@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,12 @@ def pipeline_of(
     stop: StopRequest | None = None,
 ) -> Pipeline:
     """Everything that a run does before its first stage, on fake parts."""
-    recipe = recipe_of(document)
-    run, console = RunDirectory(Path(recipe.output)), Console()
+    pipeline = pipeline_for(recipe_of(document), parts, Console(), fresh=fresh)
+    return replace(pipeline, stop=stop or StopRequest(()), can_generate=can_generate)
+
+
+def pipeline_for(recipe: Recipe, parts: FakeParts, console: Console, *, fresh: bool = False) -> Pipeline:
+    run = RunDirectory(Path(recipe.output))
     run.claim(recipe.name, fresh=fresh)
     prepared = prepare(recipe, run, console)
     return Pipeline(
@@ -110,6 +115,6 @@ def pipeline_of(
         data=prepared.data,
         identities=prepared.identities,
         base=prepared.base,
-        stop=stop or StopRequest(()),
-        can_generate=can_generate,
+        stop=StopRequest(()),
+        can_generate=True,
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,27 @@ def parts_of(process: subprocess.Popen[str]) -> set[int]:
     found = {pid for pid, name in named.items() if any(part in name for part in ours)}
     assert len(found) >= 2, f"a run has a learner and an engine at least, found {named}"
     return found
+
+
+def open_to_others(process: subprocess.Popen[str]) -> set[str]:
+    """What the run's processes, Ray's own among them, listen on for more than this machine."""
+    import psutil
+
+    whole = psutil.Process(process.pid)
+    listening = {
+        (running.name(), place.laddr.ip, place.laddr.port)
+        for running in (whole, *whole.children(recursive=True))
+        for place in running.net_connections("inet")
+        if place.status == psutil.CONN_LISTEN or (place.type == socket.SOCK_DGRAM and not place.raddr)
+    }
+    assert len(listening) >= 5, f"Ray's servers listen somewhere, found {listening}"
+    return {f"{name} on {host}:{port}" for name, host, port in listening if not _is_loopback(host)}
+
+
+def _is_loopback(host: str) -> bool:
+    address = ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def still_alive(pids: set[int], *, after_s: float) -> set[int]:

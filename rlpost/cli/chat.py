@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rlpost.errors import ArtifactError
+from rlpost.pipeline.artifacts import read_manifest
 
 
 def chat(
@@ -24,8 +25,10 @@ def chat(
 
     logging.disable_progress_bar()
 
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    generate: Any = getattr(AutoModelForCausalLM.from_pretrained(model_dir), "generate")  # noqa: B009  typed for its mixin only
+    trusted = _is_trusted(model_dir)
+    tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=trusted)
+    model = AutoModelForCausalLM.from_pretrained(model_dir, trust_remote_code=trusted, use_safetensors=True)
+    generate: Any = getattr(model, "generate")  # noqa: B009  typed for its mixin only
 
     def answer(question: str) -> str:
         messages = [{"role": "system", "content": system}] if system else []
@@ -46,6 +49,12 @@ def chat(
         except EOFError:
             return
         typer.echo(answer(question))
+
+
+def _is_trusted(model_dir: Path) -> bool:
+    """Whether the recipe of the run that made this model said that the model's own Python may run."""
+    manifest = read_manifest(model_dir.parent)
+    return manifest is not None and manifest.trust_remote_code
 
 
 def _model_dir(run: Path, stage: str | None) -> Path:

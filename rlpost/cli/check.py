@@ -11,6 +11,7 @@ import typer
 from rlpost.errors import RecipeError
 from rlpost.recipe.arithmetic import describe
 from rlpost.recipe.check import problems
+from rlpost.recipe.environment import hidden
 from rlpost.recipe.load import LoadedRecipe, load_cluster, load_recipe
 from rlpost.recipe.problems import listed, problem_lines
 from rlpost.recipe.reward_words import reward_lines
@@ -30,7 +31,7 @@ SetOption = Annotated[
 def check(recipe: RecipeArgument, cluster: ClusterOption = None, set_: SetOption = None) -> None:
     """Say what is wrong with a recipe, or its batch arithmetic in words. Loads no data, no torch, no ray."""
     loaded, where = load_checked(recipe, cluster, overrides=set_ or [])
-    typer.echo("\n".join([*describe(loaded.recipe, where), *reward_lines(loaded.recipe.judging())]))
+    typer.echo(hidden("\n".join([*describe(loaded.recipe, where), *reward_lines(loaded.recipe.judging())])))
 
 
 class Checked(NamedTuple):

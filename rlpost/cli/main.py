@@ -16,7 +16,9 @@ from rlpost.cli.reward.app import reward_app
 from rlpost.cli.run import run
 from rlpost.cli.scale import scale
 from rlpost.cli.submit import submit
-from rlpost.errors import RlpostError
+from rlpost.errors import PreemptedError, RlpostError
+from rlpost.recipe.environment import hidden
+from rlpost.stages.stopping import StoppedEarly
 
 INTERRUPTED = 130
 """Exit code of a command ended by Ctrl-C, as shells have it."""
@@ -30,8 +32,11 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except RlpostError as error:
-            typer.echo(str(error), err=True)
+            typer.echo(hidden(str(error)), err=True)
             raise typer.Exit(error.exit_code) from error
+        except StoppedEarly as stopped:
+            typer.echo(f"{stopped}; the same command begins again", err=True)
+            raise typer.Exit(PreemptedError.exit_code) from stopped
         except KeyboardInterrupt as interrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from interrupt

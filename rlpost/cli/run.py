@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rlpost.cli.check import ClusterOption, RecipeArgument, SetOption, load_checked
+from rlpost.stages.stopping import StopRequest, stop_early
 
 
 def run(
@@ -23,11 +24,10 @@ def run(
     SIGTERM ends the run after the step under way, with a checkpoint and exit code 75; Ctrl-C ends it at once.
     """
     loaded, where = load_checked(recipe, cluster, overrides=set_ or [])
-    # Until there is a step to finish, being told to stop is Ctrl-C from a distance.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Until there is a step to finish, being told to stop ends the run at once.
+    signal.signal(signal.SIGTERM, stop_early)
     # These bring torch; a recipe with a mistake is refused without it.
     from rlpost.assembly import run_recipe
-    from rlpost.stages.stopping import StopRequest
 
     # Torchrun stops its ranks itself, all at once, and a checkpoint needs all of them.
     stop = StopRequest((signal.SIGTERM,) if where.launcher == "ray" else ())

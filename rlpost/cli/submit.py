@@ -1,12 +1,12 @@
-"""`rlpost submit`: the same run as a job of a Ray cluster; a thin skin over `ray job submit`."""
+"""`rlpost submit`: the same run as a job of a Ray cluster, submitted again when it is taken away."""
 
 from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ import typer
 
 from rlpost.cli.check import ClusterOption, RecipeArgument, SetOption, load_checked
 from rlpost.errors import ClusterError
+from rlpost.pipeline.progress import marks
 
 
 def submit(
@@ -26,30 +27,50 @@ def submit(
     python: Annotated[
         str | None, typer.Option(help="The nodes' python with rlpost; by default this one's path.", show_default=False)
     ] = None,
-    working_dir: Annotated[Path, typer.Option(help="Folder that the job starts in; every node must see it.")] = Path(),
+    working_dir: Annotated[
+        Path, typer.Option(help="Folder that the job starts in; every node must see it, and so must this command.")
+    ] = Path(),
+    retry: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Submit again, after a growing pause, when the job was killed, stopped by SIGTERM, or lost by its "
+            "cluster; N times in a row without a newer checkpoint or finished stage. Never after a refusal, a gate, "
+            "an error, or a stop by hand.",
+        ),
+    ] = 0,
 ) -> None:
-    """Check a recipe here, then run it there. Shows the job's log; the exit code is the run's."""
-    load_checked(recipe, cluster, overrides=set_ or [])
+    """Check a recipe here, then run it there. Shows the job's log; the exit code is the run's.
+
+    Ctrl-C leaves the job running, and says how to follow and stop it. `ray job stop` sends SIGTERM and kills 3 s later
+    unless RAY_JOB_STOP_WAIT_TIME_S, in the environment of `ray start`, gives a step the time to end.
+    """
+    loaded, _ = load_checked(recipe, cluster, overrides=set_ or [])
     job = [python or sys.executable, "-m", "rlpost", "run", str(recipe.resolve())]
     job += [] if cluster is None else ["--cluster", str(cluster.resolve())]
     job += [part for override in set_ or [] for part in ("--set", override)]
     # The run's folder must outlive the job, so the job goes to the folder instead of uploading a copy of it.
     entry = f"cd {shlex.quote(str(working_dir.resolve()))} && exec {shlex.join(job)}"
-    command = [_ray_command(), "job", "submit", "--address", address, "--", "bash", "-c", entry]
-    raise typer.Exit(subprocess.run(command, env=_environment(), check=False).returncode)
+    _send_token()
+    try:
+        from rlpost.cluster.jobs import RayJobs, connect
+        from rlpost.cluster.resubmission import run_to_end
+    except ImportError as error:
+        raise ClusterError(f"submit needs ray: pip install 'rlpost[cpu]' or 'rlpost[gpu]'; found: {error}") from error
+
+    exit_code = run_to_end(
+        RayJobs(address, connect=connect, show=partial(typer.echo, nl=False)),
+        shlex.join(["bash", "-c", entry]),
+        retries=retry,
+        marks=partial(marks, working_dir.resolve() / loaded.recipe.output),
+        say=typer.echo,
+        sleep=time.sleep,
+    )
+    raise typer.Exit(exit_code)
 
 
-def _ray_command() -> str:
-    beside = Path(sys.executable).with_name("ray")
-    found = str(beside) if beside.is_file() else shutil.which("ray")
-    if found is None:
-        raise ClusterError("submit needs the `ray` command: pip install 'rlpost[cpu]' or 'rlpost[gpu]'")
-    return found
-
-
-def _environment() -> dict[str, str]:
-    """Ray 2.60 makes a token file and asks for it, but its job command sends the token only when told to."""
-    environment = dict(os.environ)
+def _send_token() -> None:
+    """Ray 2.60 makes a token file and asks for it, but its client, as it is imported, sends it only when told to."""
     if (Path.home() / ".ray" / "auth_token").is_file():
-        environment.setdefault("RAY_AUTH_MODE", "token")
-    return environment
+        os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -30,16 +30,17 @@ DEATH_KNOWN_AFTER_S = 5.0
 class LearnerActor:
     """One rank in one process; torch is imported when it joins, after its environment is set."""
 
+    def __init__(self) -> None:
+        self._listener: socket.socket | None = None
+
     def whereabouts(self) -> Whereabouts:
         """For reports of stalls."""
         return own_whereabouts()
 
     def free_address(self) -> tuple[str, int]:
-        """Where the ranks may meet on this node."""
-        host = ray.util.get_node_ip_address()
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            return host, probe.getsockname()[1]
+        """Where the ranks may meet on this node; the port is held from now on, and on this interface only."""
+        self._listener = socket.create_server((ray.util.get_node_ip_address(), 0))
+        return self._listener.getsockname()
 
     @told_apart("a learner rank", LearnerLostError)
     def join(self, rank: int, ranks: int, address: tuple[str, int], device: Any, timeout_s: float) -> None:
@@ -49,12 +50,14 @@ class LearnerActor:
         )
         if address[0].startswith("127."):
             os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-        self._rank = self._enter_group(device, timeout_s)
+        self._rank = self._enter_group(address, ranks, device, timeout_s)
 
-    def _enter_group(self, device: Any, timeout_s: float) -> Any:
+    def _enter_group(self, address: tuple[str, int], ranks: int, device: Any, timeout_s: float) -> Any:
+        from rlpost.learner.process_group import meeting_place
         from rlpost.learner.rank import LearnerRank
 
-        return LearnerRank(device, timeout_s=timeout_s)
+        store = meeting_place(address, ranks=ranks, listener=self._listener, timeout_s=timeout_s)
+        return LearnerRank(device, timeout_s=timeout_s, store=store)
 
     def ping(self) -> None:
         """Answers when the calls before it have ended; fails when the process is gone."""

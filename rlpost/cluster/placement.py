@@ -9,7 +9,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from rlpost.errors import ClusterError, RecipeError
+from rlpost.errors import RecipeError, UnavailableError
 from rlpost.recipe.schema import ClusterConfig, LearnerRole, RolloutRole
 from rlpost.telemetry.waits import WAITS
 
@@ -25,7 +25,7 @@ class Placement:
             is_placed = self._group.wait(timeout_seconds=cluster.start_timeout_s)
         if not is_placed:
             remove_placement_group(self._group)
-            raise ClusterError(
+            raise UnavailableError(
                 f"the cluster must have room for {cluster.learner.ranks} learner ranks and {cluster.rollout.actors} "
                 f"rollout actors ({bundles}); it has {ray.cluster_resources()} and did not free it within "
                 f"{cluster.start_timeout_s:g} s: lower the roles of the cluster file, or raise start_timeout_s"

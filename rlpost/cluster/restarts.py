@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal
 
-from rlpost.errors import ClusterError, DeadlineError, LearnerLostError, RlpostError
+from rlpost.errors import ClusterError, DeadlineError, LearnerLostError, RlpostError, UnavailableError
 
 WINDOW_S = 600.0
 """Deaths further back than this are forgotten."""
@@ -31,7 +31,7 @@ class RestartBudget:
         """How long to wait before the restart after this death.
 
         Raises:
-            ClusterError: there were too many.
+            UnavailableError: there were too many.
         """
         self.total += 1
         self._deaths_s.append(now_s)
@@ -39,7 +39,7 @@ class RestartBudget:
             self._deaths_s.popleft()
         count = len(self._deaths_s)
         if count > self._most:
-            raise ClusterError(
+            raise UnavailableError(
                 f"{self._what} {count} times within {WINDOW_S / 60:g} minutes, and at most {self._most} of these "
                 f"are made good ({self._setting}); the last: {_last_words(error)}"
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from rlpost.cluster.failures import LOST
 from rlpost.cluster.placement import check_machine
-from rlpost.errors import ActorLostError, ClusterError, DeadlineError, RlpostError
+from rlpost.errors import ActorLostError, ClusterError, DeadlineError, RlpostError, UnavailableError
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.telemetry.waits import WAITS
 
@@ -23,7 +24,7 @@ def ray_session(cluster: ClusterConfig) -> Generator[None]:
     """Attach to `cluster.address`, or to the cluster of the Ray job this process is part of, or start a private one.
 
     Raises:
-        ClusterError: the address does not answer.
+        UnavailableError: the address does not answer.
         RecipeError: this machine has too few devices for a private cluster.
     """
     # Ray 2.60 hides GPUs from actors that ask for none only on request; it would warn about it at every start.
@@ -33,16 +34,19 @@ def ray_session(cluster: ClusterConfig) -> Generator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         check_machine(cluster)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             ray.init(address=address, **options)
         else:
             ray.init(num_cpus=cluster.cpus, include_dashboard=False, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(
+        raise UnavailableError(
             f"the Ray cluster at {address or 'this machine'} must answer; {error}: start one with `ray start --head`, "
             "or leave address out of the cluster file for a private one"
         ) from error
+    # Ray has put its own there, which ends a run with an exit code that says nothing.
+    signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
     finally:

@@ -73,6 +73,7 @@ def _load(kind: Any, model_dir: str, *, trust_remote_code: bool, **options: Any)
             dtype=torch.float32,
             attn_implementation=register_segment_attention(),
             trust_remote_code=trust_remote_code,
+            use_safetensors=True,
             output_loading_info=True,
             **options,
         )

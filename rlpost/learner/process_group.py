@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage] - torch documents it
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from rlpost.errors import ClusterError
 
+MeetingPlace = TCPStore
 
-def join_process_group(device: Literal["cpu", "cuda"], *, timeout_s: float) -> DeviceMesh:
+
+def meeting_place(
+    address: tuple[str, int], *, ranks: int, listener: socket.socket | None, timeout_s: float
+) -> MeetingPlace:
+    """Where the ranks meet, on a socket that rank 0 brings: torch's own listens on every interface of the machine."""
+    descriptor = None if listener is None else listener.detach()
+    return MeetingPlace(
+        *address,
+        world_size=ranks,
+        is_master=listener is not None,
+        timeout=timedelta(seconds=timeout_s),
+        master_listen_fd=descriptor,
+    )
+
+
+def join_process_group(device: Literal["cpu", "cuda"], *, timeout_s: float, store: MeetingPlace | None) -> DeviceMesh:
     """Join the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe; gloo on CPU, nccl on CUDA.
+
+    Args:
+        device: Of this rank.
+        timeout_s: Of one collective.
+        store: Where the ranks meet, in place of MASTER_ADDR and MASTER_PORT.
 
     Raises:
         ClusterError: a CUDA learner was asked for where torch sees no CUDA device.
@@ -29,8 +52,13 @@ def join_process_group(device: Literal["cpu", "cuda"], *, timeout_s: float) -> D
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if not dist.is_initialized():
         backend = "nccl" if device == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        timeout, place = timedelta(seconds=timeout_s), {} if store is None else _place_of(store)
+        dist.init_process_group(backend, timeout=timeout, **place)
     return init_device_mesh(device, (dist.get_world_size(),), mesh_dim_names=("shard",))
+
+
+def _place_of(store: MeetingPlace) -> dict[str, Any]:
+    return {"store": store, "rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
 
 
 def fix_randomness(*, seed: int, threads: int, deterministic: bool) -> None:

@@ -9,15 +9,15 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from rlpost.learner.fsdp_learner import FsdpLearner
-from rlpost.learner.process_group import join_process_group
+from rlpost.learner.process_group import MeetingPlace, join_process_group
 from rlpost.learner.settings import LearnerSettings
 
 
 class LearnerRank:
     """Started once for a run; `build` replaces the learner at the start of each stage."""
 
-    def __init__(self, device: Literal["cpu", "cuda"], *, timeout_s: float) -> None:
-        self._mesh: DeviceMesh = join_process_group(device, timeout_s=timeout_s)
+    def __init__(self, device: Literal["cpu", "cuda"], *, timeout_s: float, store: MeetingPlace | None) -> None:
+        self._mesh: DeviceMesh = join_process_group(device, timeout_s=timeout_s, store=store)
         self._learner: FsdpLearner | None = None
 
     def build(self, settings: LearnerSettings) -> None:

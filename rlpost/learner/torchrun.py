@@ -30,7 +30,7 @@ def start_rank(device: Literal["cpu", "cuda"], *, timeout_s: float) -> LearnerRa
             "launcher: torchrun needs the command to be started by torchrun, and RANK is not set: type "
             "`torchrun --nproc-per-node 2 -m rlpost run RECIPE --cluster ray_configs/torchrun.yaml`"
         )
-    return LearnerRank(device, timeout_s=timeout_s)
+    return LearnerRank(device, timeout_s=timeout_s, store=None)
 
 
 def serve(rank: LearnerRank) -> None:

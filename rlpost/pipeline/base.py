@@ -183,7 +183,9 @@ def _write_new_model(recipe: Recipe, model_dir: Path, *, config: Any) -> None:
 
     torch.manual_seed(recipe.seed)
     try:
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, recipe.model.dtype))
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=getattr(torch, recipe.model.dtype), trust_remote_code=recipe.model.trust_remote_code
+        )
     except Exception as error:  # A wrong value ends in errors of many kinds there.
         raise ModelError(f"model.config must describe a language model; building it failed: {error}") from error
     model.save_pretrained(model_dir)

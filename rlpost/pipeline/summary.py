@@ -17,7 +17,13 @@ from rlpost.telemetry.tracker import read_metrics
 def write_summary(run: RunDirectory, recipe: Recipe, manifests: Sequence[Manifest]) -> None:
     """Replace `<run>/summary.json` in one step."""
     base, *stages = [_stage_record(run, number, manifest) for number, manifest in enumerate(manifests)]
-    content: dict[str, Any] = {"recipe": recipe.name, "seed": recipe.seed, "base": base, "stages": stages}
+    content: dict[str, Any] = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "trust_remote_code": recipe.model.trust_remote_code,
+        "base": base,
+        "stages": stages,
+    }
     beside = run.root / "writing-summary.json"
     beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     beside.rename(run.root / "summary.json")

@@ -20,7 +20,7 @@ def describe(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
 
     Token counts are upper bounds, as if every sequence had `model.max_length` tokens.
     """
-    lines = [_roles(recipe, cluster)]
+    lines = [_roles(recipe, cluster), *remote_code_lines(recipe)]
     for index, stage in enumerate(recipe.stages):
         before = recipe.stages[index - 1].name if index else BASE
         start = recipe.start_of(stage)
@@ -32,6 +32,13 @@ def describe(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
         which = f"after every stage but {', '.join(unserved)}" if unserved else "after every stage"
         lines.append(f"{which}: {_evaluation(recipe, recipe.evaluate)}")
     return lines
+
+
+def remote_code_lines(recipe: Recipe) -> list[str]:
+    """What a person must know before code of somebody else runs."""
+    if not recipe.model.trust_remote_code:
+        return []
+    return ["model.trust_remote_code is true: Python files that come with the model and its tokenizer are run"]
 
 
 def generates(recipe: Recipe) -> list[str]:

@@ -22,13 +22,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 import rlpost
+from rlpost.recipe.environment import show_openly
 from rlpost.recipe.layers import Document, SourceFile, read_document, shown_file
 from rlpost.recipe.messages import problems_of
 from rlpost.recipe.paths import resolve_paths
 from rlpost.recipe.problems import recipe_error
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.sections import Section
-from rlpost.recipe.yaml_tree import Node, child, plain
+from rlpost.recipe.yaml_tree import Node, child, nearest_node, plain
 
 RESOLVED_FILE = "recipe.resolved.json"
 SectionT = TypeVar("SectionT", bound=Section)
@@ -65,6 +66,8 @@ def load_recipe(path: Path, *, overrides: Sequence[str]) -> LoadedRecipe:
     Raises `RecipeError` with every problem that can be seen in the file itself; `rlpost.recipe.check` looks further.
     """
     document = read_document(path, overrides=overrides)
+    for key in ("name", "output"):
+        show_openly(nearest_node(document.root, (key,)).template or "")
     written = _validated(Recipe, document, title=shown_file(path))
     recipe = resolve_paths(written, root=document.root)
     return LoadedRecipe(

@@ -6,9 +6,10 @@ Every default of the project is in this package and nowhere else; parts take pla
 from __future__ import annotations
 
 import math
+import sys
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from rlpost.records import Sampling
 
@@ -86,6 +87,17 @@ class DataConfig(Section):
     """Replaces the task's own wording; `{question}` and the row's metadata may stand in it."""
     system: str | None = None
     """A system message put before every prompt."""
+
+    @field_validator("solution")
+    @classmethod
+    def _no_function_of_python(cls, solution: str | None) -> str | None:
+        package = (solution or "").partition(":")[0].partition(".")[0]
+        if package in sys.stdlib_module_names:
+            raise ValueError(
+                f"solution must name a function that writes a solution; found {solution!r} of Python's standard "
+                "library: give module:function of yours or of rlpost"
+            )
+        return solution
 
     @model_validator(mode="after")
     def _known_source(self) -> DataConfig:

@@ -8,13 +8,13 @@ message can name the line of an unset variable.
 from __future__ import annotations
 
 import math
-import os
 import re
 from pathlib import Path
 
 import yaml
 
 from rlpost.errors import RecipeError
+from rlpost.recipe.environment import REFERENCE, take
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_tree import KeyPath, Node, Scalar, Where
 
@@ -26,7 +26,6 @@ _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _OCTAL_OR_HEX = re.compile(r"0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _CONTROL_OR_SURROGATE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -116,8 +115,9 @@ class _Reader:
     def _expanded(self, text: str, *, path: KeyPath, where: Where) -> str:
         def replacement(match: re.Match[str]) -> str:
             name, default = match.group(1), match.group(2)
-            if name in os.environ:
-                return os.environ[name]
+            value = take(name)
+            if value is not None:
+                return value
             if default is None:
                 self._report(
                     path,
@@ -127,9 +127,9 @@ class _Reader:
                 return match.group(0)
             return default
 
-        if "${env:" in _ENVIRONMENT.sub("", text):
+        if "${env:" in REFERENCE.sub("", text):
             self._report(path, where, f"expected ${{env:NAME}} or ${{env:NAME:-default}}, found {text!r}")
-        return _ENVIRONMENT.sub(replacement, text)
+        return REFERENCE.sub(replacement, text)
 
     def _at(self, node: yaml.Node) -> Where:
         line = None if self._one_line else node.start_mark.line + 1

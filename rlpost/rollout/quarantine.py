@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlpost.recipe.environment import hidden_in
 from rlpost.records import Fault, Prompt, RolloutGroup, Verdict
 
 FILE_NAME = "quarantine.jsonl"
@@ -55,7 +56,7 @@ class Quarantine:
             "gold": prompt.gold,
         }
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, default=repr) + "\n")
+            file.write(json.dumps(hidden_in(record), default=repr) + "\n")
 
     def add_from(self, groups: Sequence[RolloutGroup]) -> None:
         """Set the rows aside of which any answer got a gold fault."""

@@ -58,6 +58,7 @@ class VllmGenerator:
         kv_cache_mib: int,
         memory_fraction: float,
         dtype: Literal["float32", "bfloat16"],
+        trust_remote_code: bool,
         weight_version: int,
         lora_rank: int | None,
         lora_versions: int,
@@ -74,6 +75,7 @@ class VllmGenerator:
             kv_cache_mib: Size of the KV cache on CPU.
             memory_fraction: Of a CUDA device, for weights and KV cache.
             dtype: Of the weights.
+            trust_remote_code: Whether Python files of `model_dir` may run.
             weight_version: What the weights in `model_dir` are called in version spans.
             lora_rank: Of adapters that are pulled in place of whole models; None takes no adapters.
             lora_versions: Versions of the adapter that may be in use at a time; responses to later ones wait.
@@ -82,16 +84,13 @@ class VllmGenerator:
             ClusterError: The process environment is not the engine's, or the engine did not start.
         """
         require_engine_environment()
-        self._name = name
-        self._max_length = max_length
-        self._changed = threading.Condition()
-        # Guards the fields below; notified whenever one of them changes.
+        self._name, self._max_length = name, max_length
+        self._changed = threading.Condition()  # Guards the fields below; notified whenever one of them changes.
         self._commands: list[_Command] = []
         self._finished: list[Rollout] = []
         self._load: EngineLoad | None = None
         self._serving = self._closing = False
         self._failure: Exception | None = None
-
         arguments = partial(
             engine_arguments,
             model_dir,
@@ -102,6 +101,7 @@ class VllmGenerator:
             kv_cache_mib=kv_cache_mib,
             memory_fraction=memory_fraction,
             dtype=dtype,
+            trust_remote_code=trust_remote_code,
             lora_rank=lora_rank,
             lora_versions=lora_versions,
         )

@@ -84,6 +84,7 @@ def engine_arguments(
     kv_cache_mib: int,
     memory_fraction: float,
     dtype: Literal["float32", "bfloat16"],
+    trust_remote_code: bool,
     lora_rank: int | None,
     lora_versions: int,
 ) -> EngineArgs:
@@ -98,6 +99,9 @@ def engine_arguments(
     return EngineArgs(
         model=model_dir,
         dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        # Where it finds none it would take pickled weights.
+        load_format="safetensors",
         max_model_len=max_length,
         max_num_seqs=max_concurrent,
         tensor_parallel_size=tensor_parallel,

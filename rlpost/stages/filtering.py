@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlpost.errors import DataError, RewardError
+from rlpost.recipe.environment import hidden_in
 from rlpost.records import Example, Fault, Sample, Verdict
 from rlpost.stages.context import StageContext
 
@@ -89,5 +90,7 @@ def _record(example: Example, verdict: Verdict) -> dict[str, Any]:
 
 def _write(path: Path, records: Sequence[dict[str, Any]]) -> None:
     beside = path.with_suffix(".writing")
-    beside.write_text("".join(json.dumps(record, default=repr) + "\n" for record in records), encoding="utf-8")
+    beside.write_text(
+        "".join(json.dumps(hidden_in(record), default=repr) + "\n" for record in records), encoding="utf-8"
+    )
     beside.replace(path)

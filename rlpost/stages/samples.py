@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from rlpost.recipe.environment import hidden_in
 from rlpost.records import Rollout, RolloutGroup, Verdict
 
 _GROUPS_PER_STEP = 2
@@ -35,8 +36,8 @@ class SampleLog:
 
 
 def group_record(group: RolloutGroup) -> dict[str, Any]:
-    """A group as plain data."""
-    return {
+    """A group as plain data, without values from the environment."""
+    record: dict[str, Any] = {
         "prompt": group.prompt.id,
         "messages": [{"role": message.role, "content": message.content} for message in group.prompt.messages],
         "gold": group.prompt.gold,
@@ -44,6 +45,7 @@ def group_record(group: RolloutGroup) -> dict[str, Any]:
             _response_record(rollout, verdict) for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True)
         ],
     }
+    return hidden_in(record)
 
 
 def _response_record(rollout: Rollout, verdict: Verdict) -> dict[str, Any]:

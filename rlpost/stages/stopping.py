@@ -8,6 +8,19 @@ from collections.abc import Sequence
 from rlpost.errors import PreemptedError
 
 
+class StoppedEarly(KeyboardInterrupt):
+    """The run was asked to stop before it had a step to finish; no Exception, which somebody might catch."""
+
+
+def stop_early(number: int, frame: object) -> None:
+    """A signal handler.
+
+    Raises:
+        StoppedEarly: always.
+    """
+    raise StoppedEarly(f"stopped before the first step, as {signal.Signals(number).name} asked for")
+
+
 class StopRequest:
     """Whether somebody has asked the run to stop.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
@@ -38,16 +38,17 @@ class StageProgress:
 
 
 class Console:
-    """Writes to standard output."""
+    """Writes to standard output; `hide` takes out of a line what nobody is to see."""
 
-    def __init__(self) -> None:
+    def __init__(self, hide: Callable[[str], str] = str) -> None:
+        self._hide = hide
         plain = RichConsole()
         # A job's log has no width of its own, and a table cut to 80 columns is hard to read.
         self._rich = plain if plain.is_terminal else RichConsole(width=_LOG_WIDTH)
 
     def say(self, text: str) -> None:
         """One line of plain text; markup in it is not interpreted."""
-        self._rich.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._rich.print(self._hide(text), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, name: str, *, total: int, done: int) -> Generator[StageProgress]:

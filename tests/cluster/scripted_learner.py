@@ -60,7 +60,7 @@ class ScriptedRank:
 class ScriptedLearnerActor(LearnerActor):
     """The real actor around a scripted rank."""
 
-    def _enter_group(self, device: Any, timeout_s: float) -> ScriptedRank:
+    def _enter_group(self, address: tuple[str, int], ranks: int, device: Any, timeout_s: float) -> ScriptedRank:
         return ScriptedRank()
 
 

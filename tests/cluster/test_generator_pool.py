@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -221,3 +222,7 @@ def test_nothing_is_lost_or_doubled_while_engines_come_and_go_under_load(make_po
     bench.hear_all()
     assert len(bench.answers) == 5 * 20 * 4
     bench.hear_until(lambda: len(bench.serving()) == 3 and len(bench.pool._roster.engines) == 3)
+
+
+def test_sigterm_stays_with_the_run_and_is_not_left_to_ray(cluster_of_four: None) -> None:
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

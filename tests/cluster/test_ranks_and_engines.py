@@ -3,34 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from whole_runs import ROOT, read_json, records, run_recipe
+from whole_runs import ROOT, open_to_others, read_json, records, run_recipe, start_recipe, wait_for_line
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(400)]
 SMOKE = ROOT / "recipes" / "smoke.yaml"
 
 
+def options_of(cluster: str) -> list[str]:
+    return ["--cluster", f"ray_configs/{cluster}.yaml", "--set", "stages.grpo.steps=2"]
+
+
 def run_on(cluster: str, output: Path) -> list[dict[str, float]]:
     """GRPO's records of the smoke recipe, with two steps of RL."""
-    options = ["--cluster", f"ray_configs/{cluster}.yaml", "--set", "stages.grpo.steps=2"]
-    ended = run_recipe(SMOKE, output, *options)
+    ended = run_recipe(SMOKE, output, *options_of(cluster))
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
     return records(output / "stages" / "04-grpo" / "metrics.jsonl")
 
 
-def test_two_engines_give_the_bits_of_one_and_two_ranks_the_losses_of_one(tmp_path: Path) -> None:
+class TwoRanks(NamedTuple):
+    """A run on two ranks and an engine."""
+
+    output: Path
+    open_to_others: set[str]
+    """While all of its parts were at work."""
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> TwoRanks:
+    folder = tmp_path_factory.mktemp("two_ranks")
+    output, said = folder / "run", folder / "said.txt"
+    run = start_recipe(SMOKE, output, *options_of("two_ranks"), said=said)
+    under_way = output / "stages" / "04-grpo.partial" / "metrics.jsonl"
+    wait_for_line(under_way, lines=1, process=run, timeout_s=240)
+    found = open_to_others(run)
+    assert run.wait(timeout=120) == 0, said.read_text()[-3000:]
+    return TwoRanks(output, found)
+
+
+def test_a_run_of_its_own_cluster_listens_on_loopback_only(two_ranks: TwoRanks) -> None:
+    assert two_ranks.open_to_others == set()
+
+
+def test_two_engines_give_the_bits_of_one_and_two_ranks_the_losses_of_one(tmp_path: Path, two_ranks: TwoRanks) -> None:
     one = run_on("laptop", tmp_path / "one")
 
     two_engines = run_on("two_actors", tmp_path / "two_engines")
     assert two_engines[0]["reward"] == one[0]["reward"]
     assert two_engines[0]["response_tokens"] == one[0]["response_tokens"]
 
-    run_on("two_ranks", tmp_path / "two_ranks")
     for stage in ("01-cpt", "02-sft"):
         straight = records(tmp_path / "one" / "stages" / stage / "metrics.jsonl")
-        split = records(tmp_path / "two_ranks" / "stages" / stage / "metrics.jsonl")
+        split = records(two_ranks.output / "stages" / stage / "metrics.jsonl")
         for a, b in zip(straight[:10], split[:10], strict=True):
             assert b["loss"] == pytest.approx(a["loss"], rel=2e-3)
-    scores = [stage["scores"].get("pass@1") for stage in read_json(tmp_path / "two_ranks" / "summary.json")["stages"]]
+    scores = [stage["scores"].get("pass@1") for stage in read_json(two_ranks.output / "summary.json")["stages"]]
     assert [score is not None for score in scores] == [True] * 4

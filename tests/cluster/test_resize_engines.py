@@ -47,6 +47,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
                 "max_concurrent": 16,
                 "kv_cache_mib": 64,
                 "memory_fraction": 0.5,
+                "trust_remote_code": False,
                 "dtype": "float32",
                 "weight_version": 0,
                 "lora_rank": None,

@@ -18,7 +18,7 @@ def mesh() -> Iterator[DeviceMesh]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in rank_environment(0, 1, free_port()).items():
             patch.setenv(name, value)
-        yield join_process_group("cpu", timeout_s=TIMEOUT_S)
+        yield join_process_group("cpu", timeout_s=TIMEOUT_S, store=None)
     dist.destroy_process_group()
     # Building a learner in deterministic mode sets it for the whole process.
     torch.use_deterministic_algorithms(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from fakes import FakeLearner, FakeParts
 from small_run import pipeline_of, recipe_document, recipe_of
+from typer.testing import CliRunner
 
+from rlpost.cli.main import app
 from rlpost.errors import PreemptedError
 from rlpost.learner.settings import LearnerSettings
 from rlpost.pipeline.selection import Selection
@@ -84,3 +87,17 @@ def test_a_second_signal_ends_the_run_at_once(stop: StopRequest) -> None:
     stop.listen()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(NUMBER)
+
+
+def test_a_signal_before_the_first_step_ends_the_command_as_one_to_be_tried_again(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(json.dumps(document))
+    monkeypatch.setattr("rlpost.assembly.run_recipe", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ended = CliRunner().invoke(app, ["run", str(tmp_path / "recipe.yaml")])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.exit_code == 75
+    assert ended.stderr == "stopped before the first step, as SIGTERM asked for; the same command begins again\n"

@@ -33,6 +33,8 @@ RECIPES = {
     "on_is_no_boolean": "deterministic: expected true or false, found the text 'on'",
     "bound_without_quotes": "bound_without_quotes.yaml:5: not YAML",
     "tag": "notes.description: tags are not read",
+    "solution_of_python": "data.arithmetic.solution: solution must name a function that writes a solution; found "
+    "'os:system' of Python's standard library",
     "alias": "alias.yaml:5: aliases are not read, found *shared",
     "greedy_exploration": "stages[grpo].sampling: RL needs a temperature above 0",
     "uneven_minibatches": "stages[grpo].minibatches: must divide prompts_per_step (8), found 3",

@@ -260,3 +260,11 @@ def test_a_cluster_file_takes_overrides(tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text("name: here\n")
     assert load_cluster(path, overrides=["learner.ranks=2"]).cluster.learner.ranks == 2
+
+
+@pytest.mark.parametrize("name", ["..", "../sft", "a/b", "/etc", ".hidden", "sft\n", "sft\x00", "a\\b", "~", ""])
+@pytest.mark.parametrize("key", ["name", "stages.sft.name", "stages.grpo.data"])
+def test_names_that_become_folders_lead_nowhere_else(key: str, name: str) -> None:
+    value = json.dumps([name] if key.endswith("data") else name)
+    with pytest.raises(RecipeError, match=r"text of the form|control characters"):
+        load(f"{key}={value}")

@@ -44,7 +44,7 @@ def mesh() -> Iterator[DeviceMesh]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in rank_environment(0, 1, free_port()).items():
             patch.setenv(name, value)
-        yield join_process_group("cpu", timeout_s=TIMEOUT_S)
+        yield join_process_group("cpu", timeout_s=TIMEOUT_S, store=None)
     if dist.is_initialized():  # An engine that shuts down in this process takes the group with it.
         dist.destroy_process_group()
     torch.use_deterministic_algorithms(False)
@@ -112,6 +112,7 @@ class Harness:
             max_concurrent=16,
             kv_cache_mib=32,
             memory_fraction=0.5,
+            trust_remote_code=False,
             dtype="float32",
             weight_version=0,
             lora_rank=lora_rank,
