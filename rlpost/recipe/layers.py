@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlpost.errors import RecipeError
+from rlpost.recipe.messages import found_words
 from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_reader import parse_yaml
@@ -68,7 +69,7 @@ def _read_with_base(path: Path, *, asked_by: Where | None, chain: tuple[Path, ..
     if extends is None:
         return Document(root=own, sources=(source,), problems=top.problems)
     if not isinstance(extends.value, str):
-        raise RecipeError(f"{extends.where}: extends: expected the path of one YAML file, found {extends.value!r}")
+        raise RecipeError(f"{extends.where}: extends: expected the path of one YAML file, found {found_words(extends)}")
     base = _read_with_base(path.parent / extends.value, asked_by=extends.where, chain=(*chain, resolved))
     problems = [*base.problems, *top.problems]
     root = merged(base.root, own, path=(), problems=problems)

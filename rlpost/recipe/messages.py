@@ -172,6 +172,8 @@ def _expected(details: ErrorDetails) -> str:
             return f"text of the form {context['pattern']}"
         case "too_short":
             return f"at least {context['min_length']} entries"
+        case "string_too_long":
+            return f"at most {context['max_length']} characters"
         case "too_long":
             return f"at most {context['max_length']} entries"
         case _:
@@ -182,10 +184,10 @@ def _expected_found(expected: str, item: _Located, *, root: Node) -> str:
     node = nearest_node(root, item.trail.path)
     if item.details["loc"][-1:] == ("[key]",):
         return f"expected a key {expected}, found {shortened(repr(item.details['input']), most=_LONGEST_VALUE)}"
-    return f"expected {expected}, found {_found(node)}"
+    return f"expected {expected}, found {found_words(node)}"
 
 
-def _found(node: Node) -> str:
+def found_words(node: Node) -> str:
     """A value in words; one that came from the environment is shown as it was written, never as what it holds."""
     if node.template is not None:
         return f"the value of {node.template}"

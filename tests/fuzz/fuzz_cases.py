@@ -46,7 +46,7 @@ class Written:
 
 def case_called(name: str) -> Case:
     """The case of this name, whole; what others start from has no changes."""
-    count = 0 if name.startswith("start/") else Random(name).choice((1, 1, 1, 1, 2, 2, 3))
+    count = 0 if name.startswith("start/") else Random(name).choice((1, 1, 1, 1, 1, 1, 2, 3))
     return Case(name=name, changes=tuple(range(count)))
 
 
@@ -76,7 +76,7 @@ def _write_recipe(case: Case, folder: Path, base: str) -> Written:
     is_flat = rng.random() < 0.5
     files = RecipeFiles(document_of(folder / base, flat=is_flat))
     told = [f"{base}, {'with what it extends' if is_flat else 'as it is'}"]
-    kinds = [rng.choice(("document",) * 9 + ("text",) * 2 + ("command",)) for _ in range(3)]
+    kinds = [rng.choice(("document",) * 12 + ("text",) * 2 + ("command",)) for _ in range(3)]
     for change in case.changes:
         if kinds[change] == "document":
             told.append(mutate_document(files, Random(f"{case.name}/{change}")))

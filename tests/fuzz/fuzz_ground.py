@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def make_ground(folder: Path) -> None:
         text = path.read_text(encoding="utf-8")
         for name, local in LOCAL.items():
             text = text.replace(name, local)
+        # What fake parts score is nothing to stop a run for.
+        text = re.sub(r'">= 0\.\d+"', '">= 0"', text)
         (folder / path.name).write_text(text, encoding="utf-8")
     small = json.dumps(recipe_document(folder), indent=1).replace(f"{folder}/", "")
     (folder / "small.yaml").write_text(small, encoding="utf-8")

@@ -70,7 +70,7 @@ def mutate_document(files: RecipeFiles, rng: Random) -> str:
         files.document = any_value(rng)
         return "the whole document replaced"
     container, key = rng.choice(places)
-    match rng.choice(("near",) * 5 + ("extra",) * 5 + ("replace", "replace", "remove", "swap", "rename")):
+    match rng.choice(("near",) * 7 + ("extra",) * 7 + ("replace", "replace", "remove", "swap", "rename")):
         case "near" if not isinstance(container[key], dict | list):
             alternatives = ALTERNATIVES.get(str(key))
             container[key] = rng.choice(alternatives) if alternatives else near(container[key], rng)
@@ -79,7 +79,7 @@ def mutate_document(files: RecipeFiles, rng: Random) -> str:
             del container[key]
             return f"{key}: removed"
         case "extra":
-            place = rng.choice(("stage",) * 5 + ("data", "data", "config", "recipe", "*", "model"))
+            place = rng.choice(("rl",) * 4 + ("stage", "stage", "data", "data", "config", "recipe", "*", "model"))
             [(name, value)] = rng.choice(FRAGMENTS[place]).items()
             _mapping_at(place, files.document, rng)[name] = copy.deepcopy(value)
             return f"extra {name} in {place}: {value!r:.60}"
@@ -102,6 +102,9 @@ def _mapping_at(place: str, document: Any, rng: Random) -> dict[str, Any]:
     """A stage, a data set, a node of the rewards, or a section; now and then any other mapping."""
     found = {
         "stage": [value for container, key in spots(document) if _is_stage(value := container[key])],
+        "rl": [
+            value for container, key in spots(document) if "prompts_per_step" in (value := _as_mapping(container[key]))
+        ],
         "data": [value for container, key in spots(document) if "source" in (value := _as_mapping(container[key]))],
         "recipe": [_as_mapping(document)],
     }.get(place)

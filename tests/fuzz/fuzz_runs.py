@@ -41,6 +41,7 @@ from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
 
 LONGEST_MESSAGE = 2000
+SIGNS_OF_INNARDS = ("Traceback", " object at 0x", "Node(", "Where(", "PosixPath(", "NodeEvent", "<class ")
 EXIT_CODES = {1, 2, 3, 75}
 SIGNS_ON_STDERR = ("Traceback (most recent call last)", "Exception ignored in", "panicked at", "RuntimeWarning")
 
@@ -195,7 +196,7 @@ def _check_threads(before: list[threading.Thread]) -> None:
 
 def _check_refusal(error: RlpostError, folder: Path) -> None:
     text = str(error)
-    if len(text.split()) < 4 or "Traceback" in text or " object at 0x" in text:
+    if len(text.split()) < 4 or any(sign in text for sign in SIGNS_OF_INNARDS):
         raise Violation(f"an error must say in words what must hold, found {text[:300]!r}") from error
     if len(text.replace(str(folder), "")) > LONGEST_MESSAGE:
         raise Violation(f"an error must fit on a screen, found {len(text)} characters: {text[:1500]}") from error

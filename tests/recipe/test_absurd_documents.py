@@ -52,6 +52,30 @@ def test_a_long_value_is_told_by_its_beginning_and_its_end(tmp_path: Path) -> No
     assert "expected a key" in refusal(tmp_path, VALID, "data." + "X" * 5000 + "={}")
 
 
+def test_a_name_is_short_enough_for_a_folder(tmp_path: Path) -> None:
+    assert "stages[sft].name: expected at most 100 characters" in refusal(
+        tmp_path, VALID, "stages.sft.name=" + "x" * 101
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("stages.sft.rows_per_step=1000000000000", "stages[sft].rows_per_step: expected at most 1e+07"),
+        ("stages.grpo.samples_per_prompt=1000000000000", "samples_per_prompt: expected at most 1e+07"),
+        ("stages.grpo.samples_per_prompt=1", "samples_per_prompt: expected at least 2"),
+        ("stages.grpo.steps=1000000000000", "stages[grpo].steps: expected at most 1e+09"),
+        ("model.max_length=1000000000000", "model.max_length: expected at most 1e+08"),
+    ],
+)
+def test_sizes_beyond_all_memory_are_refused(tmp_path: Path, override: str, words: str) -> None:
+    assert words in refusal(tmp_path, VALID, override)
+
+
+def test_what_extends_names_is_told_in_words(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "extends: [a.yaml]\n").endswith("expected the path of one YAML file, found a list")
+
+
 def test_of_many_problems_the_first_are_told_and_the_rest_counted(tmp_path: Path) -> None:
     lines = [f"file:{number}: key: something is wrong" for number in range(500)]
     message = listed(lines, title="recipe.yaml")
