@@ -18,7 +18,7 @@ from small_run import recipe_document
 from whole_runs import ROOT, environment, read_json, records
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
-STEPS = 100
+STEPS = 20
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
