@@ -38,7 +38,10 @@ class ClosableGenerator(Generator, Protocol):
 
 
 class GeneratorActor:
-    """One `VllmGenerator`; vllm is imported here, after the actor's environment is set."""
+    """One `VllmGenerator`; vllm is imported here, after the actor's environment is set.
+
+    `ray.method` stands next to each function: Ray looks for its mark below all other decorators.
+    """
 
     _generator: ClosableGenerator
     """Built by `ready`, so that a process that is stuck there can be found."""
@@ -65,16 +68,16 @@ class GeneratorActor:
         self._generator = self._build(self._arguments)
         return self._generator.loads()[0]
 
-    @ray.method(concurrency_group="submit")
     @told_apart("the engine", ActorLostError)
+    @ray.method(concurrency_group="submit")
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """See `interfaces.Generator`."""
         # First, so that a poll at the same time never takes the engine for idle while it is not.
         self._submitted += len(requests)
         self._generator.submit(requests)
 
-    @ray.method(concurrency_group="poll")
     @told_apart("the engine", ActorLostError)
+    @ray.method(concurrency_group="poll")
     def poll(self, timeout_s: float) -> PollAnswer:
         """Rollouts finished since the last call, after up to `timeout_s` and a little for company; and the load."""
         rollouts = self._generator.poll(timeout_s)
@@ -84,21 +87,21 @@ class GeneratorActor:
         self._returned += len(rollouts)
         return PollAnswer(rollouts, self._generator.loads()[0])
 
-    @ray.method(concurrency_group="poll")
     @told_apart("the engine", ActorLostError)
+    @ray.method(concurrency_group="poll")
     def abandon(self) -> None:
         """See `interfaces.Generator`; when no submission is on its way."""
         self._generator.abandon()
         self._submitted = self._returned = 0
 
-    @ray.method(concurrency_group="weights")
     @told_apart("the engine", ActorLostError)
+    @ray.method(concurrency_group="weights")
     def pull_weights(self, manifest: WeightManifest, keep_kv_cache: bool) -> list[WeightReceipt]:
         """See `interfaces.Generator`."""
         return self._generator.pull_weights(manifest, keep_kv_cache=keep_kv_cache)
 
-    @ray.method(concurrency_group="weights")
     @told_apart("the engine", ActorLostError)
+    @ray.method(concurrency_group="weights")
     def catch_up(self, manifests: Sequence[WeightManifest]) -> EngineLoad:
         """Pull what the other engines hold, before the first request."""
         for manifest in manifests:
