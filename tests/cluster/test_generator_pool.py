@@ -225,4 +225,5 @@ def test_nothing_is_lost_or_doubled_while_engines_come_and_go_under_load(make_po
 
 
 def test_sigterm_stays_with_the_run_and_is_not_left_to_ray(cluster_of_four: None) -> None:
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    handler = signal.getsignal(signal.SIGTERM)
+    assert not getattr(handler, "__module__", "").startswith("ray."), handler
