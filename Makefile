@@ -73,7 +73,7 @@ soak: setup
 FUZZ_SEED := 0
 
 fuzz: setup
-	PYTHONPATH=tests $(BIN)/python tests/fuzz/run_fuzz.py --recipes 2000 --data 500 --commands 10 --formats --seed $(FUZZ_SEED)
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/run_fuzz.py --recipes 2000 --data 500 --commands 10 --starts --seed $(FUZZ_SEED)
 
 setup: .venv/installed
 

@@ -14,7 +14,7 @@ from rlpost.data.columns import example_of
 from rlpost.data.prompt_wording import reword
 from rlpost.data.source_files import NumberedRow, read_hugging_face, read_jsonl, read_parquet
 from rlpost.data.source_reasoning_gym import generate_examples
-from rlpost.errors import DataError
+from rlpost.errors import DataError, RlpostError
 from rlpost.recipe.sections import DataConfig
 from rlpost.records import Example
 
@@ -110,9 +110,21 @@ def load_solution(reference: str) -> Callable[[Example], object]:
     module_name, _, function_name = reference.partition(":")
     try:
         return getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # A module may raise anything while it is imported.
         raise DataError(
             f"a data set's solution must be module:function of an importable function; found {reference!r}: {error}"
+        ) from error
+
+
+def _response(solution: Callable[[Example], object], example: Example, *, reference: str, name: str) -> object:
+    try:
+        return solution(example)
+    except RlpostError:
+        raise
+    except Exception as error:  # It is the recipe's own code.
+        raise DataError(
+            f"data.{name}.solution must return text; {reference} raised {type(error).__name__} for row {example.id}: "
+            f"{error}"
         ) from error
 
 
@@ -121,7 +133,7 @@ def _solved(examples: Sequence[Example], reference: str, *, name: str) -> list[E
     solution = load_solution(reference)
     solved: list[Example] = []
     for example in examples:
-        response = solution(example)
+        response = _response(solution, example, reference=reference, name=name)
         if not isinstance(response, str):
             raise DataError(
                 f"data.{name}.solution must return text; {reference} returned a {type(response).__name__} "

@@ -146,7 +146,7 @@ def _code_of(family: type) -> str:
     """What transformers has for a family of models, and what all families share."""
     import transformers
 
-    shared = Path(transformers.__file__).parent
+    shared = Path(inspect.getfile(transformers)).parent
     own = [Path(inspect.getfile(base)) for base in family.__mro__ if base.__module__.startswith("transformers.")]
     files = {*own, *own[0].parent.glob("*.py"), *shared.glob("modeling_*.py")}
     return "\n".join(file.read_text(encoding="utf-8") for file in sorted(files))

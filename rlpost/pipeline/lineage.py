@@ -127,7 +127,10 @@ def _data_identity(config: DataConfig) -> dict[str, Any]:
 
 def source_hash(function: Callable[..., Any]) -> str:
     """Of the file that a function is written in; empty where there is none."""
-    file = inspect.getsourcefile(inspect.unwrap(function))
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:
+        return ""  # Built into Python, or no function at all.
     return file_hash(Path(file)) if file and Path(file).is_file() else ""
 
 

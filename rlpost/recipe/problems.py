@@ -9,6 +9,7 @@ from rlpost.errors import LONGEST_MESSAGE, RecipeError, shortened
 from rlpost.recipe.yaml_tree import KeyPath, Node, Where, child, nearest_node
 
 _LONGEST_LINE = 900
+_LONGEST_KEY = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,11 +28,13 @@ def shown_path(root: Node, path: KeyPath) -> str:
     shown = ""
     for depth, part in enumerate(path):
         if isinstance(part, str):
-            shown += f".{part}" if shown else part
+            key = shortened(part, most=_LONGEST_KEY)
+            shown += f".{key}" if shown else key
             continue
         item = nearest_node(root, path[: depth + 1])
         name = child(item, "name") if isinstance(item.value, Mapping) else None
-        shown += f"[{name.value}]" if name is not None and isinstance(name.value, str) else f"[{part}]"
+        is_named = name is not None and isinstance(name.value, str)
+        shown += f"[{shortened(str(name.value), most=_LONGEST_KEY)}]" if name is not None and is_named else f"[{part}]"
     return shown
 
 

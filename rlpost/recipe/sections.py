@@ -18,8 +18,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_l
 Reference = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*(:\w+)?$")]
 """`module:name` of an importable object, or a short name from an entry-point group."""
 
-PerStep = Annotated[int, Field(ge=1, le=10_000_000)]
-"""How much of something one step takes; a step of more has one zero too many, and its memory nobody has."""
+MOST_PER_STEP = 10_000_000
+"""Of whatever one step takes: more of it fits in no memory, and is a slip."""
+PerStep = Annotated[int, Field(ge=1, le=MOST_PER_STEP)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 

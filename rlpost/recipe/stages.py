@@ -18,6 +18,7 @@ from rlpost.recipe.rl import (
     ValueConfig,
 )
 from rlpost.recipe.sections import (
+    MOST_PER_STEP,
     LearnerConfig,
     LoraConfig,
     Name,
@@ -84,7 +85,7 @@ class SftStage(SupervisedStage):
 class OwnSamplesConfig(Section):
     """Preference pairs from the model's own answers, judged by the recipe's verifiers (TULU 3, section 5)."""
 
-    samples_per_prompt: PerStep = Field(ge=2)
+    samples_per_prompt: int = Field(ge=2, le=MOST_PER_STEP)
     sampling: SamplingConfig
     prompts: int | None = Field(default=None, ge=1)
     """Prompts to answer; by default all rows of the stage's data."""
@@ -174,7 +175,7 @@ class GrpoStage(RlStage):
     """Reinforcement learning with verifiable rewards, the baseline taken from each prompt's own samples."""
 
     kind: Literal["grpo"]
-    samples_per_prompt: PerStep = Field(ge=2)
+    samples_per_prompt: int = Field(ge=2, le=MOST_PER_STEP)
     advantage: AdvantageConfig = AdvantageConfig()
     dynamic_sampling: DynamicSamplingConfig | None = None
 

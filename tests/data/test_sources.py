@@ -208,6 +208,13 @@ def test_a_solution_that_returns_no_text_is_refused(tmp_path: Path) -> None:
         one(tmp_path, {"prompt": "a"}, solution="builtins:id")
 
 
+def test_a_solution_that_raises_is_refused_with_the_row(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must return text; os:system raised TypeError for row set/0"):
+        one(tmp_path, {"prompt": "a"}, solution="os:system")
+    with pytest.raises(DataError, match="column_steps needs a sum"):
+        one(tmp_path, {"prompt": "a"}, solution="rlpost.data.worked_solutions:column_steps")
+
+
 # Columns
 
 

@@ -50,11 +50,11 @@ def case_called(name: str) -> Case:
     return Case(name=name, changes=tuple(range(count)))
 
 
-def starts(*, formats: bool) -> list[str]:
+def starts() -> list[str]:
     """Names of what mutations start from, and must run as it is: the recipes, and all shapes of rows in all formats."""
     recipes = [f"start/{name}" for name in RECIPES]
     data = [f"start/{shape}/{kind}" for shape in SHAPES for kind in sorted(set(FORMATS))]
-    return recipes + data if formats else recipes
+    return recipes + data
 
 
 def write_case(case: Case, folder: Path) -> Written:

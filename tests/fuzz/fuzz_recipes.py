@@ -100,12 +100,11 @@ def mutate_document(files: RecipeFiles, rng: Random) -> str:
 
 def _mapping_at(place: str, document: Any, rng: Random) -> dict[str, Any]:
     """A stage, a data set, a node of the rewards, or a section; now and then any other mapping."""
+    mappings = [_as_mapping(container[key]) for container, key in spots(document)]
     found = {
-        "stage": [value for container, key in spots(document) if _is_stage(value := container[key])],
-        "rl": [
-            value for container, key in spots(document) if "prompts_per_step" in (value := _as_mapping(container[key]))
-        ],
-        "data": [value for container, key in spots(document) if "source" in (value := _as_mapping(container[key]))],
+        "stage": [value for value in mappings if "kind" in value and "data" in value],
+        "rl": [value for value in mappings if "prompts_per_step" in value],
+        "data": [value for value in mappings if "source" in value],
         "recipe": [_as_mapping(document)],
     }.get(place)
     if found is None:
@@ -113,10 +112,6 @@ def _mapping_at(place: str, document: Any, rng: Random) -> dict[str, Any]:
     if not found or rng.random() < 0.15:
         found = [document, *(container for container, _ in spots(document))]
     return _as_mapping(rng.choice(found))
-
-
-def _is_stage(value: Any) -> bool:
-    return "kind" in _as_mapping(value) and "data" in value
 
 
 def _as_mapping(value: Any) -> dict[str, Any]:

@@ -44,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=int, default=0, help="mutations of data files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first of each")
-    parser.add_argument("--formats", action="store_true", help="first run all shapes of rows as all formats, unchanged")
+    parser.add_argument("--starts", action="store_true", help="first of all what they start from, which must run")
     parser.add_argument("--commands", type=int, default=0, help="so many of the recipes by the command itself, too")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--case", action="append", default=[], help="only the case of this name, such as recipe/0/17")
     parser.add_argument("--json", type=Path, help="where to write all outcomes")
     options = parser.parse_args(arguments)
     transformers.logging.disable_progress_bar()
-    names = options.case or starts(formats=options.formats) + [
+    names = options.case or (starts() if options.starts else []) + [
         f"{kind}/{options.seed}/{number}"
         for kind, count in (("recipe", options.recipes), ("data", options.data))
         for number in range(options.first, options.first + count)

@@ -12,7 +12,7 @@ from pathlib import Path
 import fuzz_runs
 import pytest
 from fuzz_cases import case_called, write_case
-from fuzz_ground import RECIPES, ROOT, make_ground
+from fuzz_ground import ROOT, make_ground
 from fuzz_runs import Outcome, run_case
 
 from rlpost.errors import RecipeError, RlpostError
@@ -36,7 +36,7 @@ def broken(case, *, ground, note):
         os.abort()
     return Outcome(case=case, result="ran", message="")
 
-fuzz_workers.run_case, fuzz_workers.CPU_S, fuzz_workers.CLOCK_S = broken, 1, 3.0
+fuzz_workers.run_case, fuzz_workers.CPU_S, fuzz_workers.CLOCK_S = broken, 0, 5.0
 names = ["computes without end", "waits without end", "dies", "is fine", "is fine too"]
 cases = [case_called(f"start/{name}") for name in names]
 show = lambda outcome: print(outcome.case.name, outcome.result, outcome.message, outcome.told, sep=" | ")
@@ -63,17 +63,16 @@ def small(ground: Path) -> Outcome:
 
 
 def test_mutations_are_refused_in_words_or_run_to_whole_artifacts(tmp_path: Path) -> None:
-    numbers = ("--recipes", "60", "--data", "20", "--commands", "3", "--seed", "1")
+    numbers = ("--recipes", "60", "--data", "20", "--commands", "2", "--seed", "1")
     ended = run_python(str(FUZZ), *numbers, "--json", str(tmp_path / "all.json"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     outcomes = json.loads((tmp_path / "all.json").read_text())
     results = Counter((one["case"].partition("/")[0], one["result"].partition(" ")[0]) for one in outcomes)
-    # Mutations that are all refused would say little; the recipes that they start from all run.
+    # Mutations that are all refused would say little.
     assert results["recipe", "ran"] >= 10 and results["data", "ran"] >= 3
     assert results["recipe", "ran"] + results["recipe", "refused"] == 60
     assert results["data", "ran"] + results["data", "refused"] == 20
-    assert results["start", "ran"] == len(RECIPES)
-    assert results["recipe", "command,"] == 3
+    assert results["recipe", "command,"] == 2
 
 
 def test_a_name_makes_the_same_case_again(ground: Path, tmp_path: Path) -> None:
@@ -132,8 +131,8 @@ def test_a_case_that_hangs_or_dies_is_a_finding_and_the_others_go_on(tmp_path: P
     ended = run_python("-c", BROKEN_WORKERS, str(tmp_path / "ground"))
     assert ended.returncode == 0, ended.stderr
     found = dict(line.split(" | ", 1) for line in ended.stdout.splitlines())
-    assert found["start/computes without end"].startswith("violation | no end after 1 s of computing | <string>, line")
-    assert found["start/waits without end"].startswith("violation | no end after 3 s | <string>, line")
+    assert found["start/computes without end"].startswith("violation | no end after 0 s of computing | <string>, line")
+    assert found["start/waits without end"].startswith("violation | no end after 5 s | <string>, line")
     assert found["start/dies"].startswith("violation | the process died: SIGABRT | ")
     assert "what start/dies is" in found["start/dies"]
     assert found["start/is fine"] == found["start/is fine too"] == "ran |  | ()"
