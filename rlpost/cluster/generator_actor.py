@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import ray
 
@@ -14,12 +14,21 @@ from rlpost.errors import ActorLostError
 from rlpost.interfaces import Generator
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 THREADS = {"submit": 1, "poll": 1, "weights": 1}
 """Ray's concurrency groups: calls of one group run one after the other, in order, beside those of the others."""
 
 GATHER_S = 0.02
 """How long the first rollout of an answer waits for others: a journey to the driver costs as much as many rollouts.
 The engine does not wait meanwhile, since the pool gives it one group more than it works on."""
+
+
+def in_group(name: str) -> Callable[[Method], Method]:
+    """Run an actor's method on the thread of this group; the innermost decorator, since Ray looks for the mark there.
+
+    Ray's own types take what its decorator returns for something else than a method.
+    """
+    return cast(Any, ray.method(concurrency_group=name))
 
 
 class PollAnswer(NamedTuple):
@@ -57,7 +66,7 @@ class GeneratorActor:
 
         return VllmGenerator(**arguments)
 
-    @ray.method(concurrency_group="submit")
+    @in_group("submit")
     def whereabouts(self) -> Whereabouts:
         """For reports of stalls; in a group whose thread is free while the engine starts."""
         return own_whereabouts()
@@ -69,7 +78,7 @@ class GeneratorActor:
         return self._generator.loads()[0]
 
     @told_apart("the engine", ActorLostError)
-    @ray.method(concurrency_group="submit")
+    @in_group("submit")
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """See `interfaces.Generator`."""
         # First, so that a poll at the same time never takes the engine for idle while it is not.
@@ -77,7 +86,7 @@ class GeneratorActor:
         self._generator.submit(requests)
 
     @told_apart("the engine", ActorLostError)
-    @ray.method(concurrency_group="poll")
+    @in_group("poll")
     def poll(self, timeout_s: float) -> PollAnswer:
         """Rollouts finished since the last call, after up to `timeout_s` and a little for company; and the load."""
         rollouts = self._generator.poll(timeout_s)
@@ -88,20 +97,20 @@ class GeneratorActor:
         return PollAnswer(rollouts, self._generator.loads()[0])
 
     @told_apart("the engine", ActorLostError)
-    @ray.method(concurrency_group="poll")
+    @in_group("poll")
     def abandon(self) -> None:
         """See `interfaces.Generator`; when no submission is on its way."""
         self._generator.abandon()
         self._submitted = self._returned = 0
 
     @told_apart("the engine", ActorLostError)
-    @ray.method(concurrency_group="weights")
+    @in_group("weights")
     def pull_weights(self, manifest: WeightManifest, keep_kv_cache: bool) -> list[WeightReceipt]:
         """See `interfaces.Generator`."""
         return self._generator.pull_weights(manifest, keep_kv_cache=keep_kv_cache)
 
     @told_apart("the engine", ActorLostError)
-    @ray.method(concurrency_group="weights")
+    @in_group("weights")
     def catch_up(self, manifests: Sequence[WeightManifest]) -> EngineLoad:
         """Pull what the other engines hold, before the first request."""
         for manifest in manifests:

@@ -148,7 +148,6 @@ def test_a_refusal_names_the_variable_and_not_what_it_holds(
         {"source": "hf:nowhere/here", "params": {"token": TAKEN}},
         {"source": "reasoning_gym:chain_sum", "rows": 12, "params": {"token": TAKEN}},
         {"source": f"reasoning_gym:{TAKEN}", "rows": 12},
-        {"source": "jsonl:sums.jsonl", "instruction": f"{{nothing}} {TAKEN}"},
     ],
 )
 def test_an_error_while_data_is_read_does_not_print_it(
