@@ -36,11 +36,12 @@ ROLES = {
 SAMPLE_EVERY_S = 5.0
 WARM_UP_S = 120.0
 """Of a process, not looked at: caches fill, libraries load."""
-SHORTEST_S = 300.0
+SHORTEST_S = 180.0
 """Of a process's life after that, for a slope that means something."""
 VICTIMS = {"engine": 5, "verifier": 2, "learner rank": 2, "driver": 1}
 """How often each is chosen, relative to the others."""
 PAUSE_S = (45.0, 120.0)
+SMALL_CACHE = {"kv_cache_mib": 48}
 SETTLE_S = 60.0
 """After the driver was killed: what it starts again is not killed at once."""
 
@@ -164,7 +165,12 @@ def soak_place(folder: Path) -> Place:
     world = World(folder=folder, model=start_of(folder))
     return world.place(
         "soak",
-        {**TWO_ENGINES, "learner": {**TWO_ENGINES["learner"], "max_restarts": 6}},
+        # Pages of the KV cache count once they were used; a small one is used up within the warm-up.
+        TWO_ENGINES
+        | {
+            "learner": {**TWO_ENGINES["learner"], "max_restarts": 6},
+            "rollout": {**TWO_ENGINES["rollout"], **SMALL_CACHE},
+        },
         max_staleness=4,
         steps=1_000_000,
         optimizer={"learning_rate": 1e-7},
