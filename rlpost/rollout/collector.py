@@ -72,6 +72,8 @@ class Collector:
         self._unscored: deque[list[tuple[Rollout, Sample]]] = deque()
         self.faults: Counter[Fault] = Counter()
         """Of all groups gathered so far."""
+        self.scoring_s = 0.0
+        """Spent in the scorer so far."""
         self._scoring: list[Future[list[_Judged]]] = []
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="score")
         self._last_progress = time.monotonic()
@@ -178,8 +180,10 @@ class Collector:
         waiting = [pair for _ in range(len(self._unscored)) for pair in self._unscored.popleft()]
         if not waiting:
             return []
+        began_s = time.monotonic()
         with WAITS.until(f"verdicts of {len(waiting)} samples", timeout_s=self._stall_timeout_s):
             verdicts = self._breaker.judge(self._scorer, [sample for _, sample in waiting])
+        self.scoring_s += time.monotonic() - began_s
         assert len(verdicts) == len(waiting), "a scorer returns one verdict a sample"
         return [_Judged(rollout, verdict) for (rollout, _), verdict in zip(waiting, verdicts, strict=True)]
 

@@ -59,7 +59,10 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
                         publishing = publish(version=step + 1)
                     rollouts.on_published(publishing, version=step + 1)
                 _refresh_reference(learner, stage, step)
-                metrics = record.of_step(groups, reports, synced, gap, clock.lap(), version=step)
+                lap = clock.lap()
+                metrics = record.of_step(
+                    groups, reports, synced, gap, lap, scoring_s=rollouts.scoring_s(), version=step
+                )
                 metrics |= rollouts.fault_metrics() | {"skipped_steps": float(len(batches) - len(reports))}
                 tracker.log(step, metrics)
                 samples.write(step, groups)

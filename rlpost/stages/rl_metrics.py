@@ -29,9 +29,11 @@ class RlMetrics:
         gap: ParityGap | None,
         lap: Lap,
         *,
+        scoring_s: float,
         version: int,
     ) -> dict[str, float]:
-        """`lap` has the parts take, check, credit and publish; `reports` one entry an optimizer step.
+        """`lap` has the parts take, check, credit and publish; `reports` one entry an optimizer step; meanwhile the
+        scorer worked for `scoring_s`.
 
         `synced` is the sync that brought the engines to `version`; None while it is under way.
         """
@@ -42,7 +44,7 @@ class RlMetrics:
             **parity,
             **_mean_reports(reports),
             **self._of_engines(lap.wall_s),
-            **self._account(groups, reports, synced, lap),
+            **self._account(groups, reports, synced, lap, scoring_s=scoring_s),
         }
 
     def _of_engines(self, wall_s: float) -> dict[str, float]:
@@ -60,9 +62,17 @@ class RlMetrics:
         return metrics
 
     def _account(
-        self, groups: Sequence[RolloutGroup], reports: Sequence[StepReport], synced: PublishReport | None, lap: Lap
+        self,
+        groups: Sequence[RolloutGroup],
+        reports: Sequence[StepReport],
+        synced: PublishReport | None,
+        lap: Lap,
+        *,
+        scoring_s: float,
     ) -> dict[str, float]:
-        """Where the learner's time went. In a synchronous step its wait is the sync, generating and scoring."""
+        """Where the learner's time went. A synchronous step takes groups while it syncs, generates and scores; what is
+        none of these is a wait, for example for an engine in place of one that died.
+        """
         taken_s = lap.parts_s["take"]
         train_s = sum(report.seconds for report in reports)
         parts = {
@@ -75,7 +85,8 @@ class RlMetrics:
             self._waited_for_sync = True
             generate_s = min(taken_s - pull_s, max(rollout.seconds for group in groups for rollout in group.rollouts))
             parts["sync"] += pull_s
-            parts |= {"generate": generate_s, "score": taken_s - pull_s - generate_s}
+            score_s = min(taken_s - pull_s - generate_s, scoring_s)
+            parts |= {"generate": generate_s, "score": score_s, "wait": taken_s - pull_s - generate_s - score_s}
         else:
             parts["wait"] = taken_s
         trained = {"tokens_trained_per_s": sum(report.tokens for report in reports) / train_s} if train_s else {}

@@ -56,7 +56,7 @@ class Rollouts:
         collector = context.collector(
             samples=stage.samples_per_prompt, sampling=stage.sampling.sampling(context.data.format.stop_token_ids)
         )
-        self._faults, self._faults_told = collector.faults, Counter[Fault]()
+        self._counts, self._faults_told, self._scoring_told_s = collector, Counter[Fault](), 0.0
         self._collector = CollectorThread(
             collector,
             self._buffer,
@@ -84,10 +84,16 @@ class Rollouts:
 
     def fault_metrics(self) -> dict[str, float]:
         """Rows set aside so far, and faults since the last call, those of groups that were dropped included."""
-        now = Counter(self._faults)
+        now = Counter(self._counts.faults)
         new = {f"faults/{fault.value}": float(now[fault] - self._faults_told[fault]) for fault in Fault}
         self._faults_told = now
         return {"quarantined": float(len(self._quarantine)), **new}
+
+    def scoring_s(self) -> float:
+        """Seconds that were spent in the scorer since the last call."""
+        now_s = self._counts.scoring_s
+        new_s, self._scoring_told_s = now_s - self._scoring_told_s, now_s
+        return new_s
 
     def take(self, *, version: int) -> list[RolloutGroup]:
         """The groups of the next step, none of their tokens older than the stage allows at the learner's version.

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 PARTS = ("generate", "score", "wait", "train", "sync")
-"""`wait`: the learner had nothing to do while rollouts were made beside it; alone, it generated or scored."""
+"""`wait`: the learner had nothing to do while rollouts were made beside it; in a synchronous step, while nobody made or
+judged any."""
 
 
 class StepClock:

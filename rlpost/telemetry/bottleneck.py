@@ -52,6 +52,10 @@ def bottleneck_sentence(records: Sequence[Mapping[str, float]], *, max_staleness
 
 
 def _synchronous(shares: Shares) -> str:
+    if shares.wait > max(shares.generate, shares.train):
+        return (
+            f"{shares.wait:.0%} of a step nobody generates, scores or trains: engines were away; the console tells when"
+        )
     overlapped = max(shares.generate + shares.score, shares.train)
     gain = (shares.generate + shares.score + shares.train) / overlapped
     first = f"generating takes {shares.generate:.0%} of a step and training {shares.train:.0%}, one after the other"

@@ -150,14 +150,15 @@ def outlives(
     *,
     engine: bool = False,
     says: str = "",
+    **stage: Any,
 ) -> dict[str, Any]:
     """One life of a run in which these faults happen, and which ends as if they had not."""
-    place = world.place(name, cluster)
+    place = world.place(name, cluster, **stage)
     place.plan(faults)
     with DisturbedRun(place) as run:
         assert run.wait(within_s=LIFE_S) == 0, run.text()[-2000:]
     assert says in run.text(), f"{says!r} was not said: {run.text()[-1500:]}"
-    ended_like(place, world.reference(reference_of(cluster)))
+    ended_like(place, world.reference(reference_of(cluster), **stage))
     return measured(place, run.seen, run, serves=" serves" if engine else "")
 
 

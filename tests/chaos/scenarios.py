@@ -34,6 +34,8 @@ from chaos_world import (
 )
 from disturbed_run import DisturbedRun, Place, Seen, recovery_s, steps_done_again
 
+LONG: dict[str, Any] = {"steps": 60}
+"""Longer than a new engine takes to serve, where the other one goes on meanwhile."""
 DRIVER_STEPS = 80
 """More than twenty short lives finish."""
 
@@ -45,12 +47,12 @@ def engine_killed_idle(world: World) -> dict[str, Any]:
 
 def engine_killed_mid_generation(world: World) -> dict[str, Any]:
     """Between two of its steps, with responses half done; the other engine answers for it."""
-    return outlives(world, "engine-generating", TWO_ENGINES, [fault("engine.step", 90)], engine=True)
+    return outlives(world, "engine-generating", TWO_ENGINES, [fault("engine.step", 90)], engine=True, **LONG)
 
 
 def engine_killed_mid_weight_pull(world: World) -> dict[str, Any]:
     """Between loading new weights and serving them."""
-    return outlives(world, "engine-pulling", TWO_ENGINES, [fault("engine.pull", 5)], engine=True)
+    return outlives(world, "engine-pulling", TWO_ENGINES, [fault("engine.pull", 5)], engine=True, **LONG)
 
 
 def engine_killed_twice(world: World) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def engine_killed_twice(world: World) -> dict[str, Any]:
 def all_engines_killed(world: World) -> dict[str, Any]:
     """Both at once."""
     faults = [fault("learner.forward", 5, "kill all engine")]
-    return outlives(world, "engines-all", TWO_ENGINES, faults, engine=True)
+    return outlives(world, "engines-all", TWO_ENGINES, faults, engine=True, **LONG)
 
 
 def engine_stopped(world: World) -> dict[str, Any]:
@@ -239,8 +241,9 @@ def loss_never_finite(world: World) -> dict[str, Any]:
 
 def asynchronous(world: World) -> dict[str, Any]:
     """Rollouts up to four versions ahead; an engine dies in mid-generation and the learner in a forward pass."""
-    plain = [world.world_run(f"async-plain-{turn}", TWO_ENGINES, dict(ASYNCHRONOUS)) for turn in range(3)]
-    place = world.place("async", TWO_ENGINES, **ASYNCHRONOUS)
+    stage = {**ASYNCHRONOUS, **LONG}
+    plain = [world.world_run(f"async-plain-{turn}", TWO_ENGINES, stage.copy()) for turn in range(3)]
+    place = world.place("async", TWO_ENGINES, **stage)
     place.plan([fault("engine.step", 120), fault("learner.forward", 8)])
     with DisturbedRun(place) as run:
         assert run.wait(within_s=LIFE_S) == 0, run.text()[-2000:]

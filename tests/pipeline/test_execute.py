@@ -78,7 +78,7 @@ def test_the_summary_has_every_stage_with_its_scores(document: dict[str, Any]) -
         assert stage["scores"] == manifest.scores
         assert stage["model_hash"] == manifest.model_hash
         assert read_manifest(Path(stage["model"]).parent) == manifest
-    assert set(summary["stages"][2]["time_shares"]) == {"generate", "score", "train", "sync", "other"}
+    assert set(summary["stages"][2]["time_shares"]) == {"generate", "score", "wait", "train", "sync", "other"}
     answers = lines(Path(document["output"]) / "stages" / "01-sft" / "evaluation.jsonl")
     assert [len(answer["responses"]) for answer in answers] == [2, 2, 2]
     first_scores = [response["score"] for answer in answers for response in answer["responses"]]

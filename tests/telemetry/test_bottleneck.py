@@ -33,6 +33,7 @@ def test_a_stage_of_two_steps_still_has_shares() -> None:
         (1, 0.5, {"wait": 0.3, "train": 0.6}, "slowest responses and engines idle 50%: raise max_staleness"),
         (4, 0.6, {"wait": 0.02, "train": 0.9}, "engines idle 40% .* add learner ranks"),
         (4, 0.95, {"wait": 0.05, "train": 0.9}, "well balanced: training waits 5% of a step, engines idle 5%"),
+        (0, 0.1, {"generate": 0.1, "wait": 0.8}, "80% of a step nobody generates, scores or trains: engines were away"),
         (0, 0.1, {"generate": 0.1, "score": 0.7, "train": 0.1}, "score takes 70% of a step; raise scoring.workers"),
         (3, 0.1, {"sync": 0.6, "train": 0.3}, "sync takes 60% .* lora.sync: adapter"),
         (3, 0.1, {"train": 0.3}, "other takes 70% .* larger batches"),
