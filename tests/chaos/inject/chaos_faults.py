@@ -42,7 +42,6 @@ def install(folder: str) -> None:
             "torch.distributed.checkpoint.filesystem": _wrap_saving,
             "rlpost.rollout.vllm_engine": _wrap_engine,
             "rlpost.weight_sync.vllm_shared_memory": _wrap_pull,
-            "rlpost.scoring.worker_main": lambda module: _register("worker"),
         }
     )
     sys.meta_path.insert(0, _AfterImport())
@@ -186,10 +185,24 @@ def _register(role: str) -> None:
 
 
 def _kill(role: str, *, most: int | None) -> None:
-    alive = [path for path in sorted(_folder.glob(f"{role}-*")) if Path(f"/proc/{path.name.split('-')[1]}").exists()]
+    told = [int(path.name.split("-")[1]) for path in _folder.glob(f"{role}-*")]
+    alive = sorted(_verifiers() if role == "verifier" else [pid for pid in told if Path(f"/proc/{pid}").exists()])
     assert alive, f"no {role} of the run is alive"
-    for path in alive[:most]:
-        os.kill(int(path.name.split("-")[1]), signal.SIGKILL)
+    for pid in alive[:most]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _verifiers() -> list[int]:
+    """The verifier processes of this run: they are started as programs, in which nothing can be wrapped."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            is_one = b"rlpost.scoring.worker_main" in (process / "cmdline").read_bytes()
+            if is_one and f"RLPOST_CHAOS={_folder}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
 
 
 def _with_nan(inputs: Any) -> Any:
