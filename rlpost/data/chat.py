@@ -178,7 +178,6 @@ class ChatFormat:
         self, conversations: Sequence[Sequence[Message]], *, generation_prompt: bool
     ) -> tuple[list[str], list[tuple[int, int] | None]]:
         """Texts, and for each the (start, stop) characters of its last pair of markers, if any."""
-        from jinja2 import TemplateError
         from transformers.utils import chat_template_utils
 
         templates: Any = chat_template_utils
@@ -191,7 +190,7 @@ class ChatFormat:
                 return_assistant_tokens_mask=self._has_markers,
                 **self._tokenizer.special_tokens_map,
             )
-        except TemplateError as error:
+        except Exception as error:  # A template computes, and can fail as any program.
             raise ModelError(
                 f"the chat template must accept every conversation of the data; it refuses one: {error}. "
                 "Change model.chat_template, or the roles in the data"

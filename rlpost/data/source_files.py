@@ -85,7 +85,11 @@ def read_hugging_face(place: str, *, split: str, params: Mapping[str, Any], choo
     except Exception as error:  # What a builder chokes on ends in errors of many kinds there.
         raise DataError(f"{source} with split {split!r} and params {dict(params)} cannot be loaded: {error}") from error
     numbers = choose(len(table))
-    return [NumberedRow(*pair) for pair in zip(numbers, table.select(numbers), strict=True)]
+    try:
+        rows = list(table.select(numbers))
+    except Exception as error:  # Files are read, and found to be broken, only now.
+        raise DataError(f"{source} must hold whole rows with text in UTF-8; found: {error}") from error
+    return [NumberedRow(*pair) for pair in zip(numbers, rows, strict=True)]
 
 
 def _no_stream(path: Path) -> Path:

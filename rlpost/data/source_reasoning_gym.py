@@ -32,11 +32,12 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
         )
     try:
         entries = gym.create_dataset(task, size=rows, seed=seed, **params)
-    except (TypeError, ValueError, AssertionError) as error:
+        made = list(entries)
+    except Exception as error:  # For parameters that it does not expect, a task may raise anything, and late.
         raise DataError(f"{purpose}: the task refuses its parameters: {error}. Correct data.{name}.params") from error
     _check_scores_survive(entries, purpose=purpose)
     generated = {"task": task, "params": plain(params)}
-    return [_example(name, index=index, generated=generated, entry=plain(entry)) for index, entry in enumerate(entries)]
+    return [_example(name, index=index, generated=generated, entry=plain(entry)) for index, entry in enumerate(made)]
 
 
 def _check_scores_survive(entries: Any, *, purpose: str) -> None:

@@ -74,7 +74,7 @@ def load_tokenizer(path: str, *, trust_remote_code: bool) -> PreTrainedTokenizer
     auto: Any = transformers.AutoTokenizer
     try:
         tokenizer: Any = auto.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # A broken file ends in errors of many kinds there.
         raise ModelError(f"{path} must hold a tokenizer: set model.path or model.tokenizer; found: {error}") from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {path} must have an end-of-sequence token: set eos_token in its config")

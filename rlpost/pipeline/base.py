@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -14,9 +15,10 @@ from rlpost.data.chat import chat_template_source
 from rlpost.data.sources import load_examples
 from rlpost.data.tokenizer import load_tokenizer, tokenizer_texts, train_tokenizer
 from rlpost.errors import ModelError, shortened
+from rlpost.recipe.memory_words import shape_of
 from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.sections import TokenizerTraining
+from rlpost.recipe.sections import ModelConfig, TokenizerTraining
 from rlpost.records import Example
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ def _config(recipe: Recipe, *, tokenizer: PreTrainedTokenizerBase) -> Any:
     }
     if model.config is not None:
         _refuse_unread(model.config)
+        _refuse_beyond_memory(model)
     try:
         if model.path is not None:
             return AutoConfig.from_pretrained(model.path, trust_remote_code=model.trust_remote_code)
@@ -138,6 +141,18 @@ def _refuse_unread(settings: Mapping[str, Any]) -> None:
         raise ModelError(
             f"model.config has keys of {settings['model_type']} only, and nothing reads {unread[0]!r}: "
             f"{nearest_words(unread[0], known)}"
+        )
+
+
+def _refuse_beyond_memory(model: ModelConfig) -> None:
+    """A slip of zeros must not take all memory; for families that the formula of `rlpost check` knows."""
+    shape = shape_of(model)
+    needed = 0 if shape is None else shape.parameters * (4 if model.dtype == "float32" else 2)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise ModelError(
+            f"a new model must fit in this machine's memory of {memory / 2**30:.0f} GiB to be written; model.config "
+            f"describes one of {needed / 2**30:.3g} GiB: lower its sizes"
         )
 
 

@@ -226,7 +226,7 @@ def _model_config(recipe: Recipe) -> Mapping[str, Any]:
         return {}
     try:
         content: Any = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"{file} must be JSON: {error}") from error
     return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 

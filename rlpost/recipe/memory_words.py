@@ -105,7 +105,7 @@ def _config(model: ModelConfig) -> dict[str, Any]:
     file = Path(model.path or "") / "config.json"
     try:
         read: object = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}  # A hub name, or a directory that another check speaks of.
     return cast("dict[str, Any]", read) if isinstance(read, dict) else {}
 

@@ -201,6 +201,7 @@ def test_the_end_of_turn_and_the_end_of_sequence_both_stop_sampling() -> None:
         ("{{ messages[-1].content }}<|eos|>", "begins with the rendered prompt"),
         ("{% for m in messages %}<|user|>{{ m.content }}{% endfor %}", "learn to stop.*eos_token"),
         ("{{ raise_exception('roles must alternate') }}", "refuses one: roles must alternate"),
+        ("{{ 1 // (messages | length - messages | length) }}", "refuses one: .* by zero"),
         (
             "{% for m in messages %}{% if loop.first %}{% generation %}{{ m.content }}{% endgeneration %}"
             "{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}",

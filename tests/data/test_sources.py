@@ -79,7 +79,13 @@ def test_a_task_that_misjudges_plain_data_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("params", "words"),
-    [({"digits": 2}, "digits"), ({"min_terms": 0}, "min_terms must be positive"), ({"size": 3}, "size")],
+    [
+        ({"digits": 2}, "digits"),
+        ({"min_terms": 0}, "min_terms must be positive"),
+        ({"size": 3}, "size"),
+        # Noticed only where the first row is made.
+        ({"min_digits": 5000, "max_digits": 5000}, "the task refuses its parameters: Exceeds the limit"),
+    ],
 )
 def test_wrong_task_parameters_are_refused_with_the_tasks_own_words(params: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):

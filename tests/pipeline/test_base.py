@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,21 @@ def test_old_names_and_names_of_all_families_are_known(tmp_path: Path, config: d
     else:
         model["config"] |= config
     assert (build(tmp_path, **model) / "config.json").is_file()
+
+
+def test_a_new_model_of_a_slip_of_zeros_is_refused_before_any_of_it_is_made(tmp_path: Path) -> None:
+    for key in ("num_hidden_layers", "hidden_size", "intermediate_size"):
+        message = refusal(tmp_path, **new_model(tmp_path, **{key: 10**10}))
+        assert re.match(r"a new model must fit in this machine's memory of \d+ GiB .* describes one of .* GiB", message)
+
+
+def test_a_broken_tokenizer_of_a_given_model_is_refused(tmp_path: Path, given: Path) -> None:
+    for text in ('{"version": "1.0", "model": {"type": "nothing"}}', "{", "[]"):
+        (given / "tokenizer.json").write_text(text)
+        assert "given must hold a tokenizer: set model.path or model.tokenizer; found: " in refusal(
+            tmp_path, path=str(given)
+        )
+        shutil.rmtree(tmp_path / "base", ignore_errors=True)
 
 
 def test_a_context_shorter_than_the_longest_sequence_is_refused(tmp_path: Path, given: Path) -> None:
