@@ -210,13 +210,13 @@ def test_of_many_columns_some_are_named(tmp_path: Path) -> None:
 
 
 def test_a_solution_that_returns_no_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"builtins:id returned a int for row set/0"):
-        one(tmp_path, {"prompt": "a"}, solution="builtins:id")
+    with pytest.raises(DataError, match=r"numpy:size returned a int for row set/0"):
+        one(tmp_path, {"prompt": "a"}, solution="numpy:size")
 
 
 def test_a_solution_that_raises_is_refused_with_the_row(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must return text; os:system raised TypeError for row set/0"):
-        one(tmp_path, {"prompt": "a"}, solution="os:system")
+    with pytest.raises(DataError, match=r"must return text; numpy:cos raised TypeError for row set/0"):
+        one(tmp_path, {"prompt": "a"}, solution="numpy:cos")
     with pytest.raises(DataError, match="column_steps needs a sum"):
         one(tmp_path, {"prompt": "a"}, solution="rlpost.data.worked_solutions:column_steps")
 

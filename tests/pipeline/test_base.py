@@ -132,7 +132,9 @@ def test_old_names_and_names_of_all_families_are_known(tmp_path: Path, config: d
 
 def test_a_new_model_of_a_slip_of_zeros_is_refused_before_any_of_it_is_made(tmp_path: Path) -> None:
     for key in ("num_hidden_layers", "hidden_size", "intermediate_size"):
-        message = refusal(tmp_path, **new_model(tmp_path, **{key: 10**10}))
+        folder = tmp_path / key
+        folder.mkdir()
+        message = refusal(folder, **new_model(folder, **{key: 10**10}))
         assert re.match(r"a new model must fit in this machine's memory of \d+ GiB .* describes one of .* GiB", message)
 
 
