@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,8 @@ class InOrder(CollectorThread):
         take = self._buffer.take
 
         def in_order_take(*, version: int, timeout_s: float) -> list[RolloutGroup]:
+            while self._buffer.version < version:  # Engines pull in the background.
+                time.sleep(0.01)
             while indices := self._buffer.reserve(timeout_s=0.0):
                 self._issue(indices)
                 while self._collector.in_flight:
