@@ -4,7 +4,8 @@
 
 Rollouts run up to four versions ahead. Every minute or two an engine, a learner rank, a verifier or the driver gets
 SIGKILL; the driver is started again. At the end the run is told to stop, and its ledger must verify. `soak.json` has
-the kills, the steps, and for each kind of process how its memory (unique set size) grew while it lived, in MiB an hour.
+the kills, the steps, and for each kind of process how its memory (resident, without pages of files, which count for one
+process or another as others come and go) grew while it lived, in MiB an hour; `memory.csv` has every sample.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ ROLES = {
     "gcs_server": "gcs",
 }
 SAMPLE_EVERY_S = 5.0
-WARM_UP_S = 120.0
-"""Of a process, not looked at: caches fill, libraries load."""
-SHORTEST_S = 180.0
+WARM_UP_S = {"verifier": 15.0}
+USUAL_WARM_UP_S = 120.0
+"""Of a process, not looked at: caches fill, libraries load. A verifier is replaced by a new one after some minutes."""
+SHORTEST_S = {"verifier": 60.0}
+USUAL_SHORTEST_S = 180.0
 """Of a process's life after that, for a slope that means something."""
 VICTIMS = {"engine": 5, "verifier": 2, "learner rank": 2, "driver": 1}
 """How often each is chosen, relative to the others."""
@@ -56,10 +59,9 @@ class Life:
 
     def slope_mib_per_h(self) -> float | None:
         """By least squares after the warm-up; None where the process did not live long enough."""
-        kept = [
-            (at, size) for at, size in zip(self.times_s, self.mib, strict=True) if at - self.times_s[0] >= WARM_UP_S
-        ]
-        if not kept or kept[-1][0] - kept[0][0] < SHORTEST_S:
+        warm_s = self.times_s[0] + WARM_UP_S.get(self.role, USUAL_WARM_UP_S)
+        kept = [(at, size) for at, size in zip(self.times_s, self.mib, strict=True) if at >= warm_s]
+        if not kept or kept[-1][0] - kept[0][0] < SHORTEST_S.get(self.role, USUAL_SHORTEST_S):
             return None
         times_s, mib = zip(*kept, strict=True)
         return statistics.linear_regression(times_s, mib).slope * 3600
@@ -113,17 +115,21 @@ class Soak:
             processes = [psutil.Process(driver), *psutil.Process(driver).children(recursive=True)]
         except psutil.NoSuchProcess:
             return found
+        lines, now_s, steps = [], time.time(), len(self.place.records())
         for process in processes:
             try:
                 role = "driver" if process.pid == driver else role_of(" ".join(process.cmdline()))
-                size = process.memory_full_info().uss / 2**20
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                size = anonymous_mib(process.pid)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, FileNotFoundError):
                 continue
             if role is not None:
                 found[process.pid] = role
                 life = self.lives.setdefault(process.pid, Life(role))
-                life.times_s.append(time.time())
+                life.times_s.append(now_s)
                 life.mib.append(size)
+                lines.append(f"{now_s:.0f},{steps},{role},{process.pid},{size:.1f}\n")
+        with (self.place.folder / "memory.csv").open("a") as samples:
+            samples.writelines(lines)
         return found
 
     def _kill(self, life: DisturbedRun, found: dict[int, str]) -> None:
@@ -153,6 +159,15 @@ class Soak:
                 "median_mib_per_h": round(statistics.median(slopes), 1) if slopes else None,
             }
         return by_role
+
+
+def anonymous_mib(pid: int) -> float:
+    """Memory of a process that is no file's."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    sizes = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")]
+    if not sizes:  # It has ended and waits to be collected.
+        raise ProcessLookupError(pid)
+    return sizes[0] / 1024
 
 
 def role_of(command: str) -> str | None:
