@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import ray
 from pool_bench import MakePool
 from scripted_engine import a_manifest
 
@@ -227,3 +228,19 @@ def test_nothing_is_lost_or_doubled_while_engines_come_and_go_under_load(make_po
 def test_sigterm_stays_with_the_run_and_is_not_left_to_ray(cluster_of_four: None) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     assert not getattr(handler, "__module__", "").startswith("ray."), handler
+
+
+def test_ray_keeps_no_account_of_the_calls_that_an_engine_gets(make_pool: MakePool) -> None:
+    bench = make_pool()
+    bench.ask(0, 20)
+    bench.hear_all()
+
+    @ray.remote(num_cpus=0)
+    def accounted() -> None:
+        pass
+
+    ray.get(accounted.remote())
+    time.sleep(1.5)  # Processes tell of their calls once a second.
+    told = {event["name"].rpartition(".")[2] for event in ray.timeline()}
+    assert "accounted" in told
+    assert not told & {"submit", "poll", "ready"}
