@@ -84,7 +84,14 @@ def test_cut_off_weights_are_no_model(tmp_path: Path, given: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "nonsense", '{"model_type": "gwen"}', '{"model_type": "qwen3", "vocab_size": "x"}']
+    "text",
+    [
+        "{}",
+        "nonsense",
+        '{"model_type": "gwen"}',
+        '{"model_type": "qwen3", "vocab_size": "x"}',
+        '{"model_type": "qwen3", "rope_scaling": 3}',
+    ],
 )
 def test_a_given_configuration_that_transformers_does_not_know_is_refused(
     tmp_path: Path, given: Path, text: str
@@ -92,6 +99,7 @@ def test_a_given_configuration_that_transformers_does_not_know_is_refused(
     (given / "config.json").write_text(text)
     message = refusal(tmp_path, path=str(given), tokenizer=str(save_tiny_model(tmp_path / "t", tied=True, seed=0)))
     assert "given/config.json must be a configuration that transformers knows; found: " in message
+    assert "Error: " not in message
 
 
 @pytest.mark.parametrize(
