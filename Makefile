@@ -8,7 +8,7 @@
 #   make format       rewrite files the way `make check` wants them
 #   make bench        every benchmark of benchmarks/, and a table of its bars: about two hours, on a machine at rest
 #   make bench-quick  the small models, once each: some minutes
-#   make chaos        parts of real runs killed, stopped, damaged and starved, one scenario after the other; 15 minutes
+#   make chaos        parts of real runs killed, stopped, damaged and starved, one scenario after the other; half an hour
 #   make soak         an hour of asynchronous RL with random kills; MINUTES=... for another length
 #   make fuzz         2,500 mutations of recipes and data files, each to its end on fake parts: some minutes; FUZZ_SEED=...
 #   make setup        .venv alone; again only after requirements/cpu.lock or pyproject.toml changed

@@ -41,7 +41,7 @@ try:
 except subprocess.TimeoutExpired:
     found = None
 print({nonce} + json.dumps(found))
-"""  # noqa: E501 - a program
+"""  # noqa: E501 - a program, whose lines are its own
 
 
 class RemoteRun(NamedTuple):

@@ -20,21 +20,21 @@ RUNS_CODE = frozenset(
     """
     IO Elab Meta Environment addDecl addAndCompile unsafe implemented_by extern initialize builtin_initialize run_cmd
     run_tac run_elab run_meta by_elab elab elab_rules include_str eval simproc dsimproc builtin_simproc
-    """.split()  # noqa: SIM905 - read as words
+    """.split()  # noqa: SIM905 - quoted words are harder to read
 )
 """With these a text acts while it is compiled: reads files, starts programs, writes declarations past the checker."""
 REDEFINES = frozenset(
     """
     macro macro_rules notation notation3 infix infixl infixr prefix postfix syntax declare_syntax_cat term_elab
     command_elab builtin_macro set_option attribute instance deriving local scoped export opaque csimp prelude import
-    """.split()  # noqa: SIM905 - read as words
+    """.split()  # noqa: SIM905 - quoted words are harder to read
 )
 """With these a text changes what other text means."""
 PROVES_NOTHING = frozenset(
     """
     axiom sorry sorryAx admit stop native_decide ofReduceBool reduceBool ofReduceNat reduceNat trustCompiler lcProof
     skipKernelTC Lean
-    """.split()  # noqa: SIM905 - read as words
+    """.split()  # noqa: SIM905 - quoted words are harder to read
 )
 """With these a statement is accepted without a proof that the kernel has checked."""
 
@@ -43,7 +43,7 @@ COMMANDS = frozenset(
     """
     theorem lemma def abbrev structure inductive class open namespace section variable universe private protected
     noncomputable mutual example end
-    """.split()  # noqa: SIM905 - read as words
+    """.split()  # noqa: SIM905 - quoted words are harder to read
 )
 """What the code of an answer may begin with."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,3 +87,18 @@ def transformers_logprobs(
         logits = model(ids[None], use_cache=False).logits[0, len(request.prompt_token_ids) - 1 : -1]
     logprobs_TV = torch.log_softmax(logits.float() / temperature, dim=-1)
     return logprobs_TV.gather(1, ids[len(request.prompt_token_ids) :, None])[:, 0].numpy()
+
+
+def last_word_of(script: str, folder: Path) -> str:
+    """The last line that a test file prints as a program: a process of its own, as engines have it."""
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    ended = subprocess.run(
+        [sys.executable, script, str(folder)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return ended.stdout.splitlines()[-1]

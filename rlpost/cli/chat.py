@@ -28,7 +28,7 @@ def chat(
     trusted = _is_trusted(model_dir)
     tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=trusted)
     model = AutoModelForCausalLM.from_pretrained(model_dir, trust_remote_code=trusted, use_safetensors=True)
-    generate: Any = getattr(model, "generate")  # noqa: B009  typed for its mixin only
+    generate: Any = getattr(model, "generate")  # noqa: B009 - transformers types it for its mixin only
 
     def answer(question: str) -> str:
         messages = [{"role": "system", "content": system}] if system else []

@@ -69,7 +69,7 @@ def check_machine(cluster: ClusterConfig) -> None:
 
 
 def _any_place(resources: dict[str, float]) -> dict[str, Any]:
-    # Ray's control service would keep an account of each call, up to 100,000 of them: 60 MiB in 8 minutes of polling.
+    # Ray's control service would keep an account of each call: 60 MiB in 8 minutes of polling.
     return {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0), "enable_task_events": False}
 
 

@@ -27,8 +27,8 @@ CPU_BLOCK_TOKENS = 32
 vLLM's own 128 are more than most prompts have."""
 
 CPU_KERNELS_KEPT = 256
-"""Matrix products that oneDNN keeps compiled, one for each weight's shape and number of rows. Its own 1024 take about
-0.3 MiB each, so an engine would grow for hours, by what looks like a leak, and decodes no faster."""
+"""Matrix products that oneDNN keeps compiled, one for each weight's shape and number of rows. Its own 1024 take
+hundreds of MiB, which fill over minutes of ever new batch sizes like a leak, and decode no faster (LOG.md)."""
 
 ADAPTERS_HELD = 1024
 """More than will ever be in flight, so that vLLM never drops an adapter by itself to read it again from its folder."""

@@ -108,7 +108,7 @@ def _play(role: str, job: dict[str, Any], reader: IO[bytes], writer: IO[bytes], 
     reader.close()
     writer.close()
     channel.close()
-    # The launcher's own streams have looked at what its descriptors were then.
+    # The launcher's own streams have looked at what its descriptors were then; these live as long as the process.
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     return run_whole_program(job["program"])

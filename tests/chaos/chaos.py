@@ -3,7 +3,7 @@
     .venv/bin/python tests/chaos/chaos.py FOLDER [--only WORDS ...] [--times 1]
 
 Prints every scenario with passed or FAILED, the time to recovery, the steps done again; leaves `chaos.json` in FOLDER.
-Exit code 1 if one failed. Takes about ten minutes a time on two cores; nothing else should run on the machine.
+Exit code 1 if one failed. Takes 20 to 30 minutes a time on two cores; nothing else should run on the machine.
 """
 
 from __future__ import annotations

@@ -119,10 +119,11 @@ class Soak:
         for process in processes:
             try:
                 role = "driver" if process.pid == driver else role_of(" ".join(process.cmdline()))
-                size = anonymous_mib(process.pid)
-            except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, FileNotFoundError):
+                pages = process.memory_info()
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-            if role is not None:
+            size = (pages.rss - pages.shared) / 2**20
+            if role is not None and size > 0:  # One that has ended and waits to be collected has no memory.
                 found[process.pid] = role
                 life = self.lives.setdefault(process.pid, Life(role))
                 life.times_s.append(now_s)
@@ -159,15 +160,6 @@ class Soak:
                 "median_mib_per_h": round(statistics.median(slopes), 1) if slopes else None,
             }
         return by_role
-
-
-def anonymous_mib(pid: int) -> float:
-    """Memory of a process that is no file's."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    sizes = [int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")]
-    if not sizes:  # It has ended and waits to be collected.
-        raise ProcessLookupError(pid)
-    return sizes[0] / 1024
 
 
 def role_of(command: str) -> str | None:

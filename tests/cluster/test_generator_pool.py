@@ -219,7 +219,7 @@ def test_nothing_is_lost_or_doubled_while_engines_come_and_go_under_load(make_po
         if index % 2:
             bench.pool.pull_weights(a_manifest(next(versions)), keep_kv_cache=False)
         ends_s = time.monotonic() + 0.15
-        bench.hear_until(lambda: time.monotonic() > ends_s)  # noqa: B023  called at once
+        bench.hear_until(lambda: time.monotonic() > ends_s)  # noqa: B023 - called before the next turn
     bench.hear_all()
     assert len(bench.answers) == 5 * 20 * 4
     bench.hear_until(lambda: len(bench.serving()) == 3 and len(bench.pool._roster.engines) == 3)

@@ -64,7 +64,7 @@ class Outcome:
 class LenientScorer(FakeScorer):
     """Judges whatever data gives it: an empty prompt is the data's affair."""
 
-    def score(self, samples: list[Sample]) -> list[Verdict]:  # type: ignore[override]
+    def score(self, samples: list[Sample]) -> list[Verdict]:  # type: ignore[override] - judges lists only
         self.started.set()
         return [self._verdict(sample) for sample in samples]
 

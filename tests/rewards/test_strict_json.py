@@ -73,6 +73,6 @@ def test_brackets_inside_strings_are_no_nesting() -> None:
 def test_the_payload_of_a_response(
     response: str, fence: str, text_around: bool, on_many: str, text: str | None
 ) -> None:
-    found = payload(response, fence=fence, text_around=text_around, on_many=on_many)  # type: ignore[arg-type]
+    found = payload(response, fence=fence, text_around=text_around, on_many=on_many)  # type: ignore[arg-type] - a case's str
     assert found.text == text
     assert bool(found.reason) == (text is None)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from engine_probe import a_request, collect, start_generator
+from engine_probe import a_request, collect, last_word_of, start_generator
 from tiny_models import save_tiny_model
 
 from rlpost.records import WeightManifest
@@ -68,17 +66,7 @@ def measured(folder: Path) -> dict[str, float]:
 
 def test_many_syncs_under_load_leak_no_memory(tmp_path: Path) -> None:
     # In a process of its own, as engines have it: what other tests left behind is freed or not as it likes.
-    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    ended = subprocess.run(
-        [sys.executable, __file__, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    growth = json.loads(ended.stdout.splitlines()[-1])
+    growth = json.loads(last_word_of(__file__, tmp_path))
     assert growth["responses"] > SYNCS
     assert growth["share_a_sync"] < MAX_SHARE_A_SYNC
 

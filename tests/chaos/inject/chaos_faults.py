@@ -33,7 +33,7 @@ _folder = Path()
 
 def install(folder: str) -> None:
     """Wrap the places of the plan as their modules are imported."""
-    global _folder  # noqa: PLW0603
+    global _folder  # noqa: PLW0603 - one plan a process
     _folder = Path(folder)
     FOUND.update(
         {
