@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ SPECIAL_TOKENS = (PAD, EOS, USER, ASSISTANT, SYSTEM)
 """Of the tokenizers built here, with ids 0 to 4."""
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
 """Every byte and the special tokens, without any merge."""
+LONGEST_TRAINED_WORD = 1_000
+"""In characters: the trainer's time grows with the square of a word's length, and one of 10 MB would take hours."""
+_PIECE = re.compile(rf"(?s:.){{1,{LONGEST_TRAINED_WORD}}}(?<=\S)(?=\s)|(?s:.){{1,{LONGEST_TRAINED_WORD}}}")
+"""Ends where a word ends, which is a border of the pre-tokenizer too, or within a word that is longer than that."""
 
 
 def tokenizer_texts(examples: Iterable[Example]) -> Iterator[str]:
@@ -28,7 +33,7 @@ def tokenizer_texts(examples: Iterable[Example]) -> Iterator[str]:
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE with every digit a token of its own, so that numbers align by column; the same for the same texts.
 
-    Few texts may fill fewer than `vocab_size` entries. There is no chat template yet: set `chat_template` before use.
+    A word longer than `LONGEST_TRAINED_WORD` is learnt from in pieces. Few texts may fill fewer than `vocab_size` entries. There is no chat template yet: set `chat_template` before use.
 
     Raises:
         DataError: `vocab_size` has no room for the bytes and the special tokens.
@@ -52,7 +57,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((piece for text in texts for piece in _PIECE.findall(text)), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

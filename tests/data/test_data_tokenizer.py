@@ -1,5 +1,7 @@
 """A tokenizer built in a run loses no text, keeps digits apart and comes out the same every time."""
 
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,25 @@ def test_special_tokens_have_the_first_ids_and_decode_away() -> None:
 def test_the_same_texts_give_the_same_tokenizer() -> None:
     again = train_tokenizer(iter(TEXTS), vocab_size=280)
     assert again.backend_tokenizer.to_str() == TOKENIZER.backend_tokenizer.to_str()
+
+
+def test_a_long_text_teaches_the_same_as_its_words_one_by_one() -> None:
+    # Unlike lengths and blanks put the borders of the pieces everywhere, also between a blank and its word.
+    words = [
+        "".join(random.Random(n).choices("abcde", k=n % 17 + 1)) + " " * (n % 3) + "\n" * (n % 2) for n in range(2_000)
+    ]
+    blanks_before = re.findall(r"\s*\S+", " ".join(words))
+    whole = train_tokenizer([" ".join(words)], vocab_size=400)
+    by_word = train_tokenizer(
+        ["".join(blanks_before[n : n + 3]) for n in range(0, len(blanks_before), 3)], vocab_size=400
+    )
+    assert whole.get_vocab() == by_word.get_vocab()
+
+
+@pytest.mark.timeout(60)  # The trainer's time grows with the square of a word's length: hours without pieces.
+def test_a_word_of_a_megabyte_can_be_learnt_from() -> None:
+    tokenizer = train_tokenizer(["x" * 1_000_000 + " 1 + 1"], vocab_size=300)
+    assert tokenizer.tokenize("x" * 512) == ["x" * 512]
 
 
 def test_a_saved_tokenizer_loads_with_its_template(tmp_path: Path) -> None:
