@@ -33,7 +33,8 @@ def tokenizer_texts(examples: Iterable[Example]) -> Iterator[str]:
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE with every digit a token of its own, so that numbers align by column; the same for the same texts.
 
-    A word longer than `LONGEST_TRAINED_WORD` is learnt from in pieces. Few texts may fill fewer than `vocab_size` entries. There is no chat template yet: set `chat_template` before use.
+    A word longer than `LONGEST_TRAINED_WORD` is learnt from in pieces, and few texts may fill fewer than `vocab_size`
+    entries. There is no chat template yet: set `chat_template` before use.
 
     Raises:
         DataError: `vocab_size` has no room for the bytes and the special tokens.

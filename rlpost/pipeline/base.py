@@ -121,8 +121,8 @@ def _config(recipe: Recipe, *, tokenizer: PreTrainedTokenizerBase) -> Any:
         return AutoConfig.for_model(settings.pop("model_type"), **settings)
     except Exception as error:  # A wrong value ends in errors of many kinds there.
         origin = "model.config" if model.path is None else f"{model.path}/config.json"
-        # Its checks put the names of Python's errors into their words.
-        words = re.sub(r"\s*\b[A-Z]\w*Error: ", " ", str(error))
+        # Its checks put Python's names of errors and classes into their words.
+        words = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", re.sub(r"\s*\b[A-Z]\w*Error: ", " ", str(error)))
         found = shortened(words, most=600)  # An unknown model type is answered with all known ones.
         raise ModelError(f"{origin} must be a configuration that transformers knows; found: {found}") from error
 
