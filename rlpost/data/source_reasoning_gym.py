@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
             f"{purpose}: reasoning-gym has {len(known)} tasks, none of them called {task!r}; "
             f"set data.{name}.source to one of them" + (f", for example {', '.join(nearest)}" if nearest else "")
         )
+    _refuse_unwritable(params, name=name)
     try:
         entries = gym.create_dataset(task, size=rows, seed=seed, **params)
         made = list(entries)
@@ -38,6 +40,16 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
     _check_scores_survive(entries, purpose=purpose)
     generated = {"task": task, "params": plain(params)}
     return [_example(name, index=index, generated=generated, entry=plain(entry)) for index, entry in enumerate(made)]
+
+
+def _refuse_unwritable(params: Mapping[str, Any], *, name: str) -> None:
+    """Refuse numbers that Python does not write, before the task computes for hours on one of a billion digits."""
+    most = sys.get_int_max_str_digits() or sys.maxsize
+    for key, value in params.items():
+        if key.endswith("digits") and isinstance(value, int) and value > most:
+            raise DataError(
+                f"data.{name}.params.{key} must be at most {most}, the longest number that is written; found {value}"
+            )
 
 
 def _check_scores_survive(entries: Any, *, purpose: str) -> None:
