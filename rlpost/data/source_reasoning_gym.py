@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rlpost.data.optional_library import required_library
 from rlpost.data.plain_data import plain
 from rlpost.errors import DataError
 from rlpost.records import Example, Message
+
+ROW_TIMEOUT_S = 60.0
+"""A task that makes no row in this time is taken to search or to compute without end."""
 
 
 def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Mapping[str, Any]) -> list[Example]:
@@ -20,7 +26,8 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
     "metadata"}}`, as plain data.
 
     Raises:
-        DataError: there is no such task, it refuses the parameters, or it cannot judge plain data.
+        DataError: there is no such task, it refuses the parameters, it makes no row within `ROW_TIMEOUT_S`, or it cannot
+            judge plain data.
     """
     purpose = f"data.{name} with source reasoning_gym:{task}"
     gym = required_library("reasoning_gym", purpose=purpose)
@@ -33,8 +40,14 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
         )
     _refuse_unwritable(params, name=name)
     try:
-        entries = gym.create_dataset(task, size=rows, seed=seed, **params)
-        made = list(entries)
+        with _time_limit(ROW_TIMEOUT_S) as start_again:
+            entries = gym.create_dataset(task, size=rows, seed=seed, **params)
+            made = [entry for entry in entries if start_again()]
+    except TimeoutError as error:
+        raise DataError(
+            f"{purpose}: the task must make a row within {ROW_TIMEOUT_S:g} s; it went on without one: make the "
+            f"problems smaller or easier to find in data.{name}.params, found {dict(params)}"
+        ) from error
     except Exception as error:  # For parameters that it does not expect, a task may raise anything, and late.
         raise DataError(f"{purpose}: the task refuses its parameters: {error}. Correct data.{name}.params") from error
     _check_scores_survive(entries, purpose=purpose)
@@ -42,11 +55,38 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
     return [_example(name, index=index, generated=generated, entry=plain(entry)) for index, entry in enumerate(made)]
 
 
+@contextmanager
+def _time_limit(timeout_s: float) -> Iterator[Callable[[], bool]]:
+    """Raise TimeoutError in the body after this time, which what is yielded starts again and says True.
+
+    Outside the main thread, where Python handles no signal, there is no limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: True
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    def start_again() -> bool:
+        signal.setitimer(signal.ITIMER_REAL, timeout_s, timeout_s)
+        return True
+
+    # Again after as long, for a task that goes on after any error.
+    earlier = signal.signal(signal.SIGALRM, stop), signal.setitimer(signal.ITIMER_REAL, timeout_s, timeout_s)
+    try:
+        yield start_again
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, earlier[0])
+        signal.setitimer(signal.ITIMER_REAL, *earlier[1])
+
+
 def _refuse_unwritable(params: Mapping[str, Any], *, name: str) -> None:
     """Refuse numbers that Python does not write, before the task computes for hours on one of a billion digits."""
     most = sys.get_int_max_str_digits() or sys.maxsize
     for key, value in params.items():
-        if key.endswith("digits") and isinstance(value, int) and value > most:
+        if key.endswith("digits") and isinstance(value, int | float) and value > most:
             raise DataError(
                 f"data.{name}.params.{key} must be at most {most}, the longest number that is written; found {value}"
             )

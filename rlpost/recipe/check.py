@@ -16,7 +16,7 @@ from rlpost.recipe.check_rl import rl_problems
 from rlpost.recipe.check_starts import start_problems
 from rlpost.recipe.columns import Missing, Use, missing_role
 from rlpost.recipe.nearest import nearest_words, some_of
-from rlpost.recipe.paths import BUILTIN_TEMPLATE, exists
+from rlpost.recipe.paths import BUILTIN_TEMPLATE, HUB_NAME, exists
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.reward_model import PAIR_ACCURACY
 from rlpost.recipe.schema import ClusterConfig, Recipe
@@ -106,7 +106,8 @@ def _column_remedy(name: str, missing: Missing) -> str:
 
 def _lacks_its_file(config: DataConfig) -> bool:
     kind, _, rest = config.source.partition(":")
-    return kind in ("jsonl", "parquet") and not exists(Path(rest))
+    is_path = kind in ("jsonl", "parquet") or (kind == "hf" and _is_path(rest))
+    return is_path and not exists(Path(rest))
 
 
 def _stage(stage: AnyStage, *, path: KeyPath, recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
@@ -192,7 +193,7 @@ def _model(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
 
 
 def _is_path(text: str) -> bool:
-    return text.startswith(("/", ".", "~")) or exists(Path(text))
+    return text.startswith(("/", ".", "~")) or HUB_NAME.fullmatch(text) is None or exists(Path(text))
 
 
 def _head_size(recipe: Recipe) -> Iterator[Problem]:

@@ -21,6 +21,9 @@ BUILTIN_TEMPLATE = "rlpost:"
 VERIFIER_FILE = re.compile(r"([^\n]+\.py)((?::\w+)?)")
 """A verifier of a file: the path, and the name in it."""
 
+HUB_NAME = re.compile(r"(?=.{1,96}$)[\w.-]+(/[\w.-]+)?", re.ASCII)
+"""What can be the name of a model or data set on a hub; anything else can only be a path."""
+
 
 def exists(path: Path) -> bool:
     """Whether the path exists; False too for text that no file system takes as a path."""

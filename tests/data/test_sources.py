@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rlpost.data import source_reasoning_gym
 from rlpost.data.sources import load_examples, require_columns
 from rlpost.errors import DataError
 from rlpost.recipe.sections import DataConfig
@@ -87,11 +90,38 @@ def test_a_task_that_misjudges_plain_data_is_refused() -> None:
         ({"max_digits": 3.5}, "the task refuses its parameters: non-integer stop"),
         # It would compute on such a number for hours.
         ({"max_digits": 10**9}, r"data\.set\.params\.max_digits must be at most 4300, .*; found 1000000000"),
+        ({"max_digits": 1e18}, r"data\.set\.params\.max_digits must be at most 4300, .*; found 1e\+18"),
     ],
 )
 def test_wrong_task_parameters_are_refused_in_words(params: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         load(source="reasoning_gym:chain_sum", rows=1, params=params)
+
+
+def test_a_task_that_makes_no_row_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_reasoning_gym, "ROW_TIMEOUT_S", 0.5)
+    with pytest.raises(DataError, match=r"a row within 0\.5 s; .* data\.set\.params, found \{'max_terms': 1000000000"):
+        load(source="reasoning_gym:chain_sum", rows=1, params={"max_terms": 10**9, "min_terms": 10**9})
+
+
+def test_the_time_limit_is_one_of_each_row_not_of_all() -> None:
+    with source_reasoning_gym._time_limit(1.0) as start_again:
+        for _ in range(4):
+            time.sleep(0.3)
+            assert start_again()
+
+
+def test_the_time_limit_of_rows_leaves_another_alarm_as_it_was() -> None:
+    def mine(*_: object) -> None: ...
+
+    earlier = signal.signal(signal.SIGALRM, mine), signal.setitimer(signal.ITIMER_REAL, 1000)
+    try:
+        load(source="reasoning_gym:chain_sum", rows=1, params=TWO_DIGITS)
+        assert signal.getsignal(signal.SIGALRM) is mine
+        assert 900 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1000
+    finally:
+        signal.signal(signal.SIGALRM, earlier[0])
+        signal.setitimer(signal.ITIMER_REAL, *earlier[1])
 
 
 def test_the_instruction_replaces_the_wording_and_the_solution_fills_the_response() -> None:

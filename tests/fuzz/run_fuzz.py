@@ -33,6 +33,8 @@ from fuzz_ground import make_ground
 from fuzz_runs import Outcome, run_command
 from fuzz_workers import FORK, run_cases
 
+from rlpost.data import source_reasoning_gym
+
 IMPORTED = (datasets, reasoning_gym, trl.data_utils)
 """By a case at most; here so that no worker spends its time on it."""
 
@@ -51,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="where to write all outcomes")
     options = parser.parse_args(arguments)
     transformers.logging.disable_progress_bar()
+    # Well within what a case may compute; two stages may each ask a task for rows.
+    source_reasoning_gym.ROW_TIMEOUT_S = 1.0
     names = options.case or (starts() if options.starts else []) + [
         f"{kind}/{options.seed}/{number}"
         for kind, count in (("recipe", options.recipes), ("data", options.data))

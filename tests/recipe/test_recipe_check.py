@@ -105,6 +105,15 @@ def test_the_tokenizer_and_template_must_exist() -> None:
     assert texts[1].startswith("the Jinja file") and texts[1].endswith("give a file, `rlpost:plain` or `rlpost:tulu`")
 
 
+@pytest.mark.parametrize("name", ["c" * 400, "a/b/c", "two words", "team/" + "c" * 400])
+def test_what_can_be_no_name_on_a_hub_must_exist_here(name: str) -> None:
+    assert found(f"model.tokenizer='{name}'") == [f"the tokenizer directory {name} does not exist"]
+    given = found(f"model.path='{name}'", "model.config=null", "model.tokenizer=null")
+    assert given == [f"must be a model directory with config.json, or a name on a hub; {name} is neither"]
+    assert found(f"data.arithmetic.source='hf:{name}'")[0].startswith(f"the file {name} does not exist")
+    assert found("model.tokenizer=team/model-1.5B_it", "data.arithmetic.source=hf:team/rows") == []
+
+
 def test_an_evaluation_reports_pass_at_1_and_at_its_samples() -> None:
     assert score_names(1) == ("pass@1", "mean_score", "truncated", "mean_tokens")
     assert score_names(8) == ("pass@1", "pass@8", "mean_score", "truncated", "mean_tokens")
