@@ -26,8 +26,8 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
     "metadata"}}`, as plain data.
 
     Raises:
-        DataError: there is no such task, it refuses the parameters, it makes no row within `ROW_TIMEOUT_S`, or it cannot
-            judge plain data.
+        DataError: there is no such task, it refuses the parameters, it makes no row within `ROW_TIMEOUT_S`, or it
+            cannot judge plain data.
     """
     purpose = f"data.{name} with source reasoning_gym:{task}"
     gym = required_library("reasoning_gym", purpose=purpose)

@@ -131,6 +131,6 @@ def _parquet_columns(path: Path) -> dict[str, bool]:
         raise RecipeError(f"{file} must be a Parquet file, or a directory of *.parquet files")
     try:
         schema = parquet.read_schema(file)
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, ValueError) as error:  # A name of a column may be no text in UTF-8.
         raise RecipeError(f"{file} must be a Parquet file: {error}") from error
     return {str(field.name): bool(types.is_list(field.type) or types.is_large_list(field.type)) for field in schema}

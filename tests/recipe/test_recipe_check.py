@@ -87,8 +87,11 @@ def test_parquet_files_and_folders_of_them_are_read_for_their_columns(tmp_path: 
 
 
 def test_a_file_that_is_no_parquet_is_told(tmp_path: Path) -> None:
-    (tmp_path / "rows.parquet").write_text("prompt")
-    assert "must be a Parquet file" in found(f"data.arithmetic.source=parquet:{tmp_path / 'rows.parquet'}")[0]
+    file = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"prompt": ["1+1"]}), file)
+    for content in (b"prompt", file.read_bytes().replace(b"prompt", b"\xf8rompt")):
+        file.write_bytes(content)
+        assert f"{file} must be a Parquet file" in found(f"data.arithmetic.source=parquet:{file}")[0]
 
 
 def test_the_head_size_of_a_model_on_disk_is_read(tmp_path: Path) -> None:
