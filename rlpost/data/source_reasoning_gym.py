@@ -6,7 +6,7 @@ import difflib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,7 +56,7 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
 
 
 @contextmanager
-def _time_limit(timeout_s: float) -> Iterator[Callable[[], bool]]:
+def _time_limit(timeout_s: float) -> Generator[Callable[[], bool]]:
     """Raise TimeoutError in the body after this time, which what is yielded starts again and says True.
 
     Outside the main thread, where Python handles no signal, there is no limit.
