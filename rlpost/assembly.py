@@ -179,6 +179,7 @@ class RayParts:
             wanted_actors=partial(take_wanted_actors, Path(self._recipe.output)),
             say=self._console.say,
         )
+        self._stack.callback(self._generator.close)
         self._served = model_dir
         byte_count = sum(file.stat().st_size for file in model_dir.glob("*.safetensors"))
         run_name = text_hash(str(Path(self._recipe.output).resolve()))[:16]

@@ -31,6 +31,7 @@ class GeneratorPool:
 
     Requests wait in one queue and are given out as engines have room (see `Dispatcher`): when they are submitted, and
     whenever an engine has answered. One long poll is always under way at each engine and brings rollouts by the batch.
+    While nobody polls, as when the learner starts again, a thread of the pool's own looks after the engines.
 
     One thread polls; `submit`, `pull_weights`, `resize` and `loads` may be called from others at the same time.
     """
@@ -78,7 +79,13 @@ class GeneratorPool:
         )
         self._roster.start(cluster.rollout.actors)
         self._started = False
-        self._next_look_s = time.monotonic()
+        self._next_look_s = self._polled_s = time.monotonic()
+        self._heard: list[Rollout] = []
+        """What engines have answered since the last poll."""
+        self._failure: Exception | None = None
+        """What ended the thread that looks after the engines."""
+        self._closing = threading.Event()
+        self._caretaker = threading.Thread(target=self._take_care, name="engines", daemon=True)
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """See `interfaces.Generator`. What an engine refuses is raised by the next `poll`."""
@@ -93,7 +100,10 @@ class GeneratorPool:
         deadline_s = time.monotonic() + timeout_s
         while True:
             self._follow_orders()
-            rollouts = self._listen(max(0.0, deadline_s - time.monotonic()))
+            self._listen(max(0.0, deadline_s - time.monotonic()))
+            self._polled_s = time.monotonic()
+            with self._lock:
+                rollouts, self._heard = self._heard, []
             if rollouts or time.monotonic() >= deadline_s:
                 return rollouts
 
@@ -123,6 +133,7 @@ class GeneratorPool:
         with self._lock:
             self._dispatcher.clear()
             self._roster.abandon()
+            self._heard.clear()
 
     def loads(self) -> list[EngineLoad]:
         """See `interfaces.Generator`."""
@@ -147,6 +158,25 @@ class GeneratorPool:
     def seen(self) -> list[SeenActor]:
         """The engines, for reports of stalls; no waiting, not even for the pool's lock."""
         return self._roster.seen()
+
+    def close(self) -> None:
+        """Look after the engines no longer, before Ray's session ends and they with it."""
+        self._closing.set()
+        if self._caretaker.is_alive():
+            self._caretaker.join(timeout=10)
+
+    def _take_care(self) -> None:
+        while not self._closing.wait(self._until_care_s()):
+            if self._until_care_s() > 0:
+                continue
+            try:
+                self._listen(ORDERS_EVERY_S)
+            except Exception as error:  # Of any kind, for the thread that polls next.
+                self._failure = error
+                return
+
+    def _until_care_s(self) -> float:
+        return max(0.0, self._polled_s + ORDERS_EVERY_S - time.monotonic())
 
     def _receipts(self, pulls: Mapping[Any, Engine]) -> list[WeightReceipt]:
         """Of the engines that lived to give one, in their order."""
@@ -184,6 +214,7 @@ class GeneratorPool:
             if not self._started:
                 self._roster.await_first()
                 self._started = True
+                self._caretaker.start()
 
     def _follow_orders(self) -> None:
         if time.monotonic() < self._next_look_s:
@@ -197,21 +228,21 @@ class GeneratorPool:
             # A mistake in an order is no reason to end the run.
             self._say(str(refusal))
 
-    def _listen(self, wait_s: float) -> list[Rollout]:
+    def _listen(self, wait_s: float) -> None:
         """Wait for the first answer, then hear all that are there."""
+        if self._failure is not None:
+            raise self._failure
         with self._lock:
             self._roster.check_submissions()
             calls = {engine.call: engine for engine in self._roster.engines}
         answered = _answered(list(calls), wait_s=min(wait_s, ORDERS_EVERY_S))
-        rollouts: list[Rollout] = []
         with self._lock:
             for call in answered:
-                # A resize may have come in between.
+                # A resize may have come in between, or another thread that listens.
                 if calls[call] in self._roster.engines and calls[call].call is call:
-                    rollouts += self._roster.take(calls[call])
+                    self._heard += self._roster.take(calls[call])
             self._dispatcher.put_back(self._roster.move_on())
             self._dispatch()
-        return rollouts
 
     def _dispatch(self) -> None:
         for engine, requests in self._dispatcher.assign(self._roster.those(EngineState.SERVING)):

@@ -62,6 +62,7 @@ def make_pool(cluster_of_four: None) -> Iterator[MakePool]:
 
     yield make
     for pool, placement in made:
+        pool.close()
         for engine in pool._roster.engines:
             ray.kill(engine.actor)
         ray.util.remove_placement_group(placement._group)

@@ -85,6 +85,42 @@ def test_an_engine_killed_in_the_middle_of_a_weight_update_gives_no_receipt_and_
     assert {load.version for load in bench.pool.loads()} == {1}
 
 
+def test_an_engine_that_dies_while_nobody_polls_is_replaced_and_catches_up_meanwhile(make_pool: MakePool) -> None:
+    bench = make_pool(actors=2, limit=4)
+    bench.ask(0, 2)
+    bench.hear_all()
+    bench.pool.pull_weights(a_manifest(3), keep_kv_cache=False)
+    send(bench, signal.SIGKILL, to=[1])
+    deadline_s = time.monotonic() + 40
+    while len(bench.said) < 2:
+        assert time.monotonic() < deadline_s, f"nobody looked after the engines: {bench.said}"
+        time.sleep(0.1)
+    assert bench.said[1] == "rollout actor rollout-1 serves"
+    assert {load.generator: load.version for load in bench.pool.loads()} == {"rollout-0": 3, "rollout-1": 3}
+
+
+def test_what_is_answered_while_nobody_polls_is_given_once_and_not_after_it_was_abandoned(make_pool: MakePool) -> None:
+    bench = make_pool(actors=2, limit=2, seconds={"rollout-0": 0.05, "rollout-1": 0.05})
+    bench.ask(0, 12)
+    time.sleep(5)
+    assert len(bench.hear(0.0)) == 48, "engines got their next requests only when somebody polled"
+    bench.ask(12, 12)
+    time.sleep(5)
+    bench.pool.abandon()
+    assert bench.hear(1.5) == []
+
+
+def test_the_death_too_many_while_nobody_polls_ends_the_next_poll(make_pool: MakePool) -> None:
+    bench = make_pool(max_restarts=0)
+    bench.ask(0, 1)
+    bench.hear_all()
+    send(bench, signal.SIGKILL, to=[0])
+    time.sleep(4)
+    for _ in range(2):
+        with pytest.raises(ClusterError, match=r"rollout\.max_restarts"):
+            bench.hear()
+
+
 def test_an_engine_that_is_stopped_is_killed_after_its_silence_and_replaced(make_pool: MakePool) -> None:
     bench = make_pool(actors=2, limit=4, seconds={"rollout-0": 0.02, "rollout-1": 0.2}, silence_timeout_s=1.0)
     bench.ask(0, 8)

@@ -59,6 +59,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
             say=said.append,
         )
         yield Served(pool, said)
+        pool.close()
 
 
 def hear(pool: GeneratorPool, asked: dict[str, GenerationRequest], answers: dict[str, Rollout]) -> None:
