@@ -128,7 +128,7 @@ def ended_like(place: Place, reference: Place) -> None:
 
 
 def measured(place: Place, seen: list[Seen], run: DisturbedRun | None = None, *, serves: str = "") -> dict[str, Any]:
-    """Seconds from each fault to the next new step, and until a new engine served; steps that were done again."""
+    """Seconds from each fault to the next new step, from an engine's until a new one served; steps done again."""
     times = place.fault_times()
     assert times, "the fault was never done"
     found: dict[str, Any] = {
@@ -136,6 +136,7 @@ def measured(place: Place, seen: list[Seen], run: DisturbedRun | None = None, *,
         "steps_done_again": steps_done_again(seen),
     }
     if run is not None and serves:
+        times = place.fault_times(of_engines=True)
         served = [run.first_said(serves, after_s=fault_s) for fault_s in times]
         assert all(served), f"no new engine served: {run.text()[-1500:]}"
         found["serves_again_s"] = [round(at - fault, 1) for at, fault in zip(served, times, strict=True) if at]

@@ -62,9 +62,11 @@ class Place:
         beside.write_text(json.dumps(faults))
         beside.rename(beside.with_name("plan.json"))
 
-    def fault_times(self) -> list[float]:
-        """When what was planned was done."""
-        return sorted(json.loads(path.read_text())["time_s"] for path in (self.folder / "plan").glob("done-*"))
+    def fault_times(self, *, of_engines: bool = False) -> list[float]:
+        """When the planned faults were done, in order; of engines alone, without those of learner ranks."""
+        done = (self.folder / "plan").glob("done-*")
+        kept = (path for path in done if not (of_engines and path.name.startswith("done-learner.")))
+        return sorted(json.loads(path.read_text())["time_s"] for path in kept)
 
     @property
     def stage(self) -> Path:

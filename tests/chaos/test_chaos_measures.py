@@ -40,6 +40,15 @@ def test_a_bar_that_is_missed_fails_the_scenario(found: dict[str, object], misse
     assert len(bars_missed(found)) == missed
 
 
+def test_an_engine_is_waited_for_from_its_own_death_and_not_from_a_learners(tmp_path: Path) -> None:
+    place = Place.fresh(tmp_path / "place", {}, {})
+    place.plan([])
+    for name, time_s in (("learner.forward-8-kill-0", 5.0), ("engine.step-120-kill-0", 20.0), ("again-0", 30.0)):
+        (place.folder / "plan" / f"done-{name}").write_text(json.dumps({"time_s": time_s}))
+    assert place.fault_times() == [5.0, 20.0, 30.0]
+    assert place.fault_times(of_engines=True) == [20.0, 30.0]
+
+
 def test_every_scenario_says_what_it_is() -> None:
     assert len(SCENARIOS) >= 20
     assert len(set(SCENARIOS.values())) == len(SCENARIOS)
