@@ -19,8 +19,8 @@ SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
 """Every byte and the special tokens, without any merge."""
 LONGEST_TRAINED_WORD = 1_000
 """In characters: the trainer's time grows with the square of a word's length, and one of 10 MB would take hours."""
-_PIECE = re.compile(rf"(?s:.){{1,{LONGEST_TRAINED_WORD}}}(?<=\S)(?=\s)|(?s:.){{1,{LONGEST_TRAINED_WORD}}}")
-"""Ends where a word ends, which is a border of the pre-tokenizer too, or within a word that is longer than that."""
+_PIECE = re.compile(rf"(?s:.){{1,{LONGEST_TRAINED_WORD}}}(?:(?<=\S)(?=\s)|\Z)|(?s:.){{1,{LONGEST_TRAINED_WORD}}}")
+"""The whole of a short text; else up to where a word ends, as the pre-tokenizer cuts too, or within a longer word."""
 
 
 def tokenizer_texts(examples: Iterable[Example]) -> Iterator[str]:

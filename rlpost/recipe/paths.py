@@ -20,7 +20,6 @@ BUILTIN_TEMPLATE = "rlpost:"
 """What the name of a chat template that comes with rlpost begins with."""
 VERIFIER_FILE = re.compile(r"([^\n]+\.py)((?::\w+)?)")
 """A verifier of a file: the path, and the name in it."""
-
 HUB_NAME = re.compile(r"(?=.{1,96}$)[\w.-]+(/[\w.-]+)?", re.ASCII)
 """What can be the name of a model or data set on a hub; anything else can only be a path."""
 

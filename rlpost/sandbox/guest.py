@@ -109,6 +109,6 @@ def _play(role: str, job: dict[str, Any], reader: IO[bytes], writer: IO[bytes], 
     writer.close()
     channel.close()
     # The launcher's own streams have looked at what its descriptors were then; these live as long as the process.
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115 - open until the process ends
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115 - open until the process ends
     return run_whole_program(job["program"])
