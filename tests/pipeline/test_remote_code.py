@@ -88,12 +88,21 @@ def test_learners_get_what_the_recipe_says_and_the_run_records_it(tmp_path: Path
 def test_engines_get_what_the_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: bool) -> None:
     recipe, parts = recipe_of(document_of(tmp_path, trust=trust)), FakeParts()
     given: dict[str, Any] = {}
-    monkeypatch.setattr("rlpost.cluster.generator_pool.GeneratorPool", lambda *_, **options: given.update(options))
+
+    class NotedPool:
+        def __init__(self, *_: Any, **options: Any) -> None:
+            given.update(options)
+
+        def close(self) -> None:
+            given["closed"] = True
+
+    monkeypatch.setattr("rlpost.cluster.generator_pool.GeneratorPool", NotedPool)
     base = pipeline_for(recipe, parts, Console()).run.base.final
     with RayParts(recipe, ClusterConfig(name="one"), Console()) as started:
         assert isinstance(started, RayParts)
         started._start_engines(base / "model", None)  # pyright: ignore
     assert given["engine_arguments"]["trust_remote_code"] is trust
+    assert given["closed"] is True
 
 
 @pytest.mark.parametrize("trust", [False, True])
