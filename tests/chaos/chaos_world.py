@@ -137,6 +137,7 @@ def measured(place: Place, seen: list[Seen], run: DisturbedRun | None = None, *,
     }
     if run is not None and serves:
         times = place.fault_times(of_engines=True)
+        assert times, "no engine was disturbed"
         served = [run.first_said(serves, after_s=fault_s) for fault_s in times]
         assert all(served), f"no new engine served: {run.text()[-1500:]}"
         found["serves_again_s"] = [round(at - fault, 1) for at, fault in zip(served, times, strict=True) if at]

@@ -63,10 +63,9 @@ class Place:
         beside.rename(beside.with_name("plan.json"))
 
     def fault_times(self, *, of_engines: bool = False) -> list[float]:
-        """When the planned faults were done, in order; of engines alone, without those of learner ranks."""
-        done = (self.folder / "plan").glob("done-*")
-        kept = (path for path in done if not (of_engines and path.name.startswith("done-learner.")))
-        return sorted(json.loads(path.read_text())["time_s"] for path in kept)
+        """When the planned faults were done, in order; where asked, those alone that were done to engines."""
+        done = [json.loads(path.read_text()) for path in (self.folder / "plan").glob("done-*")]
+        return sorted(one["time_s"] for one in done if not of_engines or one["victim"] == "engine")
 
     @property
     def stage(self) -> Path:

@@ -15,6 +15,16 @@ from scenarios import SCENARIOS
 from soak import Life, role_of
 
 
+def in_a_run(place: Place, program: str) -> str:
+    """What a process of a run that is disturbed by this plan prints."""
+    environment = os.environ | {
+        "RLPOST_CHAOS": str(place.folder / "plan"),
+        "PYTHONPATH": os.pathsep.join([str(INJECT), str(ROOT)]),
+    }
+    command = [sys.executable, "-c", f"import chaos_faults; {program}"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def test_recovery_ends_with_a_step_that_was_not_there_before_the_fault() -> None:
     seen = [Seen(0.0, 0), Seen(4.0, 5), Seen(6.0, 3), Seen(9.0, 5), Seen(9.5, 6)]
     assert recovery_s(seen, fault_s=5.0) == 4.5
@@ -42,11 +52,28 @@ def test_a_bar_that_is_missed_fails_the_scenario(found: dict[str, object], misse
 
 def test_an_engine_is_waited_for_from_its_own_death_and_not_from_a_learners(tmp_path: Path) -> None:
     place = Place.fresh(tmp_path / "place", {}, {})
-    place.plan([])
-    for name, time_s in (("learner.forward-8-kill-0", 5.0), ("engine.step-120-kill-0", 20.0), ("again-0", 30.0)):
-        (place.folder / "plan" / f"done-{name}").write_text(json.dumps({"time_s": time_s}))
-    assert place.fault_times() == [5.0, 20.0, 30.0]
-    assert place.fault_times(of_engines=True) == [20.0, 30.0]
+    for number, victim in enumerate(("learner", "engine", "engine")):
+        (place.folder / "plan" / f"done-{number}-0").write_text(json.dumps({"time_s": number, "victim": victim}))
+    assert place.fault_times() == [0, 1, 2]
+    assert place.fault_times(of_engines=True) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "engines"),
+    [
+        ("learner.forward", "kill first engine", 1),
+        ("learner.forward", "kill all engine", 1),
+        ("engine.step", "kill", 1),
+        ("engine.step", "kill all verifier", 0),
+        ("learner.forward", "kill", 0),
+    ],
+)
+def test_a_fault_says_whom_it_befell(tmp_path: Path, where: str, what: str, engines: int) -> None:
+    place = Place.fresh(tmp_path / "place", {}, {})
+    place.plan([{"name": "one", "place": where, "at": 1, "do": what}])
+    in_a_run(place, f"chaos_faults._do = print; chaos_faults._pass({where!r})")
+    assert len(place.fault_times()) == 1
+    assert len(place.fault_times(of_engines=True)) == engines
 
 
 def test_every_scenario_says_what_it_is() -> None:
@@ -57,16 +84,8 @@ def test_every_scenario_says_what_it_is() -> None:
 def test_a_fault_is_done_at_its_place_at_its_time_and_once_over_all_processes(tmp_path: Path) -> None:
     place = Place.fresh(tmp_path / "place", {}, {})
     place.plan([{"name": "one", "place": "here", "at": 3, "do": "nan", "times": 1}])
-    program = "import chaos_faults; print([chaos_faults._pass('here') for _ in range(5)])"
-    environment = os.environ | {
-        "RLPOST_CHAOS": str(place.folder / "plan"),
-        "PYTHONPATH": os.pathsep.join([str(INJECT), str(ROOT)]),
-    }
-    said = [
-        subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-        for _ in range(2)
-    ]
-    assert [ended.stdout.strip() for ended in said] == [str([None, None, "nan", None, None]), str([None] * 5)]
+    said = [in_a_run(place, "print([chaos_faults._pass('here') for _ in range(5)])") for _ in range(2)]
+    assert said == [str([None, None, "nan", None, None]), str([None] * 5)]
     assert len(place.fault_times()) == 1
 
 

@@ -158,11 +158,20 @@ def _may_do(fault: dict[str, Any]) -> bool:
     for number in range(fault.get("times", 1)):
         try:
             with (_folder / f"done-{fault['name']}-{number}").open("x") as told:
-                told.write(json.dumps({"time_s": time.time(), "pid": os.getpid()}))
+                told.write(json.dumps({"time_s": time.time(), "pid": os.getpid(), "victim": _victim(fault)}))
             return True
         except FileExistsError:
             continue
     return False
+
+
+def _victim(fault: dict[str, Any]) -> str:
+    """The role of what it is done to: the one that it names, or that of its place."""
+    match fault["do"].split():
+        case [_, "first" | "all", role]:
+            return role
+        case _:
+            return fault["place"].partition(".")[0]
 
 
 def _do(what: str) -> str | None:
