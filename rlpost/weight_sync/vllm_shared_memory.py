@@ -6,13 +6,12 @@ vLLM imports this module in its worker when an engine names the backend; nothing
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
     WeightTransferInitInfo,
@@ -21,7 +20,7 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
 from rlpost.errors import ModelError, WeightSyncError
-from rlpost.weight_file import verified_checksum
+from rlpost.weight_file import mapped_tensors, verified_checksum
 
 HEAD = "lm_head.weight"
 EMBEDDING_SUFFIX = "embed_tokens.weight"
@@ -81,10 +80,11 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
         """
         checksum = verified_checksum(Path(update_info.path), expected=update_info.checksum, version=update_info.version)
         names = self._names_to_load(update_info)
+        tensors = mapped_tensors(Path(update_info.path))
         initialize_layerwise_reload(self.model)
         # vLLM keeps tied weights twice on CPU (the head's are repacked), so the head is sent even where the model
         # directory does not name it; without it the engine would go on sampling with the old head.
-        cast(Any, self.model).load_weights(_tensors(update_info.path, names))
+        cast(Any, self.model).load_weights((name, tensors[name_in_file]) for name, name_in_file in names.items())
         self.loaded_checksum = checksum
 
     def finish_weight_update(self) -> None:
@@ -134,12 +134,6 @@ def _embedding_name(found: Shapes, update: WeightFileUpdate) -> str:
             f"found {candidates} in {update.path}: write {HEAD} into the file"
         )
     return candidates[0]
-
-
-def _tensors(path: str, names: Mapping[str, str]) -> Iterator[tuple[str, Tensor]]:
-    with safe_open(path, framework="pt") as opened:
-        for name_in_model, name_in_file in names.items():
-            yield name_in_model, opened.get_tensor(name_in_file)
 
 
 def _differences(found: Shapes, expected: Shapes) -> str:

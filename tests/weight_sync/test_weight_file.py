@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from safetensors.torch import load_file
 from tiny_models import save_tiny_model, tiny_qwen3
 
 from rlpost.errors import ModelError
-from rlpost.weight_file import checksum_of, manifest_of_model_dir, write_weight_file
+from rlpost.weight_file import checksum_of, manifest_of_model_dir, mapped_tensors, write_weight_file
 
 
 def test_a_weight_file_holds_every_tensor_under_its_name(tmp_path: Path) -> None:
@@ -30,6 +32,47 @@ def test_tied_tensors_are_written_under_both_names(tmp_path: Path) -> None:
     write_weight_file(state, tmp_path / "weights", version=0)
     loaded = load_file(tmp_path / "weights")
     assert torch.equal(loaded["lm_head.weight"], loaded["model.embed_tokens.weight"])
+
+
+def test_what_is_mapped_is_what_safetensors_reads(tmp_path: Path) -> None:
+    numbers = torch.linspace(-3, 300, 24).reshape(2, 3, 4)
+    types = [
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.uint8,
+        torch.bool,
+    ]
+    state = {str(dtype): numbers.abs().to(dtype) for dtype in types}
+    state |= {"one": torch.tensor(7.0), "none": torch.zeros(0, 5), "odd": torch.ones(3, dtype=torch.uint8)}
+    write_weight_file(state, tmp_path / "weights", version=0)
+    mapped, loaded = mapped_tensors(tmp_path / "weights"), load_file(tmp_path / "weights")
+    assert mapped.keys() == loaded.keys() == state.keys()
+    for name, tensor in loaded.items():
+        assert mapped[name].dtype == tensor.dtype
+        assert mapped[name].shape == tensor.shape
+        assert torch.equal(mapped[name], tensor)
+
+
+def test_reading_again_and_again_leaves_nothing_behind(tmp_path: Path) -> None:
+    state = {str(number): torch.zeros(300, 64) for number in range(20)}
+    write_weight_file(state, tmp_path / "weights", version=0)
+    blocks: list[int] = []
+    for _ in range(2):
+        for _ in range(20):
+            mapped_tensors(tmp_path / "weights")
+        gc.collect()
+        blocks.append(sys.getallocatedblocks())
+    assert blocks[1] - blocks[0] < 20  # Of 400 tensors; safetensors' own reader leaves 800.
+
+
+def test_a_type_that_no_learner_writes_is_refused(tmp_path: Path) -> None:
+    write_weight_file({"tiny": torch.zeros(4).to(torch.float8_e4m3fn)}, tmp_path / "weights", version=0)
+    with pytest.raises(ModelError, match="'tiny': 'F8_E4M3'"):
+        mapped_tensors(tmp_path / "weights")
 
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(range(256)) * 100])
