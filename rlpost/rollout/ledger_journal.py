@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from rlpost.records import RolloutGroup
 from rlpost.rollout.ledger import LedgerCut
+from rlpost.telemetry.line_files import keep_lines_while
 
 FILE_NAME = "ledger.jsonl"
 STAGE_ENDED = "stage ended"
@@ -80,7 +81,7 @@ class LedgerJournal:
     def __init__(self, directory: Path, *, first_step: int) -> None:
         path = directory / FILE_NAME
         if path.exists():
-            _cut_back(path, first_step)
+            keep_lines_while(path, lambda text: not _is_of_step(text, first_step))
         self._file: IO[str] = path.open("a", encoding="utf-8")
         self._next_step = first_step
 
@@ -135,17 +136,6 @@ def read_journal(path: Path) -> Journal:
 
 def _dropped(cut: LedgerCut) -> tuple[UntrainedPrompt, ...]:
     return tuple(UntrainedPrompt(index, reason) for index, reason in cut.dropped.items())
-
-
-def _cut_back(path: Path, first_step: int) -> None:
-    """Shorten the file in place, so that a crash in the middle of it loses no line that a checkpoint counts."""
-    kept = 0
-    with path.open("r+b") as file:
-        for text in file:
-            if not text.endswith(b"\n") or _is_of_step(text, first_step):
-                break
-            kept += len(text)
-        file.truncate(kept)
 
 
 def _is_of_step(text: bytes, first_step: int) -> bool:

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from rlpost.recipe.environment import hidden_in
 from rlpost.records import Rollout, RolloutGroup, Verdict
+from rlpost.telemetry.line_files import is_before, keep_lines_while
 
 _GROUPS_PER_STEP = 2
 
@@ -19,9 +20,7 @@ class SampleLog:
     def __init__(self, directory: Path, *, first_step: int) -> None:
         path = directory / "samples.jsonl"
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < first_step]
-            path.write_text("".join(kept), encoding="utf-8")
+            keep_lines_while(path, lambda text: is_before(text, first_step))
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def write(self, step: int, groups: Sequence[RolloutGroup]) -> None:

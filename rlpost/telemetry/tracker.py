@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from rlpost.telemetry.line_files import is_before, keep_lines_while
+
 
 class JsonlTracker:
     """Appends records of one stage. On resume, records of steps that will run again are taken out first."""
@@ -14,8 +16,7 @@ class JsonlTracker:
     def __init__(self, path: Path, *, first_step: int) -> None:
         self._path = path
         if path.exists():
-            kept = [record for record in read_metrics(path) if record["step"] < first_step]
-            path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+            keep_lines_while(path, lambda text: is_before(text, first_step))
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
