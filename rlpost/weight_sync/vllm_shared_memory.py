@@ -77,6 +77,7 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
 
         Raises:
             WeightSyncError: The file is missing, altered, or not of this model; the model is unchanged.
+            ModelError: A tensor is of a type that no learner writes; the model is unchanged.
         """
         checksum = verified_checksum(Path(update_info.path), expected=update_info.checksum, version=update_info.version)
         names = self._names_to_load(update_info)
