@@ -91,14 +91,14 @@ def alone(what: Literal["generation", "training"], mode: Mode, place: Path, roll
     staleness = STALENESS if mode == "async" else 0
     command = [sys.executable, str(ROOT / "benchmarks" / "alone.py"), what, str(place), str(rollouts)]
     command += ["--steps", str(steps), "--warmup", str(WARMUP), "--threads", str(part.threads)]
-    command += ["--ahead", str(staleness), "--staleness", str(staleness), *our_settings(place)]
+    command += ["--ahead", str(staleness), "--staleness", str(staleness), *our_settings(mode)]
     return answer_of(command, cores=part.cores)
 
 
 def whole_run(mode: Mode, place: Path, *, steps: int) -> Any:
     """The run on both cores."""
     command = [sys.executable, str(ROOT / "benchmarks" / "rlpost_grpo.py"), str(place)]
-    command += ["--steps", str(steps), "--warmup", str(WARMUP), *our_settings(place)]
+    command += ["--steps", str(steps), "--warmup", str(WARMUP), *our_settings(mode)]
     command += ["--staleness", str(STALENESS if mode == "async" else 0)]
     command += ["--set", f"stages.grpo.optimizer.learning_rate={FROZEN_LEARNING_RATE}"]
     return answer_of(command, cores={0, 1})

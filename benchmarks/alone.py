@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 def generation(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds for the answers of one step."""
     workload = WORKLOADS[options.workload.name]
-    generator = start_engine(options.workload / "model", workload, threads=options.threads)
+    generator = start_engine(options.workload / "model", workload, threads=options.threads, dtype=options.dtype)
     waiting = requests_in_order(options)
     generator.submit(list(islice(waiting, SAMPLES_PER_STEP * (1 + options.ahead))))
     rollouts: list[Rollout] = []
@@ -142,7 +142,7 @@ def build_learner(options: argparse.Namespace, stage: GrpoStage) -> Learner:
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=0, world_size=1)
     settings = LearnerSettings(
         model_dir=str(options.workload / "model"),
-        model_dtype="float32",
+        model_dtype=options.dtype,
         trust_remote_code=False,
         device="cpu",
         threads=options.threads,
@@ -200,7 +200,8 @@ if __name__ == "__main__":
     parser.add_argument("--ahead", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--staleness", type=int, default=0)
-    parser.add_argument("--compute-dtype", default="bfloat16")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--kv-cache", default="recompute", help="of the run; nothing here")
     parser.add_argument("--micro-batch-tokens", type=int, default=8192)
     chosen = parser.parse_args()
     measured = generation(chosen) if chosen.what == "generation" else training(chosen)

@@ -27,7 +27,7 @@ SAMPLES = 4
 def sample_answers(model: Path, place: Path) -> tuple[list[Rollout], list[str]]:
     """Answers to the held-out prompts, and for each the gold."""
     workload = WORKLOADS[place.name]
-    generator, chat = start_engine(model, workload, threads=2), chat_of(model)
+    generator, chat = start_engine(model, workload, threads=2, dtype="float32"), chat_of(model)
     rows = read_jsonl(place / "held_out.jsonl")
     prompts = chat.render_prompts([[Message(role="user", content=row["prompt"])] for row in rows])
     sampling = sampling_of(workload, chat)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from workloads import Workload
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from rlpost.rollout.vllm_generator import VllmGenerator
 
 
-def start_engine(model: Path, workload: Workload, *, threads: int) -> VllmGenerator:
+def start_engine(
+    model: Path, workload: Workload, *, threads: int, dtype: Literal["float32", "bfloat16"]
+) -> VllmGenerator:
     """Set the process environment, then start the engine; call it before anything imports torch or vllm."""
     os.environ.update(engine_environment("cpu", threads))
     from rlpost.rollout.vllm_generator import VllmGenerator
@@ -31,7 +33,7 @@ def start_engine(model: Path, workload: Workload, *, threads: int) -> VllmGenera
         kv_cache_mib=256,
         memory_fraction=0.85,
         trust_remote_code=False,
-        dtype="float32",
+        dtype=dtype,
         weight_version=0,
         lora_rank=None,
         lora_versions=1,

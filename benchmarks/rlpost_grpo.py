@@ -33,7 +33,7 @@ TAKE_TURNS, SIDE_BY_SIDE = ROOT / "ray_configs" / "laptop.yaml", ROOT / "ray_con
 """Each role has both cores while it works, or one core all the time."""
 
 PARITY_IN_BFLOAT16 = 0.5
-"""Largest log-probability difference between an engine in float32 and a learner that multiplies in bfloat16."""
+"""Largest log-probability difference between an engine and a learner that both multiply in bfloat16."""
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -63,20 +63,19 @@ def grpo_recipe(options: argparse.Namespace, run: Path) -> dict[str, Any]:
         "loss": {"clip_low": 0.2, "clip_high": 0.2, "normalisation": "token"},
         "optimizer": {"learning_rate": workload.learning_rate, "schedule": "constant", **ADAMW},
         "learner": {
-            "compute_dtype": options.compute_dtype,
             "micro_batch_tokens": options.micro_batch_tokens,
             "checkpoint_every": 10_000,
         },
     }
-    if options.compute_dtype == "bfloat16":
+    if options.dtype == "bfloat16":
         stage["parity_tolerance"] = PARITY_IN_BFLOAT16
     if options.staleness:
-        stage["max_staleness"] = options.staleness
+        stage |= {"max_staleness": options.staleness, "kv_cache_on_update": options.kv_cache}
     return {
         "name": "benchmark",
         "output": str(run),
         "seed": options.seed,
-        "model": {"path": str(place / "model"), "max_length": workload.max_length, "dtype": "float32"},
+        "model": {"path": str(place / "model"), "max_length": workload.max_length, "dtype": options.dtype},
         "data": {"prompts": {"source": f"jsonl:{place / 'prompts.jsonl'}"}},
         "rewards": {"routes": {"*": {"verifier": VERIFIER, "params": VERIFIER_PARAMS}}},
         "stages": [stage],
@@ -106,7 +105,13 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--staleness", type=int, default=0, help="0 is synchronous")
     parser.add_argument("--save", type=Path, help="where to leave the trained model")
-    parser.add_argument("--compute-dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="of matrix products and of what engines get; the learner's own weights are float32",
+    )
+    parser.add_argument("--kv-cache", choices=["recompute", "keep"], default="recompute", help="of responses under way")
     parser.add_argument("--micro-batch-tokens", type=int, default=8192)
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="a key of the recipe")
     parser.add_argument("--cluster", type=Path, help="by default the one that fits the staleness")
