@@ -77,7 +77,7 @@ def read_hugging_face(place: str, *, split: str, params: Mapping[str, Any], choo
     source = f"the source hf:{place}"
     datasets = required_library("datasets", purpose=source)
     try:
-        if _is_saved_to_disk(Path(place)):
+        if _is_saved_to_disk(_no_stream(Path(place))):
             loaded = datasets.load_from_disk(place)
             table = loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
         else:
@@ -93,9 +93,10 @@ def read_hugging_face(place: str, *, split: str, params: Mapping[str, Any], choo
 
 
 def _no_stream(path: Path) -> Path:
-    """The path, unless it is a pipe or a device, which may give nothing or have no end."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(f"{path} is neither a file nor a directory")
+    """The path, unless it or something in it is a pipe or a device, which may give nothing or have no end."""
+    for place in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        if place.exists() and not place.is_file() and not place.is_dir():
+            raise OSError(f"{place} is neither a file nor a directory")
     return path
 
 

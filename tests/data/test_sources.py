@@ -219,6 +219,25 @@ def test_a_pipe_or_a_device_is_no_file_of_rows(tmp_path: Path, kind: str) -> Non
             load(source=f"{kind}:{place}")
 
 
+def test_a_pipe_inside_a_directory_of_rows_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    import datasets
+
+    saved, files, shards = tmp_path / "saved", tmp_path / "files", tmp_path / "shards"
+    datasets.Dataset.from_list([{"prompt": "a", "gold": "b"}]).save_to_disk(str(saved))
+    (arrow,) = saved.glob("*.arrow")
+    arrow.unlink()
+    for pipe in (arrow, files / "train.jsonl", shards / "rows.parquet"):
+        pipe.parent.mkdir(exist_ok=True)
+        os.mkfifo(pipe)
+    for source, pipe in (
+        (f"hf:{saved}", arrow),
+        (f"hf:{files}", files / "train.jsonl"),
+        (f"parquet:{shards}", shards / "rows.parquet"),
+    ):
+        with pytest.raises(DataError, match=f"{pipe} is neither a file nor a directory"):
+            load(source=source)
+
+
 def test_parquet_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     # Arrow takes it for granted that text is UTF-8, and so it writes what is not.
