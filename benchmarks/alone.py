@@ -201,7 +201,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--staleness", type=int, default=0)
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--kv-cache", default="recompute", help="of the run; nothing here")
+    parser.add_argument("--kv-cache", default="recompute", help="as in the run's recipe; no update comes here")
     parser.add_argument("--micro-batch-tokens", type=int, default=8192)
     chosen = parser.parse_args()
     measured = generation(chosen) if chosen.what == "generation" else training(chosen)
