@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from trl_settings import fastest_settings
-from workloads import ROOT, SAMPLES_PER_STEP, WORKLOADS, Workload, prepared
+from workloads import FASTER_FORMAT, ROOT, SAMPLES_PER_STEP, WORKLOADS, Workload, prepared
 
 Side = Literal["trl", "sync", "async"]
 SIDES: tuple[Side, ...] = ("trl", "sync", "async")
@@ -108,12 +108,12 @@ def run_side(side: Side, place: Path, steps: Steps, *, extra: list[str]) -> dict
 
 
 def our_settings(side: Literal["sync", "async"]) -> list[str]:
-    """bfloat16 products with float32 master weights, as TRL's autocast; keys and values outlive a weight update.
+    """Products in the faster format, over float32 master weights; keys and values outlive a weight update.
 
     TRL runs at the fastest setting that a search finds. Computing all keys and values again at each update is ours to
     leave out: of answers of 33 tokens it takes a fifth of an engine's time (LOG.md).
     """
-    return ["--dtype", "bfloat16", *(["--kv-cache", "keep"] if side == "async" else [])]
+    return ["--dtype", FASTER_FORMAT, *(["--kv-cache", "keep"] if side == "async" else [])]
 
 
 def accuracies(workload: Workload, folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Runs the benchmarks one after the other and prints every bar: figure, bar, passed or MISSED.
 
-    .venv/bin/python benchmarks/bench.py FOLDER [--quick]
+    .venv/bin/python benchmarks/bench.py FOLDER [--quick] [--only NAME ...]
 
 FOLDER keeps workloads, TRL's fastest settings, and each benchmark's JSON. A benchmark that fails is reported as failed,
 and the others still run. Nothing else should run on the machine.
@@ -115,8 +115,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="one round of the small models, no accuracy")
+    names = [benchmark.name for benchmark in benchmarks(quick=False)]
+    parser.add_argument("--only", nargs="+", choices=names, help="where not all of them fit into the time")
     options = parser.parse_args()
     place = options.folder.resolve()
     place.mkdir(parents=True, exist_ok=True)
-    found = {benchmark.name: run(benchmark, place) for benchmark in benchmarks(quick=options.quick)}
+    chosen = [each for each in benchmarks(quick=options.quick) if options.only is None or each.name in options.only]
+    found = {benchmark.name: run(benchmark, place) for benchmark in chosen}
     sys.exit(0 if show(found) else 1)

@@ -24,6 +24,7 @@ from rlpost.pipeline.run import Pipeline
 from rlpost.pipeline.run_directory import RunDirectory
 from rlpost.pipeline.selection import Selection
 from rlpost.pipeline.summary import show_summary
+from rlpost.processor import slow_format_lines
 from rlpost.recipe.arithmetic import remote_code_lines
 from rlpost.recipe.environment import hidden
 from rlpost.recipe.load import LoadedRecipe, write_resolved
@@ -77,7 +78,7 @@ def run_recipe(
     with room_for(run.root), parts_of as parts:
         run.claim(recipe.name, fresh=fresh)
         write_resolved(loaded, run.root)
-        for line in remote_code_lines(recipe):
+        for line in (*remote_code_lines(recipe), *slow_format_lines(recipe, cluster)):
             console.say(line)
         prepared = prepare(recipe, run, console)
         pipeline = Pipeline(

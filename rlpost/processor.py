@@ -1,0 +1,43 @@
+"""What a processor is good at, where a recipe should know: bfloat16 is slow on those without instructions for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlpost.recipe.arithmetic import generates
+from rlpost.recipe.schema import ClusterConfig, Recipe
+
+CPU_INFO = Path("/proc/cpuinfo")
+_BFLOAT16_FLAGS = frozenset({"avx512bw", "avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
+"""With one of these oneDNN, which torch and vLLM multiply with, has kernels for bfloat16; the last is Arm's."""
+
+
+def has_bfloat16_kernels() -> bool | None:
+    """Whether matrix products in bfloat16 are fast on this machine's processor; None where Linux does not tell."""
+    try:
+        lines = CPU_INFO.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, _, words = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return not _BFLOAT16_FLAGS.isdisjoint(words.split())
+    return None
+
+
+def slow_format_lines(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
+    """What makes a run many times slower than it could be, seen from the machine that runs this."""
+    if has_bfloat16_kernels() is not False:
+        return []
+    formats = {stage.learner.compute_dtype or recipe.model.dtype for stage in recipe.stages}
+    parts = ["training"] if cluster.learner.device == "cpu" and "bfloat16" in formats else []
+    engines = cluster.launcher == "ray" and cluster.rollout.actors > 0 and generates(recipe)
+    parts += ["generation"] if engines and cluster.rollout.device == "cpu" and recipe.model.dtype == "bfloat16" else []
+    if not parts:
+        return []
+    own = any(stage.learner.compute_dtype == "bfloat16" for stage in recipe.stages)
+    remedy = "model.dtype: float32" + (" and learner.compute_dtype: float32" if own else "")
+    return [
+        f"SLOW: {' and '.join(parts)} on cpu in bfloat16, and this machine's processor has no instructions for it: "
+        f"steps can take tens of times as long as in float32. To be fast here, set {remedy}"
+    ]
