@@ -29,6 +29,8 @@ def ray_session(cluster: ClusterConfig) -> Generator[None]:
     """
     # Ray 2.60 hides GPUs from actors that ask for none only on request; it would warn about it at every start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray keeps workers ready for tasks, of which a run has none; each wakes a hundred times a second.
+    os.environ.setdefault("RAY_num_workers_soft_limit", "0")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     # The actors' own logs stay in Ray's session folder; their errors reach the driver as exceptions.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.checkpoint.storage import WriteResult
 
 from rlpost.disk_space import room_for
+from rlpost.idle_threads import rarely_waking
 
 STEP_FILE = "learner.json"
 
@@ -31,7 +32,8 @@ class BackgroundSave:
         self.finish(wait=True)
         if self._group is None:
             # Of its own, so that what ranks agree on in the background never falls between collectives of training.
-            self._group = cast("dist.ProcessGroup", dist.new_group(backend="gloo"))
+            with rarely_waking():
+                self._group = cast("dist.ProcessGroup", dist.new_group(backend="gloo"))
         done = async_save(state, storage_writer=_Writer(directory, record=record), process_group=self._group)
         self._writing = _Writing(directory, cast("futures.Future[Metadata]", done))
 

@@ -15,6 +15,7 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from rlpost.errors import ClusterError
+from rlpost.idle_threads import rarely_waking
 
 MeetingPlace = TCPStore
 
@@ -50,11 +51,12 @@ def join_process_group(device: Literal["cpu", "cuda"], *, timeout_s: float, stor
                 "learner.device is cuda but torch finds no CUDA device: set it to cpu in the cluster file"
             )
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    if not dist.is_initialized():
-        backend = "nccl" if device == "cuda" else "gloo"
-        timeout, place = timedelta(seconds=timeout_s), {} if store is None else _place_of(store)
-        dist.init_process_group(backend, timeout=timeout, **place)
-    return init_device_mesh(device, (dist.get_world_size(),), mesh_dim_names=("shard",))
+    with rarely_waking():
+        if not dist.is_initialized():
+            backend = "nccl" if device == "cuda" else "gloo"
+            timeout, place = timedelta(seconds=timeout_s), {} if store is None else _place_of(store)
+            dist.init_process_group(backend, timeout=timeout, **place)
+        return init_device_mesh(device, (dist.get_world_size(),), mesh_dim_names=("shard",))
 
 
 def _place_of(store: MeetingPlace) -> dict[str, Any]:

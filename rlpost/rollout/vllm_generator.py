@@ -10,6 +10,7 @@ from functools import partial
 from typing import Literal
 
 from rlpost.errors import ClusterError, DataError, WeightSyncError
+from rlpost.idle_threads import rarely_waking
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
 from rlpost.rollout.vllm_engine import Submission, VllmEngine
 from rlpost.rollout.vllm_settings import Device, engine_arguments, require_engine_environment
@@ -105,7 +106,12 @@ class VllmGenerator:
             lora_rank=lora_rank,
             lora_versions=lora_versions,
         )
-        self._start(lambda: VllmEngine(arguments(), name=name, weight_version=weight_version))
+
+        def build() -> VllmEngine:
+            with rarely_waking():
+                return VllmEngine(arguments(), name=name, weight_version=weight_version)
+
+        self._start(build)
 
     def _start(self, build: Callable[[], VllmEngine]) -> None:
         """Let the engine's thread build it, and wait until it serves."""
