@@ -106,12 +106,7 @@ class VllmGenerator:
             lora_rank=lora_rank,
             lora_versions=lora_versions,
         )
-
-        def build() -> VllmEngine:
-            with rarely_waking():
-                return VllmEngine(arguments(), name=name, weight_version=weight_version)
-
-        self._start(build)
+        self._start(lambda: VllmEngine(arguments(), name=name, weight_version=weight_version))
 
     def _start(self, build: Callable[[], VllmEngine]) -> None:
         """Let the engine's thread build it, and wait until it serves."""
@@ -220,7 +215,8 @@ class VllmGenerator:
     def _run(self, start: Callable[[], VllmEngine]) -> None:
         """Build the engine and serve until closed; any failure is left where every caller looks."""
         try:
-            engine = start()
+            with rarely_waking():
+                engine = start()
             with self._changed:
                 self._serving = True
                 self._load = engine.load()
