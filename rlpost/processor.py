@@ -26,7 +26,7 @@ def has_bfloat16_kernels() -> bool | None:
 
 
 def slow_format_lines(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
-    """What makes a run many times slower than it could be, seen from the machine that runs this."""
+    """What makes a run many times slower than it could be, seen from the machine that this runs on (LOG.md)."""
     if has_bfloat16_kernels() is not False:
         return []
     formats = {stage.learner.compute_dtype or recipe.model.dtype for stage in recipe.stages}
@@ -39,5 +39,5 @@ def slow_format_lines(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
     remedy = "model.dtype: float32" + (" and learner.compute_dtype: float32" if own else "")
     return [
         f"SLOW: {' and '.join(parts)} on cpu in bfloat16, and this machine's processor has no instructions for it: "
-        f"steps can take tens of times as long as in float32. To be fast here, set {remedy}"
+        f"a step took 16 times as long as in float32 where that was measured. To be fast here, set {remedy}"
     ]
