@@ -14,6 +14,7 @@ from learner_ranks import run_on_ranks
 from tiny_models import save_tiny_model
 from torch.distributed.device_mesh import DeviceMesh
 
+from rlpost import idle_threads
 from rlpost.idle_threads import SLACK_S, rarely_waking, timer_slack_ns
 
 GLOO_LOOP = "gloo_tcp_loop"
@@ -21,8 +22,8 @@ MOST_WAKES_PER_S = 20.0
 """Each; 10 of them are the slack's, and 98 without it."""
 
 
-def slack_of_a_new_thread() -> int:
-    found: list[int] = []
+def slack_of_a_new_thread() -> int | None:
+    found: list[int | None] = []
     thread = threading.Thread(target=lambda: found.append(timer_slack_ns()))
     thread.start()
     thread.join()
@@ -42,6 +43,19 @@ def test_the_slack_is_put_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="inside"), rarely_waking():
         raise ValueError("inside")
     assert timer_slack_ns() == before
+
+
+def test_where_the_system_refuses_nothing_is_changed_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def refused(option: int, value: int) -> int:
+        asked.append(value)
+        return -1
+
+    monkeypatch.setattr(idle_threads, "_prctl", refused)
+    with rarely_waking():
+        assert timer_slack_ns() is None
+    assert set(asked) == {0}
 
 
 def wakes_per_s(seconds: float = 2.0) -> list[float]:

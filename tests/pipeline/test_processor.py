@@ -1,4 +1,4 @@
-"""A processor without instructions for bfloat16 is named before it makes a run tens of times slower."""
+"""A processor without instructions for bfloat16 is named before it makes a run many times slower."""
 
 from __future__ import annotations
 
