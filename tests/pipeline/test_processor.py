@@ -74,3 +74,19 @@ def test_check_says_it(on_processor: Path) -> None:
     result = CliRunner().invoke(app, ["check", str(VALID), "--cluster", str(LAPTOP), "--set", IN_BFLOAT16])
     assert result.exit_code == 0, result.stderr
     assert "SLOW: training and generation on cpu" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (ZEN_3, "cores WITHOUT bfloat16 (use model.dtype: float32), "),
+        (ZEN_4, "cores with bfloat16, "),
+        (None, "cores, "),
+    ],
+)
+def test_doctor_says_it(on_processor: Path, text: str | None, words: str) -> None:
+    if text is not None:
+        on_processor.write_text(text)
+    result = CliRunner().invoke(app, ["doctor"])
+    (machine,) = [line for line in result.stdout.splitlines() if line.startswith("machine: ")]
+    assert words in machine
