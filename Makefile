@@ -6,7 +6,7 @@
 #   make test-fast    the tests that start no engine, no Ray and no whole run
 #   make check        lint, format, types, import ladder
 #   make format       rewrite files the way `make check` wants them
-#   make bench        every benchmark of benchmarks/, and a table of its bars: about two hours, on a machine at rest
+#   make bench        every benchmark of benchmarks/, and a table of its bars: about three hours, on a machine at rest
 #   make bench-quick  the small models, once each: some minutes
 #   make chaos        parts of real runs killed, stopped, damaged and starved, one scenario after the other; half an hour
 #   make soak         an hour of asynchronous RL with random kills; MINUTES=... for another length

@@ -40,7 +40,7 @@ from rlpost.recipe.stages import GrpoStage
 from rlpost.records import Prompt, Rollout, RolloutGroup, Sample, VersionSpan
 
 if TYPE_CHECKING:
-    from rlpost.interfaces import Learner
+    from rlpost.interfaces import Generator, Learner
     from rlpost.records import GenerationRequest
 
 
@@ -61,9 +61,22 @@ def generation(options: argparse.Namespace) -> dict[str, Any]:
             generator.submit(list(islice(waiting, SAMPLES_PER_STEP)))
         steps_done = len(rollouts) // SAMPLES_PER_STEP
         ended_s += [time.perf_counter()] * (steps_done - len(ended_s))
-    write_jsonl(options.rollouts, [record_of(rollout) for rollout in rollouts])
-    lengths = [len(rollout.token_ids) for rollout in rollouts[options.warmup * SAMPLES_PER_STEP :]]
+    answers = answers_in_order(rollouts, generator, steps=options.steps)
+    write_jsonl(options.rollouts, [record_of(rollout) for rollout in answers])
+    lengths = [len(rollout.token_ids) for rollout in answers[options.warmup * SAMPLES_PER_STEP :]]
     return step_times(ended_s, warmup=options.warmup) | {"response_tokens": round(float(np.mean(lengths)), 1)}
+
+
+def answers_in_order(rollouts: list[Rollout], generator: Generator, *, steps: int) -> list[Rollout]:
+    """All answers to the prompts of these steps, by prompt. Off the clock, the longest are waited for: without them
+    training would get too few and too short ones.
+    """
+    wanted = range(steps * GROUPS_PER_STEP)
+    while True:
+        answers = [rollout for rollout in rollouts if int(rollout.key[0]) in wanted]
+        if len(answers) == steps * SAMPLES_PER_STEP:
+            return sorted(answers, key=lambda rollout: (int(rollout.key[0]), rollout.key[1]))
+        rollouts += generator.poll(10.0)
 
 
 def requests_in_order(options: argparse.Namespace) -> Iterator[GenerationRequest]:
@@ -167,8 +180,8 @@ def recorded_groups(options: argparse.Namespace) -> list[RolloutGroup]:
     for record in read_jsonl(options.rollouts):
         rollout = rollout_of(record)
         members.setdefault(int(rollout.key[0]), []).append(rollout)
-    whole = [index for index in sorted(members) if len(members[index]) == GROUP_SIZE]
-    return [judged_group(prompts[index], index, members[index]) for index in whole]
+    assert all(len(rollouts) == GROUP_SIZE for rollouts in members.values()), "an answer is missing"
+    return [judged_group(prompts[index], index, members[index]) for index in sorted(members)]
 
 
 def judged_group(prompt: Prompt, index: int, rollouts: list[Rollout]) -> RolloutGroup:

@@ -1,9 +1,9 @@
 """Runs the benchmarks one after the other and prints every bar: figure, bar, passed or MISSED.
 
-    .venv/bin/python benchmarks/bench.py FOLDER [--quick] [--only NAME ...]
+    .venv/bin/python benchmarks/bench.py FOLDER [--quick] [--only NAME ...] [--resume]
 
 FOLDER keeps workloads, TRL's fastest settings, and each benchmark's JSON. A benchmark that fails is reported as failed,
-and the others still run. Nothing else should run on the machine.
+and the others still run. What was cut off goes on with `--resume`. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -39,20 +39,25 @@ def benchmarks(*, quick: bool) -> list[Benchmark]:
         rounds = (*small, "--rounds", "1")
         return [
             own[0],
-            Benchmark("against_trl", "against_trl.py", rounds, True),
-            Benchmark("against_limit", "against_limit.py", rounds, True),
+            Benchmark("against_trl_quick", "against_trl.py", rounds, True),
+            Benchmark("against_limit_quick", "against_limit.py", rounds, True),
         ]
     return [
         *own,
         Benchmark("against_limit", "against_limit.py", (), True),
         Benchmark("against_trl_3m", "against_trl.py", small, True),
-        Benchmark("against_trl_50m", "against_trl.py", ("--only", "even-50m", "long-50m", "--rounds", "2"), True),
         Benchmark("accuracy", "against_trl.py", ("--only", "even-3m", "--accuracy"), True),
+        Benchmark("against_trl_even_50m", "against_trl.py", ("--only", "even-50m", "--rounds", "2"), True),
+        Benchmark("against_trl_long_50m", "against_trl.py", ("--only", "long-50m", "--rounds", "2"), True),
     ]
 
 
-def run(benchmark: Benchmark, folder: Path) -> dict[str, Any] | None:
-    """What it found, also left as `<name>.json`; None when it failed."""
+def run(benchmark: Benchmark, folder: Path, *, resume: bool) -> dict[str, Any] | None:
+    """What it found, also left as `<name>.json`; None when it failed. Resuming, one that has left it is not run."""
+    answer = folder / f"{benchmark.name}.json"
+    if resume and answer.exists():
+        return {"found": answer_in(answer.read_text())}
+    answer.unlink(missing_ok=True)
     command = [sys.executable, str(ROOT / "benchmarks" / benchmark.script)]
     command += [str(folder)] if benchmark.takes_folder else []
     started = time.perf_counter()
@@ -61,7 +66,7 @@ def run(benchmark: Benchmark, folder: Path) -> dict[str, Any] | None:
     if ended.returncode:
         print(ended.stderr[-2000:], file=sys.stderr, flush=True)
         return None
-    (folder / f"{benchmark.name}.json").write_text(ended.stdout)
+    answer.write_text(ended.stdout)
     return {"found": answer_in(ended.stdout)}
 
 
@@ -115,11 +120,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="one round of the small models, no accuracy")
+    parser.add_argument("--resume", action="store_true", help="what is finished in FOLDER is shown, and not run again")
     names = [benchmark.name for benchmark in benchmarks(quick=False)]
     parser.add_argument("--only", nargs="+", choices=names, help="where not all of them fit into the time")
     options = parser.parse_args()
     place = options.folder.resolve()
     place.mkdir(parents=True, exist_ok=True)
     chosen = [each for each in benchmarks(quick=options.quick) if options.only is None or each.name in options.only]
-    found = {benchmark.name: run(benchmark, place) for benchmark in chosen}
+    found = {benchmark.name: run(benchmark, place, resume=options.resume) for benchmark in chosen}
     sys.exit(0 if show(found) else 1)

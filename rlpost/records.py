@@ -100,6 +100,8 @@ class GenerationRequest:
     prompt_token_ids: IntArray
     sampling: Sampling
     seed: int
+    urgent: bool = False
+    """Goes before all that waits for an engine: training stands still until it is answered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

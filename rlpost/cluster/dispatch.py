@@ -22,7 +22,7 @@ class Dispatcher:
     """The queue of the pool. All samples of a prompt go to one engine, which then computes the prompt once.
 
     Room is what an engine says it can work on, and one group of backlog, less what it was given: so a slow engine gets
-    less, and no engine waits for the journey of its next group.
+    less, and no engine waits for the journey of its next group. Urgent requests wait for no room.
 
     In deterministic mode the engine follows from the prompt's place in the order of issue, which its key
     `<index>:<prompt id>` names, so that a resumed run routes alike; and groups do not wait for room, so that an engine
@@ -35,8 +35,10 @@ class Dispatcher:
         self._groups_routed = 0
 
     def add(self, requests: Iterable[GenerationRequest]) -> None:
-        """At the end of the queue; samples of one prompt are neighbours."""
-        self._groups.extend(_groups(requests))
+        """At the end of the queue, or urgent ones at its head; samples of one prompt are neighbours."""
+        groups = _groups(requests)
+        self._groups.extendleft(group for group in reversed(groups) if group[0].urgent)
+        self._groups.extend(group for group in groups if not group[0].urgent)
 
     def put_back(self, requests: Iterable[GenerationRequest]) -> None:
         """Before all others: they were issued before."""
@@ -65,7 +67,7 @@ class Dispatcher:
             in_order = sorted(engines, key=lambda engine: engine.place)
             return in_order[self._place_in_order(group[0].key[0]) % len(in_order)]
         roomiest = max(engines, key=lambda engine: engine.room(len(group)))
-        return roomiest if roomiest.room(len(group)) >= len(group) else None
+        return roomiest if group[0].urgent or roomiest.room(len(group)) >= len(group) else None
 
     def _place_in_order(self, prompt: str) -> int:
         index, colon, _ = prompt.partition(":")

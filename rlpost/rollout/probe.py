@@ -40,6 +40,7 @@ class Probe:
                 prompt_token_ids=self._prompts[place].token_ids,
                 sampling=replace(sampling, max_tokens=self._max_tokens),
                 seed=seed + place,
+                urgent=True,
             )
             for key, place in self._places.items()
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from against_trl import held_against, ratios_to_trl, standard_errors_ahead
-from bench import answer_in, bars_in, row_of
+from bench import Benchmark, answer_in, bars_in, row_of, run
 from trl_settings import SWITCHES, switches_for
 from workloads import WRONG_SHARE, countdown, thinking_tokens, with_wrong_digit
 
@@ -79,3 +79,12 @@ def test_a_large_model_tries_what_was_fastest_for_the_small_one_and_what_weighs_
         "bfloat16 autocast",
     ]
     assert switches_for(tmp_path / "long-3m") == SWITCHES
+
+
+def test_a_benchmark_that_has_ended_is_run_again_only_when_nobody_resumes(tmp_path: Path) -> None:
+    benchmark = Benchmark("known", "no_such_benchmark.py", (), False)
+    (tmp_path / "known.json").write_text('INFO ready\n{"bars": {}}\n')
+    assert run(benchmark, tmp_path, resume=True) == {"found": {"bars": {}}}
+    assert run(benchmark, tmp_path, resume=False) is None, "there is no such script"
+    assert not (tmp_path / "known.json").exists(), "an answer of another time would be taken for this one's"
+    assert run(benchmark, tmp_path, resume=True) is None

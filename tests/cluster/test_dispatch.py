@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,6 +63,19 @@ def test_an_engine_gets_its_limit_and_one_group_of_backlog_and_the_rest_waits() 
     for sample in range(1, 4):
         del engine.in_flight["0:sums/0", sample]
     assert list(places(dispatcher, [engine])) == [3]
+
+
+def test_urgent_requests_overtake_what_waits_and_need_no_room() -> None:
+    dispatcher = Dispatcher(deterministic=False)
+    engine = an_engine(0, limit=4)
+    dispatcher.add(groups(4))
+    assert list(places(dispatcher, [engine])) == [0, 1]
+    dispatcher.add([replace(request, urgent=True) for request in groups(2, samples=1, first=90)])
+    assert list(places(dispatcher, [engine])) == [90, 91]
+    assert len(engine.in_flight) == 4 + 4 + 2
+    assert places(dispatcher, [engine]) == {}, "the others still wait, in their order"
+    engine.in_flight.clear()
+    assert list(places(dispatcher, [engine])) == [2, 3]
 
 
 def test_a_group_above_the_limit_is_given_to_an_idle_engine() -> None:
