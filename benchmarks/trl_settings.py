@@ -1,4 +1,5 @@
 """Finds TRL's fastest setting on this machine for a workload: tries each switch alone, then the useful ones together.
+Where these do not go together, or gain nothing by it, they join one by one, the fastest first.
 
 A trial of the large model takes minutes: where the small model's search is there, it tries what was fastest there, and
 the switches that weigh more the larger a model is. Every switch leaves what is learnt as it is, up to rounding. Leaves
@@ -14,11 +15,15 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from workloads import ROOT, write_json
 
+Trials = dict[str, dict[str, Any]]
+"""Names of switches, joined by " + " -> what came of it."""
 SETTINGS_FILE = "trl_settings.json"
 START: dict[str, str] = {"--precision": "float32", "--threads": "2"}
 SWITCHES: dict[str, dict[str, str]] = {
@@ -51,8 +56,8 @@ def fastest_settings(place: Path, *, steps: int) -> list[str]:
 
 
 def search(place: Path, *, steps: int) -> dict[str, Any]:
-    """Each switch alone, then all that are worth it together; the fastest of all trials wins."""
-    trials: dict[str, dict[str, Any]] = {}
+    """Each switch alone, then the useful ones in combination; the fastest of all trials wins."""
+    trials: Trials = {}
     timeout_s = TRIAL_TIMEOUT_S
     for name, switch in switches_for(place).items():
         started = time.monotonic()
@@ -60,14 +65,38 @@ def search(place: Path, *, steps: int) -> dict[str, Any]:
         if not switch:
             timeout_s = CANNOT_WIN * (time.monotonic() - started)
     plain = trials["as it comes"]["samples_per_s"]
-    useful = [name for name, tried in trials.items() if tried.get("samples_per_s", 0.0) > WORTH_IT * plain]
-    if len(useful) > 1:
-        together = START.copy()
-        for name in useful:
-            together |= SWITCHES[name]
-        trials[" + ".join(useful)] = trial(place, together, steps=steps, timeout_s=TRIAL_TIMEOUT_S)
-    best = max(trials, key=lambda name: trials[name].get("samples_per_s", 0.0))
+    useful = [name for name in trials if speed(trials[name]) > WORTH_IT * plain]
+    add_combinations(trials, useful, lambda settings: trial(place, settings, steps=steps, timeout_s=TRIAL_TIMEOUT_S))
+    best = fastest(trials)
     return {"fastest": best, "flags": trials[best]["flags"], "trials": trials}
+
+
+def add_combinations(trials: Trials, useful: list[str], attempt: Callable[[dict[str, str]], dict[str, Any]]) -> None:
+    """All useful switches together; where that is no faster than the fastest alone, one after the other joins it."""
+
+    def combine(names: list[str]) -> bool:
+        before = speed(trials[fastest(trials)])
+        settings = dict(chain(START.items(), *(SWITCHES[name].items() for name in names)))
+        trials[" + ".join(names)] = attempt(settings)
+        return speed(trials[" + ".join(names)]) > before
+
+    if len(useful) < 2 or combine(useful):
+        return
+    joined, *others = sorted(useful, key=lambda name: speed(trials[name]), reverse=True)
+    kept = [joined]
+    for name in others if len(useful) > 2 else []:
+        if combine([*kept, name]):
+            kept.append(name)
+
+
+def speed(tried: dict[str, Any]) -> float:
+    """Samples per second; 0 where it did not run."""
+    return tried.get("samples_per_s", 0.0)
+
+
+def fastest(trials: Trials) -> str:
+    """The name of the fastest."""
+    return max(trials, key=lambda name: speed(trials[name]))
 
 
 def switches_for(place: Path) -> dict[str, dict[str, str]]:
@@ -75,8 +104,8 @@ def switches_for(place: Path) -> dict[str, dict[str, str]]:
     small = place.with_name(place.name.replace("50m", "3m")) / SETTINGS_FILE
     if "50m" not in place.name or not small.exists():
         return SWITCHES
-    fastest = [name for name in json.loads(small.read_text())["fastest"].split(" + ") if name in SWITCHES]
-    return {name: SWITCHES[name] for name in dict.fromkeys(["as it comes", *fastest, *WEIGHS_MORE_WITH_SIZE])}
+    known = [name for name in json.loads(small.read_text())["fastest"].split(" + ") if name in SWITCHES]
+    return {name: SWITCHES[name] for name in dict.fromkeys(["as it comes", *known, *WEIGHS_MORE_WITH_SIZE])}
 
 
 def trial(place: Path, settings: dict[str, str], *, steps: int, timeout_s: float) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rlpost.telemetry.waits import result_of
 _CANARY_SAMPLES = 8
 _PROBE_EVERY = 10
 """Versions between two probes where no group of the learner's own version comes by itself."""
-_PROBE_TOKENS = 8
+_PROBE_TOKENS = 4
 
 
 class Rollouts:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from against_trl import held_against, ratios_to_trl, standard_errors_ahead
 from bench import Benchmark, answer_in, bars_in, row_of, run
-from trl_settings import SWITCHES, switches_for
+from trl_settings import START, SWITCHES, Trials, add_combinations, fastest, switches_for
 from workloads import WRONG_SHARE, countdown, thinking_tokens, with_wrong_digit
 
 
@@ -88,3 +88,32 @@ def test_a_benchmark_that_has_ended_is_run_again_only_when_nobody_resumes(tmp_pa
     assert run(benchmark, tmp_path, resume=False) is None, "there is no such script"
     assert not (tmp_path / "known.json").exists(), "an answer of another time would be taken for this one's"
     assert run(benchmark, tmp_path, resume=True) is None
+
+
+def test_switches_that_do_not_go_together_join_one_by_one() -> None:
+    """A combination that TRL refuses must not leave it with a single switch, where two of them are faster."""
+    useful = ["static cache", "bfloat16 autocast", "denormals flushed", "eager attention"]
+    trials: Trials = {name: {"samples_per_s": 60.0 + place} for place, name in enumerate(useful)}
+    asked: list[dict[str, str]] = []
+
+    def attempt(settings: dict[str, str]) -> dict[str, float | str]:
+        asked.append(settings)
+        if "--cache" in settings:
+            return {"failed": "dtypes"}
+        return {"samples_per_s": 70.0 if len(asked) == 2 else 69.0 + len(asked)}
+
+    add_combinations(trials, useful, attempt)
+    assert list(trials)[4:] == [
+        "static cache + bfloat16 autocast + denormals flushed + eager attention",
+        "eager attention + denormals flushed",
+        "eager attention + denormals flushed + bfloat16 autocast",
+        "eager attention + denormals flushed + bfloat16 autocast + static cache",
+    ]
+    assert fastest(trials) == "eager attention + denormals flushed + bfloat16 autocast"
+    assert asked[2] == START | {"--attention": "eager", "--flush-denormal": "", "--precision": "bf16-autocast"}
+
+
+def test_switches_that_are_faster_together_are_not_tried_in_other_ways() -> None:
+    trials: Trials = {"static cache": {"samples_per_s": 60.0}, "eager attention": {"samples_per_s": 61.0}}
+    add_combinations(trials, list(trials), lambda _: {"samples_per_s": 65.0})
+    assert list(trials) == ["static cache", "eager attention", "static cache + eager attention"]
