@@ -17,6 +17,7 @@ from rlpost.cli.run import run
 from rlpost.cli.scale import scale
 from rlpost.cli.submit import submit
 from rlpost.errors import PreemptedError, RlpostError
+from rlpost.process_end import end_if_asked
 from rlpost.recipe.environment import hidden
 from rlpost.stages.stopping import StoppedEarly
 
@@ -26,6 +27,14 @@ INTERRUPTED = 130
 
 class Commands(TyperGroup):
     """Shows an error meant for a person as its message alone; a bug keeps its traceback."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """The whole command, and with it the process."""
+        try:
+            return super().main(*arguments, **options)
+        except SystemExit as ended:
+            end_if_asked(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand."""

@@ -14,13 +14,14 @@ from rlpost.errors import ClusterError, RlpostError
 from rlpost.learner.rank import LearnerRank
 from rlpost.learner.remote import RemoteLearner
 from rlpost.learner.settings import LearnerSettings
+from rlpost.process_end import ask_for_abrupt_end
 from rlpost.telemetry.waits import WAITS
 
 _STOP = "stop"
 
 
 def start_rank(device: Literal["cpu", "cuda"], *, timeout_s: float) -> LearnerRank:
-    """Join the ranks that torchrun started.
+    """Join the ranks that torchrun started; the process's last command is `process_end.end_if_asked`.
 
     Raises:
         ClusterError: this process was not started by torchrun.
@@ -30,6 +31,7 @@ def start_rank(device: Literal["cpu", "cuda"], *, timeout_s: float) -> LearnerRa
             "launcher: torchrun needs the command to be started by torchrun, and RANK is not set: type "
             "`torchrun --nproc-per-node 2 -m rlpost run RECIPE --cluster ray_configs/torchrun.yaml`"
         )
+    ask_for_abrupt_end()
     return LearnerRank(device, timeout_s=timeout_s, store=None)
 
 

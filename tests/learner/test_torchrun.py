@@ -123,6 +123,38 @@ def test_an_error_of_the_learner_is_what_the_person_reads(tmp_path: Path) -> Non
     assert "[rank" not in finished.stderr
 
 
+ENDS_WHILE_A_TENSOR_GOES = """
+import threading, time, weakref
+import torch
+import torch.distributed as dist
+from rlpost.cli.main import app
+from rlpost.learner.torchrun import start_rank
+
+def take_long():
+    if threading.current_thread() is not threading.main_thread():
+        time.sleep(0.5)
+
+rank = start_rank("cpu", timeout_s=60)
+for _ in range(200):
+    tensor = torch.zeros(1)
+    weakref.finalize(tensor, take_long).atexit = False
+    dist.broadcast(tensor, src=0, async_op=True)
+    del tensor
+app(["no-such-command"])
+"""
+
+
+def test_a_thread_of_the_group_that_still_lets_go_of_a_tensor_leaves_the_exit_code_as_it_is(tmp_path: Path) -> None:
+    """Cut off by the end of the interpreter it would abort the process."""
+    one_rank = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, "-c", ENDS_WHILE_A_TENSOR_GOES]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **one_rank}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "No such command 'no-such-command'" in ended.stderr
+
+
 def test_without_torchrun_the_command_says_how_to_start_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rlpost", "run", str(write_inputs(tmp_path))]
     command += ["--cluster", str(REPOSITORY / "ray_configs" / "torchrun.yaml")]
