@@ -32,9 +32,6 @@ from workloads import (
 TAKE_TURNS, SIDE_BY_SIDE = ROOT / "ray_configs" / "laptop.yaml", ROOT / "ray_configs" / "laptop_overlap.yaml"
 """Each role has both cores while it works, or one core all the time."""
 
-PARITY_IN_BFLOAT16 = 0.5
-"""Largest log-probability difference between an engine and a learner that both multiply in bfloat16."""
-
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Run the stage and read its metrics."""
@@ -67,8 +64,6 @@ def grpo_recipe(options: argparse.Namespace, run: Path) -> dict[str, Any]:
             "checkpoint_every": 10_000,
         },
     }
-    if options.dtype == "bfloat16":
-        stage["parity_tolerance"] = PARITY_IN_BFLOAT16
     if options.staleness:
         stage |= {"max_staleness": options.staleness, "kv_cache_on_update": options.kv_cache}
     return {

@@ -148,8 +148,8 @@ class RlStage(Stage):
     """What becomes of the KV cache of responses in flight when new weights arrive: computed again with the new
     weights, or kept as it is, which is faster and leaves a small bias."""
     parity_tolerance: float | None = Field(default=None, gt=0)
-    """Largest |log-probability| difference between generator and learner that the canary lets pass; by default 1e-3 in
-    float32 and 0.5 in bfloat16."""
+    """How far log-probabilities of generator and learner may be apart, as a share of their size in the median of the
+    responses that the canary compares; by default 1e-3 in float32 and 0.1 in bfloat16."""
 
     @model_validator(mode="before")
     @classmethod

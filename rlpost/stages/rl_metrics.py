@@ -37,11 +37,10 @@ class RlMetrics:
 
         `synced` is the sync that brought the engines to `version`; None while it is under way.
         """
-        parity = {} if gap is None else {"parity/max": gap.maximum, "parity/mean": gap.mean}
         return {
             **_of_groups(groups),
             **_staleness(groups, version=version),
-            **parity,
+            **_agreement(gap),
             **_mean_reports(reports),
             **self._of_engines(lap.wall_s),
             **self._account(groups, reports, synced, lap, scoring_s=scoring_s),
@@ -125,6 +124,12 @@ def _parts(verdicts: Sequence[Verdict]) -> dict[str, float]:
         for name, value in verdict.parts.items():
             values.setdefault(name, []).append(value)
     return {f"rewards/{name}": float(np.mean(found)) for name, found in sorted(values.items())}
+
+
+def _agreement(gap: ParityGap | None) -> dict[str, float]:
+    if gap is None:
+        return {}
+    return {"parity/relative": gap.relative, "parity/max": gap.maximum, "parity/mean": gap.mean}
 
 
 def _staleness(groups: Sequence[RolloutGroup], *, version: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ import pytest
 from fakes import SAMPLING, FakeGenerator, FakeLearner, FakeScorer, make_prompt, never_pauses
 
 from rlpost.errors import ParityError
-from rlpost.records import RolloutGroup
+from rlpost.records import FloatArray, RolloutGroup, TrainBatch
 from rlpost.rollout.canary import ParityGap, check_parity, parity_rows
 from rlpost.rollout.collector import Collector, collect_all
 
@@ -41,6 +41,22 @@ def check(
     return check_parity(groups, learner, temperature=temperature, tolerance=tolerance, dtype=dtype, samples=3)
 
 
+def with_logprobs(group: RolloutGroup, *, scale: float) -> RolloutGroup:
+    rollouts = tuple(replace(rollout, logprobs_T=rollout.logprobs_T * scale) for rollout in group.rollouts)
+    return replace(group, rollouts=rollouts)
+
+
+class SureLearner(FakeLearner):
+    """Its log-probabilities, times a number."""
+
+    def __init__(self, *, scale: float) -> None:
+        super().__init__()
+        self._scale = scale
+
+    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
+        return super().logprobs(batch, reference=reference) * np.float32(self._scale)
+
+
 def cause(groups: list[RolloutGroup], learner: FakeLearner, *, temperature: float = 1.0) -> str:
     with pytest.raises(ParityError) as raised:
         check(groups, learner, temperature=temperature)
@@ -69,13 +85,53 @@ def test_the_tolerance_is_the_recipes_or_that_of_the_number_format() -> None:
     groups, off = groups_of(), FakeLearner(noise=0.01)
     assert check(groups, off, tolerance=0.02).maximum == pytest.approx(0.01, rel=1e-3)
     assert check(groups, off, dtype="bfloat16").mean == pytest.approx(0.01, rel=1e-3)
-    with pytest.raises(ParityError, match=r"within 0\.001; found a largest difference of 0\.01 \(mean 0\.01\) over"):
+    with pytest.raises(ParityError, match=r"within 0\.001 of their size; found 0\.0166 in the median of 3 responses"):
         check(groups, off)
+
+
+class LearnerOffAtOneToken(FakeLearner):
+    """In the first of the responses."""
+
+    def __init__(self, *, by: float, in_every_response: bool = False) -> None:
+        super().__init__()
+        self._by, self._in_every_response = by, in_every_response
+
+    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
+        logprobs_T = super().logprobs(batch, reference=reference)
+        last_B = np.cumsum(batch.row_lengths_B) - 1
+        logprobs_T[last_B if self._in_every_response else last_B[:1]] += self._by
+        return logprobs_T
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_one_token_that_rounding_turned_is_measured_and_ends_nothing(dtype: str) -> None:
+    gap = check(groups_of(), LearnerOffAtOneToken(by=-0.8), dtype=dtype)
+    assert gap.maximum == pytest.approx(0.8, rel=1e-5)
+    assert gap.relative < 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_same_token_off_in_every_response_ends_the_run(dtype: str) -> None:
+    with pytest.raises(ParityError):
+        check(groups_of(), LearnerOffAtOneToken(by=-0.8, in_every_response=True), dtype=dtype)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0])
+def test_a_temperature_left_out_shows_in_bfloat16_however_sure_the_model_is(scale: float) -> None:
+    """The differences of a sure model are small, and so are its log-probabilities."""
+    groups = [with_logprobs(group, scale=scale) for group in groups_of()]
+    with pytest.raises(ParityError):
+        check(groups, SureLearner(scale=scale), temperature=0.7, dtype="bfloat16")
+    assert check(groups, SureLearner(scale=scale), dtype="bfloat16").relative < 1e-4
 
 
 def test_log_probabilities_that_are_no_numbers_do_not_pass() -> None:
     with pytest.raises(ParityError):
         check(groups_of(), FakeLearner(noise=float("nan")))
+    with pytest.raises(ParityError):
+        check(groups_of(), LearnerOffAtOneToken(by=float("nan")))
+    with pytest.raises(ParityError):
+        check(groups_of(), LearnerOffAtOneToken(by=float("-inf")))
 
 
 def test_names_a_generator_that_leaves_the_temperature_out() -> None:
