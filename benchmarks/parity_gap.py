@@ -5,8 +5,8 @@
         [--learner-of OTHER_WORKLOAD_FOLDER] [--dtype bfloat16]
 
 `--temperature` is the learner's alone, as if the engine had left it out; with `--learner-of` the learner has the
-weights of another folder's model, as if the engine had missed a sync. Every rollout is checked once, 8 of different
-groups at a time, as a run does it.
+weights of another folder's model, as if the engine had missed a sync: for example of a copy of the folder whose model
+`rlpost_grpo.py --save` has trained. Every rollout is checked once, 8 of different groups at a time, as a run does it.
 """
 
 from __future__ import annotations

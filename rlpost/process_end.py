@@ -2,8 +2,7 @@
 
 A gloo thread that lets go of a collective's tensor takes the interpreter's lock for it. If the interpreter ends before,
 the thread is cut off inside a C++ destructor, and the process aborts, whatever its exit code was to be. Leaving the
-process group does not end these threads: a sharded model refers to the group, and an error on its way to the user to
-the model.
+process group does not end these threads as long as anything refers to the group, and after training something does.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ class ParityGap(NamedTuple):
     relative: float
     """Sum over a response's tokens, as a share of their summed |log-probability|; of these shares the upper median.
 
-    A single token says nothing in bfloat16: where a model decides, one in 100,000 is off by more than 0.5 on healthy
-    runs. What is wrong with weights, temperature or masks is wrong in most responses.
+    A single token says nothing in bfloat16: where a model decides, one or two in 100,000 are off by more than 0.5
+    on healthy runs. What is wrong with weights, temperature or masks is wrong in most responses.
     """
     maximum: float
     mean: float
