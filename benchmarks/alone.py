@@ -125,8 +125,8 @@ def rollout_of(record: dict[str, Any]) -> Rollout:
 
 def training(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds for one optimizer step on 64 answers, credit and packing included."""
-    from rlpost.stages.rl import loss_of
-    from rlpost.stages.rl_batch import train_batches
+    from rlpost.stages.rl.batch import train_batches
+    from rlpost.stages.rl.loop import loss_of
 
     recipe = Recipe.model_validate(grpo_recipe(options, options.rollouts.parent))
     (stage,) = recipe.stages
@@ -149,7 +149,7 @@ def build_learner(options: argparse.Namespace, stage: GrpoStage) -> Learner:
 
     from rlpost.learner.fsdp_learner import FsdpLearner
     from rlpost.learner.process_group import join_process_group
-    from rlpost.learner.settings import LearnerSettings
+    from rlpost.settings import LearnerSettings
 
     meeting = options.rollouts.with_suffix(".ranks").resolve()
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=0, world_size=1)

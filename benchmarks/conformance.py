@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.judging import Judge
 from rlpost.scoring.registry import resolve
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 COLUMNS = {"gold", "pred"}
 EXPECTATIONS = ("expected", "result")
@@ -114,7 +114,7 @@ def math_verify_outcome(tests: Path, *, where: str) -> Outcome:
     rows = [row for file in sorted(tests.glob("test_*.py")) for row in table_rows(file, left_out)]
     samples = [Sample(id=row.suite, prompt="", response=row.prediction, gold=row.gold) for row in rows]
     verifier = resolve("math.equivalent")
-    with Judge(verifier, workers=2) as judge:
+    with VerifierRunner(verifier, workers=2) as judge:
         verdicts = judge(samples, params=verifier.validated({"where": where}))
     differences = [
         Difference(

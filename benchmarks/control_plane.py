@@ -49,7 +49,7 @@ from rlpost.rollout.dynamic_sampling import SignalFilter
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.quarantine import Quarantine
-from rlpost.stages.rl_batch import train_batches
+from rlpost.stages.rl.batch import train_batches
 
 SLOTS, GROUP_SIZE, MAX_STALENESS = 64, 8, 2
 MEAN_TOKENS, MAX_TOKENS, LENGTH_SIGMA = 60, 512, 0.8

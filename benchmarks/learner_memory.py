@@ -154,8 +154,8 @@ def build_learner(case: Case) -> FsdpLearner:
 
     from rlpost.learner.fsdp_learner import FsdpLearner
     from rlpost.learner.process_group import join_process_group
-    from rlpost.learner.settings import LearnerSettings
     from rlpost.recipe.sections import LearnerConfig, OptimizerConfig
+    from rlpost.settings import LearnerSettings
 
     with tempfile.TemporaryDirectory() as model_dir:
         Qwen3ForCausalLM(Qwen3Config(**case.config())).save_pretrained(model_dir)

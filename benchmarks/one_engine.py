@@ -22,21 +22,24 @@ def start_engine(
     """Set the process environment, then start the engine; call it before anything imports torch or vllm."""
     os.environ.update(engine_environment("cpu", threads))
     from rlpost.rollout.vllm_generator import VllmGenerator
+    from rlpost.settings import EngineSettings
 
     return VllmGenerator(
-        model_dir=str(model),
+        EngineSettings(
+            model_dir=str(model),
+            device="cpu",
+            tensor_parallel=1,
+            max_length=workload.max_length,
+            max_concurrent=256,
+            kv_cache_mib=256,
+            memory_fraction=0.85,
+            trust_remote_code=False,
+            dtype=dtype,
+            weight_version=0,
+            lora_rank=None,
+            lora_versions=1,
+        ),
         name="benchmark",
-        device="cpu",
-        tensor_parallel=1,
-        max_length=workload.max_length,
-        max_concurrent=256,
-        kv_cache_mib=256,
-        memory_fraction=0.85,
-        trust_remote_code=False,
-        dtype=dtype,
-        weight_version=0,
-        lora_rank=None,
-        lora_versions=1,
     )
 
 

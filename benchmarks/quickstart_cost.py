@@ -26,11 +26,13 @@ started = time.perf_counter()
 from rlpost.rollout.vllm_settings import engine_environment
 os.environ.update(engine_environment("cpu", 2))
 from rlpost.rollout.vllm_generator import VllmGenerator
-VllmGenerator(
-    model_dir={model!r}, name="benchmark", device="cpu", tensor_parallel=1, max_length=160, max_concurrent=256,
+from rlpost.settings import EngineSettings
+settings = EngineSettings(
+    model_dir={model!r}, device="cpu", tensor_parallel=1, max_length=160, max_concurrent=256,
     kv_cache_mib=256, memory_fraction=0.85, trust_remote_code=False, dtype="float32", weight_version=0, lora_rank=None,
     lora_versions=1,
 )
+VllmGenerator(settings, name="benchmark")
 print(time.perf_counter() - started)
 os._exit(0)
 """

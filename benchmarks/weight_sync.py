@@ -62,21 +62,24 @@ def requests(count: int, *, first: int) -> list[GenerationRequest]:
 def engine_of(model_dir: Path, *, parameters: int) -> Yields[tuple[VllmGenerator, SharedMemoryStore]]:
     """An engine that serves `model_dir`, and its store."""
     from rlpost.rollout.vllm_generator import VllmGenerator
+    from rlpost.settings import EngineSettings
 
     generator = VllmGenerator(
-        model_dir=str(model_dir),
+        EngineSettings(
+            model_dir=str(model_dir),
+            device="cpu",
+            tensor_parallel=1,
+            max_length=LENGTH,
+            max_concurrent=UNDER_WAY,
+            kv_cache_mib=2048 if parameters > 10_000_000 else 256,
+            memory_fraction=0.5,
+            trust_remote_code=False,
+            dtype="float32",
+            weight_version=0,
+            lora_rank=None,
+            lora_versions=1,
+        ),
         name="benchmark",
-        device="cpu",
-        tensor_parallel=1,
-        max_length=LENGTH,
-        max_concurrent=UNDER_WAY,
-        kv_cache_mib=2048 if parameters > 10_000_000 else 256,
-        memory_fraction=0.5,
-        trust_remote_code=False,
-        dtype="float32",
-        weight_version=0,
-        lora_rank=None,
-        lora_versions=1,
     )
     store = SharedMemoryStore(default_directory("benchmark-weight-sync", byte_count=4 * parameters), generator)
     try:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rlpost.processor import has_bfloat16_kernels
+from rlpost.platform.processor import has_bfloat16_kernels
 
 ROOT = Path(__file__).parents[1]
 GROUPS_PER_STEP, GROUP_SIZE = 8, 8

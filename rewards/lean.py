@@ -23,8 +23,7 @@ from rewards import lean_text
 from rewards.extraction import OnMany
 from rewards.fenced_blocks import fenced_or_whole
 from rewards.lean_toolchain import Compiled, ToolchainError, compile_lean
-from rlpost.interfaces import PERMANENT
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import PERMANENT, Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 ALLOWED_AXIOMS = frozenset({"propext", "Classical.choice", "Quot.sound"})

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 
 import transformers
 
-from rlpost.disk_space import room_for
 from rlpost.errors import ClusterError, DamagedWeightsError, LearnerLostError
-from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
+from rlpost.interfaces import Generator, Learner, Parts, Scorer, WeightStore
 from rlpost.learner.rank import LearnerRank
-from rlpost.learner.settings import LearnerSettings
 from rlpost.learner.torchrun import TorchrunLearner, serve, start_rank, stop_ranks
 from rlpost.pipeline.artifacts import Manifest, text_hash
 from rlpost.pipeline.control import take_wanted_actors
@@ -24,7 +22,8 @@ from rlpost.pipeline.run import Pipeline
 from rlpost.pipeline.run_directory import RunDirectory
 from rlpost.pipeline.selection import Selection
 from rlpost.pipeline.summary import show_summary
-from rlpost.processor import slow_format_lines
+from rlpost.platform.disk_space import room_for
+from rlpost.platform.processor import slow_format_lines
 from rlpost.recipe.arithmetic import remote_code_lines
 from rlpost.recipe.environment import hidden
 from rlpost.recipe.load import LoadedRecipe, write_resolved
@@ -32,7 +31,7 @@ from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.stages import RlStage
 from rlpost.rollout.vllm_settings import engine_environment
 from rlpost.scoring.scorer import RoutedScorer
-from rlpost.stages.context import Parts
+from rlpost.settings import EngineSettings, LearnerSettings
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
 from rlpost.telemetry.stall_report import Part
@@ -106,7 +105,7 @@ def run_recipe(
 
 
 class RayParts:
-    """Implements `stages.context.Parts` with learner ranks and engines as Ray actors, for the length of a with-block.
+    """Implements `interfaces.Parts` with learner ranks and engines as Ray actors, for the length of a with-block.
 
     Nothing starts before it is needed: a run whose stages are all finished starts no cluster.
     """
@@ -158,23 +157,11 @@ class RayParts:
     def _start_engines(self, model_dir: Path, placement: Placement) -> None:
         from rlpost.cluster.generator_pool import GeneratorPool
 
-        role, model = self._cluster.rollout, self._recipe.model
+        role = self._cluster.rollout
         self._generator = GeneratorPool(
             self._cluster,
             placement,
-            engine_arguments={
-                "model_dir": str(model_dir.resolve()),
-                "device": role.device,
-                "tensor_parallel": role.tensor_parallel,
-                "max_length": model.max_length,
-                "max_concurrent": role.max_concurrent,
-                "kv_cache_mib": role.kv_cache_mib,
-                "memory_fraction": role.memory_fraction,
-                "dtype": model.dtype,
-                "trust_remote_code": model.trust_remote_code,
-                "weight_version": 0,
-                **_adapter_room(self._recipe),
-            },
+            engine=_engine_settings(self._recipe, self._cluster, model_dir),
             environment=_QUIET | engine_environment(role.device, role.threads),
             deterministic=self._recipe.deterministic,
             wanted_actors=partial(take_wanted_actors, Path(self._recipe.output)),
@@ -235,8 +222,9 @@ class RayParts:
             self._served = model_dir
 
 
-def _adapter_room(recipe: Recipe) -> dict[str, int | None]:
-    """The largest adapter that engines get by itself, and how many versions of it may be in use at a time."""
+def _engine_settings(recipe: Recipe, cluster: ClusterConfig, model_dir: Path) -> EngineSettings:
+    """Settings of every engine of the run, with room for the largest adapter that any stage sends by itself."""
+    role, model = cluster.rollout, recipe.model
     stages = [
         stage
         for stage in recipe.stages
@@ -246,11 +234,24 @@ def _adapter_room(recipe: Recipe) -> dict[str, int | None]:
     # A response keeps the adapter that it began with, so as many are in use as a token may be old, and two more: the
     # one that the learner has just left, and the one that arrives.
     versions = [stage.max_staleness + 2 for stage in stages]
-    return {"lora_rank": max(ranks, default=None), "lora_versions": max(versions, default=1)}
+    return EngineSettings(
+        model_dir=str(model_dir.resolve()),
+        device=role.device,
+        tensor_parallel=role.tensor_parallel,
+        max_length=model.max_length,
+        max_concurrent=role.max_concurrent,
+        kv_cache_mib=role.kv_cache_mib,
+        memory_fraction=role.memory_fraction,
+        dtype=model.dtype,
+        trust_remote_code=model.trust_remote_code,
+        weight_version=0,
+        lora_rank=max(ranks, default=None),
+        lora_versions=max(versions, default=1),
+    )
 
 
 class TorchrunParts:
-    """Implements `stages.context.Parts` for supervised stages; what needs an engine is refused."""
+    """Implements `interfaces.Parts` for supervised stages; what needs an engine is refused."""
 
     def __init__(self, rank: LearnerRank) -> None:
         self._rank = rank

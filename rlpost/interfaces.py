@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rlpost.errors import DamagedWeightsError, LearnerLostError
 from rlpost.records import (
     EngineLoad,
     FloatArray,
@@ -38,6 +39,7 @@ from rlpost.records import (
     WeightManifest,
     WeightReceipt,
 )
+from rlpost.settings import LearnerSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,10 +76,6 @@ class Generator(Protocol):
     def loads(self) -> list[EngineLoad]:
         """What each engine said about itself when it was last heard; no waiting."""
         ...
-
-
-PERMANENT = "permanent"
-"""Tag of an infra fault that will not pass by itself, such as a missing library: nobody waits for it."""
 
 
 class Scorer(Protocol):
@@ -228,4 +226,43 @@ class Tracker(Protocol):
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One record for one step; a later record for the same step replaces it."""
+        ...
+
+
+class Parts(Protocol):
+    """The running parts, made by the assembly."""
+
+    def prepare(self, model_dir: Path) -> None:
+        """Start the engines with these weights, without waiting for them."""
+        ...
+
+    def build_learner(self, settings: LearnerSettings) -> Learner:
+        """A learner that starts from `settings.model_dir`."""
+        ...
+
+    @property
+    def generator(self) -> Generator:
+        """All engines as one."""
+        ...
+
+    @property
+    def scorer(self) -> Scorer:
+        """The recipe's verifiers."""
+        ...
+
+    @property
+    def weights(self) -> WeightStore:
+        """From the learner to the engines."""
+        ...
+
+    def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
+        """Start new learner ranks if one is lost, and have the engines drop what the lost step had asked of them.
+
+        Raises:
+            ClusterError: that has happened too often.
+        """
+        ...
+
+    def serve(self, model_dir: Path) -> None:
+        """Let the engines hold the weights of a finished artifact."""
         ...

@@ -151,6 +151,10 @@ class Fault(StrEnum):
     """A judge or sandbox was not there: retried, then masked from the loss and from the baseline."""
 
 
+PERMANENT = "permanent"
+"""Tag of an infra fault that will not pass by itself, such as a missing library: nobody waits for it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     r"""Everything a verifier may see: plain data, picklable. Made by the collector; taken by the scorer.

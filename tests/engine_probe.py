@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from rlpost.records import GenerationRequest, Rollout, Sampling
 from rlpost.rollout.vllm_generator import VllmGenerator
+from rlpost.settings import EngineSettings
 
 MAX_LENGTH = 512
 
@@ -31,19 +32,21 @@ def start_generator(
 ) -> VllmGenerator:
     """One engine on CPU in float32, in this process."""
     return VllmGenerator(
-        model_dir=str(model_dir),
+        EngineSettings(
+            model_dir=str(model_dir),
+            device="cpu",
+            tensor_parallel=1,
+            max_length=MAX_LENGTH,
+            max_concurrent=64,
+            kv_cache_mib=kv_cache_mib,
+            memory_fraction=0.5,
+            trust_remote_code=False,
+            dtype="float32",
+            weight_version=weight_version,
+            lora_rank=lora_rank,
+            lora_versions=lora_versions,
+        ),
         name=name,
-        device="cpu",
-        tensor_parallel=1,
-        max_length=MAX_LENGTH,
-        max_concurrent=64,
-        kv_cache_mib=kv_cache_mib,
-        memory_fraction=0.5,
-        trust_remote_code=False,
-        dtype="float32",
-        weight_version=weight_version,
-        lora_rank=lora_rank,
-        lora_versions=lora_versions,
     )
 
 

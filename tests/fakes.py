@@ -19,7 +19,6 @@ from fake_generator import SAMPLING, FakeGenerator, fake_logprob, fake_tokens
 
 from rlpost.errors import DamagedWeightsError, LearnerLostError
 from rlpost.interfaces import Learner, LossFn
-from rlpost.learner.settings import LearnerSettings
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.records import (
     TOKEN_COLUMNS,
@@ -37,6 +36,7 @@ from rlpost.records import (
     WeightManifest,
 )
 from rlpost.rollout.faults import CircuitBreaker
+from rlpost.settings import LearnerSettings
 
 # The generator has a file of its own; whoever needs a fake finds all of them here.
 __all__ = [

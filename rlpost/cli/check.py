@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from rlpost.errors import RecipeError
-from rlpost.processor import slow_format_lines
+from rlpost.platform.processor import slow_format_lines
 from rlpost.recipe.arithmetic import describe
 from rlpost.recipe.check import problems
 from rlpost.recipe.environment import hidden

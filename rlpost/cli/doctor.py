@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from rlpost.errors import RewardError
-from rlpost.processor import has_bfloat16_kernels
+from rlpost.platform.processor import has_bfloat16_kernels
 from rlpost.sandbox.self_test import containment
 from rlpost.scoring.registry import known_verifiers, load_verifier
 

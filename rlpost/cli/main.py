@@ -17,7 +17,7 @@ from rlpost.cli.run import run
 from rlpost.cli.scale import scale
 from rlpost.cli.submit import submit
 from rlpost.errors import PreemptedError, RlpostError
-from rlpost.process_end import end_if_asked
+from rlpost.platform.process_end import end_if_asked
 from rlpost.recipe.environment import hidden
 from rlpost.stages.stopping import StoppedEarly
 

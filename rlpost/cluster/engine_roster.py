@@ -22,6 +22,7 @@ from rlpost.cluster.session import wait_for
 from rlpost.errors import ActorLostError, ClusterError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest
+from rlpost.settings import EngineSettings
 from rlpost.telemetry.waits import WAITS
 
 LONG_POLL_S = 1.0
@@ -36,14 +37,14 @@ class EngineRoster:
         cluster: ClusterConfig,
         placement: Placement,
         *,
-        engine_arguments: Mapping[str, Any],
+        engine: EngineSettings,
         environment: Mapping[str, str],
         actor_class: type[GeneratorActor],
         leave_timeout_s: float,
         say: Callable[[str], None],
     ) -> None:
         self._cluster, self._placement = cluster, placement
-        self._arguments, self._environment = engine_arguments, environment
+        self._engine, self._environment = engine, environment
         # ray's types know neither this option nor what comes of it.
         remote: Any = ray.remote
         self._remote_class = remote(concurrency_groups=THREADS)(actor_class)
@@ -74,7 +75,7 @@ class EngineRoster:
         free = [place for place in range(len(taken) + count) if place not in taken]
         for place in free[:count]:
             options = {**self._placement.rollout(place), "runtime_env": {"env_vars": dict(self._environment)}}
-            actor = self._remote_class.options(**options).remote({**self._arguments, "name": f"rollout-{place}"})
+            actor = self._remote_class.options(**options).remote(self._engine, f"rollout-{place}")
             started = Engine(
                 place=place,
                 actor=actor,

@@ -15,8 +15,8 @@ from typing import ParamSpec, TypeVar
 
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, WorkerCrashedError
 
-from rlpost.disk_space import room_for
 from rlpost.errors import ActorLostError, ClusterError, LearnerLostError, RlpostError
+from rlpost.platform.disk_space import room_for
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")

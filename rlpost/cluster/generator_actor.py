@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import ray
@@ -13,6 +13,7 @@ from rlpost.cluster.failures import told_apart
 from rlpost.errors import ActorLostError
 from rlpost.interfaces import Generator
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
+from rlpost.settings import EngineSettings
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 THREADS = {"submit": 1, "poll": 1, "weights": 1}
@@ -55,16 +56,16 @@ class GeneratorActor:
     _generator: ClosableGenerator
     """Built by `ready`, so that a process that is stuck there can be found."""
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        self._arguments = arguments
+    def __init__(self, settings: EngineSettings, name: str) -> None:
+        self._settings, self._name = settings, name
         # Two counters, each with one writing thread, need no lock.
         self._submitted = 0
         self._returned = 0
 
-    def _build(self, arguments: Mapping[str, Any]) -> ClosableGenerator:
+    def _build(self, settings: EngineSettings, name: str) -> ClosableGenerator:
         from rlpost.rollout.vllm_generator import VllmGenerator
 
-        return VllmGenerator(**arguments)
+        return VllmGenerator(settings, name=name)
 
     @in_group("submit")
     def whereabouts(self) -> Whereabouts:
@@ -74,7 +75,7 @@ class GeneratorActor:
     @told_apart("the engine", ActorLostError)
     def ready(self) -> EngineLoad:
         """Start the engine; answers once it serves."""
-        self._generator = self._build(self._arguments)
+        self._generator = self._build(self._settings, self._name)
         return self._generator.loads()[0]
 
     @told_apart("the engine", ActorLostError)

@@ -19,6 +19,7 @@ from rlpost.cluster.session import wait_for
 from rlpost.errors import ActorLostError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
+from rlpost.settings import EngineSettings
 from rlpost.telemetry.waits import WAITS
 
 ORDERS_EVERY_S = 1.0
@@ -41,7 +42,7 @@ class GeneratorPool:
         cluster: ClusterConfig,
         placement: Placement,
         *,
-        engine_arguments: Mapping[str, Any],
+        engine: EngineSettings,
         environment: Mapping[str, str],
         deterministic: bool,
         wanted_actors: Callable[[], int | None],
@@ -54,7 +55,7 @@ class GeneratorPool:
         Args:
             cluster: Names roles and deadlines.
             placement: Devices for engines.
-            engine_arguments: Of `VllmGenerator`, without the name.
+            engine: What each engine is built from.
             environment: Variables of the engines' processes.
             deterministic: Whether routing must follow from the order of issue alone.
             wanted_actors: How many engines somebody has asked for since the last call, None if nobody has; looked at
@@ -71,7 +72,7 @@ class GeneratorPool:
         self._roster = EngineRoster(
             cluster,
             placement,
-            engine_arguments=engine_arguments,
+            engine=engine,
             environment=environment,
             actor_class=actor_class,
             leave_timeout_s=leave_timeout_s,

@@ -15,12 +15,12 @@ from rlpost.cluster.failures import LOST, told_apart
 from rlpost.cluster.placement import Placement
 from rlpost.cluster.restarts import RestartBudget, Setbacks
 from rlpost.cluster.session import wait_for
-from rlpost.disk_space import room_for
 from rlpost.errors import ClusterError, DamagedWeightsError, DeadlineError, LearnerLostError
 from rlpost.learner.remote import RemoteLearner
-from rlpost.learner.settings import LearnerSettings
+from rlpost.platform.disk_space import room_for
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.records import StepReport, TrainBatch
+from rlpost.settings import LearnerSettings
 from rlpost.telemetry.waits import WAITS
 
 DEATH_KNOWN_AFTER_S = 5.0

@@ -12,9 +12,9 @@ from rlpost.cluster.session import ray_session, wait_for
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.records import Sample, Verdict
 from rlpost.scoring.authoring import Verifier
-from rlpost.scoring.judging import Judge
 from rlpost.scoring.registry import load_verifier
-from rlpost.scoring.self_test import Elsewhere
+from rlpost.workbench.self_test import Elsewhere
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 ANSWER_TIMEOUT_S = 120.0
 
@@ -23,12 +23,12 @@ class RewardActor:
     """Judges with whatever verifier it is asked for, and keeps its workers until it ends."""
 
     def __init__(self) -> None:
-        self._judges: dict[str, Judge] = {}
+        self._judges: dict[str, VerifierRunner] = {}
 
     def judge(self, reference: str, samples: Sequence[Sample], params: Mapping[str, Any]) -> list[Verdict]:
         """One verdict a sample."""
         if reference not in self._judges:
-            self._judges[reference] = Judge(load_verifier(reference), workers=1)
+            self._judges[reference] = VerifierRunner(load_verifier(reference), workers=1)
         return self._judges[reference](samples, params=params)
 
     def close(self) -> None:

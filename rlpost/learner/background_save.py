@@ -14,8 +14,8 @@ from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.checkpoint.storage import WriteResult
 
-from rlpost.disk_space import room_for
-from rlpost.idle_threads import rarely_waking
+from rlpost.platform.disk_space import room_for
+from rlpost.platform.idle_threads import rarely_waking
 
 STEP_FILE = "learner.json"
 

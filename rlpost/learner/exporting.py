@@ -13,8 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from rlpost.errors import ModelError
 from rlpost.learner.adapter import merged_weights
-from rlpost.learner.settings import LearnerSettings
 from rlpost.learner.sharding import gathered
+from rlpost.settings import LearnerSettings
 
 _GENERATION_CONFIG = "generation_config.json"
 

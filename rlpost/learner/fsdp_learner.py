@@ -27,9 +27,9 @@ from rlpost.learner.model import build_critic, build_policy, build_reference, mi
 from rlpost.learner.optimization import TrainedModel
 from rlpost.learner.packing import plan_micro_batches
 from rlpost.learner.process_group import fix_randomness
-from rlpost.learner.settings import LearnerSettings
 from rlpost.learner.sharding import reshard
 from rlpost.records import FloatArray, StepReport, TrainBatch, WeightManifest
+from rlpost.settings import LearnerSettings
 from rlpost.weight_file import manifest_of_adapter, write_weight_file
 
 

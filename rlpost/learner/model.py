@@ -11,8 +11,8 @@ from rlpost.errors import RecipeError
 from rlpost.learner.adapter import with_adapter
 from rlpost.learner.forward import register_forward_methods
 from rlpost.learner.loading import load_language_model, load_scorer
-from rlpost.learner.settings import LearnerSettings
 from rlpost.learner.sharding import reshard, shard_model
+from rlpost.settings import LearnerSettings
 
 
 def build_policy(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:

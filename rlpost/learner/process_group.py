@@ -15,7 +15,7 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from rlpost.errors import ClusterError
-from rlpost.idle_threads import rarely_waking
+from rlpost.platform.idle_threads import rarely_waking
 
 MeetingPlace = TCPStore
 

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from rlpost.learner.fsdp_learner import FsdpLearner
 from rlpost.learner.process_group import MeetingPlace, join_process_group
-from rlpost.learner.settings import LearnerSettings
+from rlpost.settings import LearnerSettings
 
 
 class LearnerRank:

@@ -13,8 +13,8 @@ import torch.distributed as dist
 from rlpost.errors import ClusterError, RlpostError
 from rlpost.learner.rank import LearnerRank
 from rlpost.learner.remote import RemoteLearner
-from rlpost.learner.settings import LearnerSettings
-from rlpost.process_end import ask_for_abrupt_end
+from rlpost.platform.process_end import ask_for_abrupt_end
+from rlpost.settings import LearnerSettings
 from rlpost.telemetry.waits import WAITS
 
 _STOP = "stop"

@@ -11,6 +11,7 @@ from pathlib import Path
 from rlpost.data.library import DataLibrary
 from rlpost.errors import DamagedWeightsError, LearnerLostError
 from rlpost.evaluate.held_out import check_gate, score_groups
+from rlpost.interfaces import Parts
 from rlpost.pipeline.artifacts import MODEL, Manifest, read_manifest, write_manifest
 from rlpost.pipeline.lineage import DataIdentities, evaluation_hash, stage_inputs_hash
 from rlpost.pipeline.publish import publish_artifact
@@ -19,11 +20,11 @@ from rlpost.pipeline.selection import Selection
 from rlpost.pipeline.summary import write_summary
 from rlpost.recipe.schema import BASE, ClusterConfig, Recipe
 from rlpost.recipe.stages import AnyStage, CptStage, DpoStage, GrpoStage, PpoStage, RewardModelStage, SftStage
-from rlpost.stages.context import Parts, StageContext
+from rlpost.stages.context import StageContext
 from rlpost.stages.cpt import run_cpt
 from rlpost.stages.dpo import run_dpo
 from rlpost.stages.reward_model import run_reward_model
-from rlpost.stages.rl import run_rl
+from rlpost.stages.rl.loop import run_rl
 from rlpost.stages.sft import run_sft
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console

@@ -10,9 +10,9 @@ from concurrent.futures import CancelledError
 from typing import NamedTuple
 
 from rlpost.errors import RewardError
-from rlpost.interfaces import PERMANENT, Scorer
+from rlpost.interfaces import Scorer
 from rlpost.recipe.rewards import OnFaultsConfig
-from rlpost.records import Fault, RolloutGroup, Sample, Verdict
+from rlpost.records import PERMANENT, Fault, RolloutGroup, Sample, Verdict
 from rlpost.telemetry.waits import WAITS
 
 INFRA_FAULT = "infra fault"

@@ -6,14 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal
 
 from rlpost.errors import ClusterError, DataError, WeightSyncError
-from rlpost.idle_threads import rarely_waking
+from rlpost.platform.idle_threads import rarely_waking
 from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
 from rlpost.rollout.vllm_engine import Submission, VllmEngine
-from rlpost.rollout.vllm_settings import Device, engine_arguments, require_engine_environment
+from rlpost.rollout.vllm_settings import engine_arguments, require_engine_environment
+from rlpost.settings import EngineSettings
 
 
 @dataclass(kw_only=True, slots=True)
@@ -47,66 +46,22 @@ class VllmGenerator:
     they are those of temperature 1.
     """
 
-    def __init__(
-        self,
-        *,
-        model_dir: str,
-        name: str,
-        device: Device,
-        tensor_parallel: int,
-        max_length: int,
-        max_concurrent: int,
-        kv_cache_mib: int,
-        memory_fraction: float,
-        dtype: Literal["float32", "bfloat16"],
-        trust_remote_code: bool,
-        weight_version: int,
-        lora_rank: int | None,
-        lora_versions: int,
-    ) -> None:
-        """Start the engine; wait until it serves.
-
-        Args:
-            model_dir: A Hugging Face model directory with its tokenizer.
-            name: On receipts and in errors.
-            device: Where it runs; the process environment must be that of `engine_environment`.
-            tensor_parallel: Devices of this engine.
-            max_length: Longest sequence, prompt and response together, in tokens.
-            max_concurrent: Responses decoded at a time; more requests wait inside the engine.
-            kv_cache_mib: Size of the KV cache on CPU.
-            memory_fraction: Of a CUDA device, for weights and KV cache.
-            dtype: Of the weights.
-            trust_remote_code: Whether Python files of `model_dir` may run.
-            weight_version: What the weights in `model_dir` are called in version spans.
-            lora_rank: Of adapters that are pulled in place of whole models; None takes no adapters.
-            lora_versions: Versions of the adapter that may be in use at a time; responses to later ones wait.
+    def __init__(self, settings: EngineSettings, *, name: str) -> None:
+        """Start the engine and wait until it serves; `name` stands on receipts and in errors.
 
         Raises:
             ClusterError: The process environment is not the engine's, or the engine did not start.
         """
         require_engine_environment()
-        self._name, self._max_length = name, max_length
+        self._name, self._max_length = name, settings.max_length
         self._changed = threading.Condition()  # Guards the fields below; notified whenever one of them changes.
         self._commands: list[_Command] = []
         self._finished: list[Rollout] = []
         self._load: EngineLoad | None = None
         self._serving = self._closing = False
         self._failure: Exception | None = None
-        arguments = partial(
-            engine_arguments,
-            model_dir,
-            device=device,
-            tensor_parallel=tensor_parallel,
-            max_length=max_length,
-            max_concurrent=max_concurrent,
-            kv_cache_mib=kv_cache_mib,
-            memory_fraction=memory_fraction,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            lora_rank=lora_rank,
-            lora_versions=lora_versions,
-        )
-        self._start(lambda: VllmEngine(arguments(), name=name, weight_version=weight_version))
+        version = settings.weight_version
+        self._start(lambda: VllmEngine(engine_arguments(settings), name=name, weight_version=version))
 
     def _start(self, build: Callable[[], VllmEngine]) -> None:
         """Let the engine's thread build it, and wait until it serves."""

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from rlpost.errors import ClusterError
 from rlpost.records import GenerationRequest
+from rlpost.settings import Device, EngineSettings
 
 if TYPE_CHECKING:
     from vllm import EngineArgs, SamplingParams
     from vllm.config.lora import MaxLoRARanks
 
-Device = Literal["cpu", "cuda"]
 WEIGHT_BACKEND = "rlpost_weight_file"
 """Our entry in vLLM's registry of weight-transfer backends."""
 
@@ -79,20 +79,7 @@ def register_weight_backend() -> None:
     )
 
 
-def engine_arguments(
-    model_dir: str,
-    *,
-    device: Device,
-    tensor_parallel: int,
-    max_length: int,
-    max_concurrent: int,
-    kv_cache_mib: int,
-    memory_fraction: float,
-    dtype: Literal["float32", "bfloat16"],
-    trust_remote_code: bool,
-    lora_rank: int | None,
-    lora_versions: int,
-) -> EngineArgs:
+def engine_arguments(settings: EngineSettings) -> EngineArgs:
     """Arguments of one engine; `kv_cache_mib` counts on CPU, `memory_fraction` on CUDA.
 
     Raises:
@@ -101,24 +88,25 @@ def engine_arguments(
     from vllm import EngineArgs
     from vllm.config import WeightTransferConfig
 
+    on_cpu = settings.device == "cpu"
     return EngineArgs(
-        model=model_dir,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
+        model=settings.model_dir,
+        dtype=settings.dtype,
+        trust_remote_code=settings.trust_remote_code,
         # Where it finds none it would take pickled weights.
         load_format="safetensors",
-        max_model_len=max_length,
-        max_num_seqs=max_concurrent,
-        tensor_parallel_size=tensor_parallel,
-        distributed_executor_backend="uni" if tensor_parallel == 1 else "mp",
-        kv_cache_memory_bytes=kv_cache_mib << 20 if device == "cpu" else None,
-        gpu_memory_utilization=memory_fraction,
-        block_size=CPU_BLOCK_TOKENS if device == "cpu" else None,
-        enforce_eager=device == "cpu",
+        max_model_len=settings.max_length,
+        max_num_seqs=settings.max_concurrent,
+        tensor_parallel_size=settings.tensor_parallel,
+        distributed_executor_backend="uni" if settings.tensor_parallel == 1 else "mp",
+        kv_cache_memory_bytes=settings.kv_cache_mib << 20 if on_cpu else None,
+        gpu_memory_utilization=settings.memory_fraction,
+        block_size=CPU_BLOCK_TOKENS if on_cpu else None,
+        enforce_eager=on_cpu,
         # A prompt split over two steps would be sampled from once too early, and a seeded generator cannot step back
         # on CPU: vLLM raises "CPU Generator does not use offset". So there a step takes whole prompts only.
-        enable_chunked_prefill=device == "cuda",
-        max_num_batched_tokens=max(CPU_STEP_TOKENS, max_length, max_concurrent) if device == "cpu" else None,
+        enable_chunked_prefill=not on_cpu,
+        max_num_batched_tokens=max(CPU_STEP_TOKENS, settings.max_length, settings.max_concurrent) if on_cpu else None,
         # One step at a time: no token is in the making while weights change, so each is booked on its own version.
         async_scheduling=False,
         # After temperature, as the learner computes them; vLLM's own default is before temperature.
@@ -126,9 +114,9 @@ def engine_arguments(
         # Sampling is the recipe's; a generation_config.json in the model directory must not change it.
         generation_config="vllm",
         weight_transfer_config=WeightTransferConfig(backend=WEIGHT_BACKEND),
-        enable_lora=lora_rank is not None,
-        max_lora_rank=_lora_rank_of_kernels(lora_rank or 1),
-        max_loras=lora_versions,
+        enable_lora=settings.lora_rank is not None,
+        max_lora_rank=_lora_rank_of_kernels(settings.lora_rank or 1),
+        max_loras=settings.lora_versions,
         max_cpu_loras=ADAPTERS_HELD,
         disable_log_stats=False,
         use_tqdm_on_load=False,

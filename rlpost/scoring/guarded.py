@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlpost.errors import RewardError
-from rlpost.interfaces import PERMANENT
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import PERMANENT, Fault, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 
 

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlpost.errors import RewardError
-from rlpost.interfaces import PERMANENT
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import PERMANENT, Fault, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 from rlpost.scoring.calls import Answer, blame, calls_of
 from rlpost.scoring.guarded import stamped, verdict_of

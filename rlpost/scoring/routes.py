@@ -18,8 +18,8 @@ from rlpost.recipe.yaml_tree import KeyPath
 from rlpost.records import Prompt, Sample
 from rlpost.scoring.authoring import Verifier
 from rlpost.scoring.composition import Leaf, Part
-from rlpost.scoring.judging import why_it_cannot_run
 from rlpost.scoring.registry import resolve
+from rlpost.scoring.requirements import why_it_cannot_run
 
 ANY_OTHER = "*"
 """The route of samples that no other route takes."""

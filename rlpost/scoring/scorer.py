@@ -12,7 +12,7 @@ from rlpost.scoring.authoring import Verifier
 from rlpost.scoring.cache import VerdictCache, cache_keys
 from rlpost.scoring.calls import calls_of
 from rlpost.scoring.composition import Leaf, Part, judge_by
-from rlpost.scoring.judges import Judges
+from rlpost.scoring.executors import Executors
 from rlpost.scoring.remote import PATIENCE, Patience
 from rlpost.scoring.routes import RouteTable
 
@@ -38,7 +38,7 @@ class RoutedScorer:
         verifiers = [leaf.verifier for route in self._table.routes.values() for leaf in route.leaves]
         if any(verifier.spec.isolation == "sandbox" for verifier in verifiers):
             require_containment()
-        self._judges = Judges(verifiers, workers=workers, patience=patience)
+        self._executors = Executors(verifiers, workers=workers, patience=patience)
 
     def __enter__(self) -> RoutedScorer:
         return self
@@ -76,7 +76,7 @@ class RoutedScorer:
 
     def close(self) -> None:
         """End all worker processes and calls; call it when no `score` is running."""
-        self._judges.close()
+        self._executors.close()
 
     def _ask(self, leaf: Leaf, samples: Sequence[Sample]) -> list[Verdict]:
         """One verifier's verdicts, from the cache where it has them; equal samples of one call are judged once."""
@@ -92,7 +92,7 @@ class RoutedScorer:
                 seen.add(key)
         wanted = _with_their_groups(verifier, samples, wanted)
         asked = [samples[place] for place in wanted]
-        judged = self._judges.judge(verifier, asked, params=leaf.params, timeout_s=leaf.timeout_s)
+        judged = self._executors.judge(verifier, asked, params=leaf.params, timeout_s=leaf.timeout_s)
         found: dict[int, Verdict] = dict(zip(wanted, judged, strict=True))
         for place, verdict in found.items():
             key = keys[place]

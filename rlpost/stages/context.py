@@ -5,62 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from rlpost.data.library import DataLibrary
-from rlpost.errors import DamagedWeightsError, LearnerLostError
-from rlpost.interfaces import Generator, Learner, Scorer, WeightStore
-from rlpost.learner.settings import CriticSettings, LearnerSettings
+from rlpost.interfaces import Learner, Parts
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.stages import AnyStage, PpoStage
 from rlpost.records import FloatArray, Prompt, RolloutGroup, Sampling, TrainBatch
 from rlpost.rollout.collector import Collector, collect_all
 from rlpost.rollout.faults import CircuitBreaker
+from rlpost.settings import CriticSettings, LearnerSettings
 from rlpost.stages.checkpoints import StageCheckpoints
 from rlpost.stages.finite_steps import FiniteSteps
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
 from rlpost.telemetry.tracker import JsonlTracker
-
-
-class Parts(Protocol):
-    """The running parts, made by the assembly."""
-
-    def prepare(self, model_dir: Path) -> None:
-        """Start the engines with these weights, without waiting for them."""
-        ...
-
-    def build_learner(self, settings: LearnerSettings) -> Learner:
-        """A learner that starts from `settings.model_dir`."""
-        ...
-
-    @property
-    def generator(self) -> Generator:
-        """All engines as one."""
-        ...
-
-    @property
-    def scorer(self) -> Scorer:
-        """The recipe's verifiers."""
-        ...
-
-    @property
-    def weights(self) -> WeightStore:
-        """From the learner to the engines."""
-        ...
-
-    def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
-        """Start new learner ranks if one is lost, and have the engines drop what the lost step had asked of them.
-
-        Raises:
-            ClusterError: that has happened too often.
-        """
-        ...
-
-    def serve(self, model_dir: Path) -> None:
-        """Let the engines hold the weights of a finished artifact."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,12 @@ from small_run import pipeline_of, recipe_document
 from typer.testing import CliRunner
 
 from rlpost.cli.main import app
-from rlpost.learner.settings import LearnerSettings
 from rlpost.pipeline import ledger_check
 from rlpost.pipeline.ledger_check import check_ledgers
 from rlpost.pipeline.selection import Selection
 from rlpost.recipe.load import load_recipe, write_resolved
 from rlpost.rollout.ledger_journal import read_journal
+from rlpost.settings import LearnerSettings
 
 
 def execute(document: dict[str, Any], parts: FakeParts | None = None) -> Path:

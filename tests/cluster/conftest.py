@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import ray
@@ -49,7 +49,7 @@ def make_pool(cluster_of_four: None) -> Iterator[MakePool]:
         pool = GeneratorPool(
             cluster,
             placement,
-            engine_arguments={"limit": limit, "seconds": {}, **script},
+            engine=cast(Any, {"limit": limit, "seconds": {}, **script}),
             environment=ENVIRONMENT,
             deterministic=deterministic,
             wanted_actors=lambda: orders.pop() if orders else None,

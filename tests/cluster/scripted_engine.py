@@ -189,8 +189,8 @@ class ScriptedGenerator:
 class ScriptedActor(GeneratorActor):
     """The real actor around a scripted engine."""
 
-    def _build(self, arguments: Mapping[str, Any]) -> ScriptedGenerator:
-        return ScriptedGenerator(**arguments)
+    def _build(self, settings: Any, name: str) -> ScriptedGenerator:
+        return ScriptedGenerator(**settings, name=name)
 
     def pid(self) -> int:
         """For tests that end or stop the process."""

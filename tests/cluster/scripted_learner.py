@@ -14,8 +14,8 @@ from fakes import FakeLearner, FakeParts
 from rlpost.cluster.learner_group import LearnerActor, LearnerGroup
 from rlpost.errors import LearnerLostError
 from rlpost.interfaces import LossFn
-from rlpost.learner.settings import LearnerSettings
 from rlpost.records import StepReport, TrainBatch
+from rlpost.settings import LearnerSettings
 
 ORDERS = "SCRIPTED_LEARNER_ORDERS"
 FAILING_STEP = 3

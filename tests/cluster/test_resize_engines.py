@@ -18,6 +18,7 @@ from rlpost.cluster.session import ray_session
 from rlpost.recipe.schema import ClusterConfig, RolloutRole
 from rlpost.records import GenerationRequest, Rollout
 from rlpost.rollout.vllm_settings import engine_environment
+from rlpost.settings import EngineSettings
 from rlpost.weight_file import write_weight_file
 
 pytestmark = [pytest.mark.ray, pytest.mark.engine, pytest.mark.timeout(240)]
@@ -39,20 +40,20 @@ def served(tmp_path: Path) -> Iterator[Served]:
         pool = GeneratorPool(
             cluster,
             Placement(cluster),
-            engine_arguments={
-                "model_dir": str(model_dir),
-                "device": "cpu",
-                "tensor_parallel": 1,
-                "max_length": MAX_LENGTH,
-                "max_concurrent": 16,
-                "kv_cache_mib": 64,
-                "memory_fraction": 0.5,
-                "trust_remote_code": False,
-                "dtype": "float32",
-                "weight_version": 0,
-                "lora_rank": None,
-                "lora_versions": 1,
-            },
+            engine=EngineSettings(
+                model_dir=str(model_dir),
+                device="cpu",
+                tensor_parallel=1,
+                max_length=MAX_LENGTH,
+                max_concurrent=16,
+                kv_cache_mib=64,
+                memory_fraction=0.5,
+                trust_remote_code=False,
+                dtype="float32",
+                weight_version=0,
+                lora_rank=None,
+                lora_versions=1,
+            ),
             environment=engine_environment("cpu", threads=1),
             deterministic=False,
             wanted_actors=lambda: None,

@@ -22,21 +22,21 @@ from fuzz_cases import ENVIRONMENT, Case, Written, write_case
 from fuzz_limits import limited
 
 from rlpost.cli.check import load_checked
-from rlpost.disk_space import room_for
 from rlpost.errors import RlpostError, TrainingError
 from rlpost.interfaces import LossFn
-from rlpost.learner.settings import LearnerSettings
 from rlpost.pipeline.artifacts import MODEL, hash_model, read_manifest
 from rlpost.pipeline.prepare import prepare
 from rlpost.pipeline.run import Pipeline
 from rlpost.pipeline.run_directory import RunDirectory
 from rlpost.pipeline.selection import Selection
 from rlpost.pipeline.summary import show_summary
+from rlpost.platform.disk_space import room_for
 from rlpost.recipe.arithmetic import describe
 from rlpost.recipe.load import LoadedRecipe, write_resolved
 from rlpost.recipe.reward_words import reward_lines
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.records import Sample, StepReport, TrainBatch, Verdict
+from rlpost.settings import LearnerSettings
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from rlpost.interfaces import LossFn, LossInputs, LossSums
 from rlpost.learner.fsdp_learner import FsdpLearner
 from rlpost.learner.metric_sums import MetricSums
-from rlpost.learner.settings import LearnerSettings
 from rlpost.learner.sharding import gathered
 from rlpost.recipe.sections import LearnerConfig, OptimizerConfig
 from rlpost.records import TrainBatch, TrainRow
+from rlpost.settings import LearnerSettings
 
 ROW_LENGTHS = (17, 5, 40, 9, 23, 2, 31)
 

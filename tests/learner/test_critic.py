@@ -30,9 +30,9 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 from rlpost.errors import ArtifactError, TrainingError
 from rlpost.interfaces import LossInputs, LossSums
 from rlpost.learner.fsdp_learner import FsdpLearner
-from rlpost.learner.settings import CriticSettings
 from rlpost.learner.sharding import gathered
 from rlpost.records import FloatArray, TrainBatch
+from rlpost.settings import CriticSettings
 
 CRITIC_RATE = 5e-3
 

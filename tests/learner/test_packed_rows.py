@@ -21,8 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from rlpost.errors import ModelError
 from rlpost.learner.attention import Segments, segment_attention
 from rlpost.learner.fsdp_learner import FsdpLearner
-from rlpost.learner.settings import LearnerSettings
 from rlpost.records import FloatArray, TrainBatch
+from rlpost.settings import LearnerSettings
 
 LOGPROB_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-5

@@ -12,10 +12,10 @@ from fakes import FakeLearner, FakeParts
 from small_run import pipeline_of, recipe_document
 
 from rlpost.errors import ArtifactError, DamagedWeightsError, GateError, LearnerLostError, NonFiniteError
-from rlpost.learner.settings import LearnerSettings
 from rlpost.pipeline.artifacts import Manifest, read_manifest
 from rlpost.pipeline.selection import Selection
 from rlpost.records import StepReport
+from rlpost.settings import LearnerSettings
 
 
 @pytest.fixture

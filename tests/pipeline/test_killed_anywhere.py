@@ -9,10 +9,10 @@ import pytest
 from fakes import FakeLearner, FakeParts
 from small_run import pipeline_of, recipe_document, recipe_of
 
-from rlpost.learner.settings import LearnerSettings
 from rlpost.pipeline.artifacts import Manifest
 from rlpost.pipeline.selection import Selection
 from rlpost.records import StepReport
+from rlpost.settings import LearnerSettings
 
 STAGES = {"sft": 3, "dpo": 2, "grpo": 4}
 

@@ -101,7 +101,7 @@ def test_engines_get_what_the_recipe_says(tmp_path: Path, monkeypatch: pytest.Mo
     with RayParts(recipe, ClusterConfig(name="one"), Console()) as started:
         assert isinstance(started, RayParts)
         started._start_engines(base / "model", None)  # pyright: ignore
-    assert given["engine_arguments"]["trust_remote_code"] is trust
+    assert given["engine"].trust_remote_code is trust
     assert given["closed"] is True
 
 

@@ -5,8 +5,7 @@ import pytest
 import rewards.code as code
 from rewards.code import output_difference, program_in, stdio, stdio_tests, unit_tests
 from rlpost.errors import SandboxError
-from rlpost.interfaces import PERMANENT
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import PERMANENT, Fault, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 
 ADD = "assert add(1, 2) == 3\nassert add(2, 2) == 4"

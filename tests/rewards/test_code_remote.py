@@ -10,7 +10,7 @@ from rewards.code_remote import stdio_by_service
 from rlpost.errors import RewardError
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import case_failure
-from rlpost.scoring.judges import Judges
+from rlpost.scoring.executors import Executors
 from rlpost.scoring.remote import Patience
 
 GOLD = [{"input": "21\n", "output": "42"}, {"input": "1\n", "output": "2"}]
@@ -29,7 +29,7 @@ def settings(server: CodeServer, protocol: str) -> dict[str, object]:
 
 
 def judge(server: CodeServer, response: str, protocol: str = "sandbox_fusion", **params: object) -> Verdict:
-    judges = Judges([stdio_by_service], workers=1, patience=QUICK)
+    judges = Executors([stdio_by_service], workers=1, patience=QUICK)
     try:
         sample = Sample(id="s", prompt="", response=response, gold=params.pop("gold", GOLD))
         checked = stdio_by_service.validated(settings(server, protocol) | params)

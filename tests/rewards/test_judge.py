@@ -15,7 +15,7 @@ from rlpost.errors import RewardError
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, Verifier, case_failure
 from rlpost.scoring.remote import Patience, RemoteCalls
-from rlpost.scoring.self_test import self_test
+from rlpost.workbench.self_test import self_test
 
 GOLD = [{"criterion": 'The answer names "Paris".', "points": 1}]
 QUESTION = "What is the capital of France?"

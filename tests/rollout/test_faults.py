@@ -11,9 +11,8 @@ import pytest
 from fakes import make_group, make_prompt, scored
 
 from rlpost.errors import RewardError
-from rlpost.interfaces import PERMANENT
 from rlpost.recipe.rewards import OnFaultsConfig
-from rlpost.records import Fault, Prompt, Rollout, RolloutGroup, Sample, Verdict, VersionSpan
+from rlpost.records import PERMANENT, Fault, Prompt, Rollout, RolloutGroup, Sample, Verdict, VersionSpan
 from rlpost.rollout import faults as faults_module
 from rlpost.rollout.faults import INFRA_FAULT, CircuitBreaker, lost_to_infra, refuse_if_nothing_was_judged
 from rlpost.rollout.quarantine import Quarantine

@@ -16,6 +16,7 @@ from rlpost.errors import ClusterError, DataError
 from rlpost.records import Rollout, VersionSpan, WeightManifest
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.rollout.vllm_settings import engine_arguments, engine_environment
+from rlpost.settings import EngineSettings
 
 pytestmark = pytest.mark.engine
 TOLERANCE = 1e-4
@@ -203,17 +204,20 @@ def test_a_process_without_the_engine_environment_is_refused(model_dir: Path, mo
 @pytest.mark.parametrize("trust", [False, True])
 def test_an_engine_trusts_whom_it_is_told_to_and_reads_no_pickled_weights(model_dir: Path, trust: bool) -> None:
     arguments = engine_arguments(
-        str(model_dir),
-        device="cpu",
-        tensor_parallel=1,
-        max_length=MAX_LENGTH,
-        max_concurrent=4,
-        kv_cache_mib=64,
-        memory_fraction=0.5,
-        dtype="float32",
-        trust_remote_code=trust,
-        lora_rank=None,
-        lora_versions=1,
+        EngineSettings(
+            model_dir=str(model_dir),
+            device="cpu",
+            tensor_parallel=1,
+            max_length=MAX_LENGTH,
+            max_concurrent=4,
+            kv_cache_mib=64,
+            memory_fraction=0.5,
+            dtype="float32",
+            trust_remote_code=trust,
+            lora_rank=None,
+            lora_versions=1,
+            weight_version=0,
+        )
     )
     assert arguments.trust_remote_code is trust
     assert arguments.load_format == "safetensors"

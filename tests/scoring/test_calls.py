@@ -11,7 +11,7 @@ from probe_verifiers import batch, group, group_inline, limits, same
 
 from rlpost.records import Fault, Sample
 from rlpost.scoring.calls import calls_of
-from rlpost.scoring.judges import Judges
+from rlpost.scoring.executors import Executors
 from rlpost.scoring.workers import ONE_THREAD, WorkerPool
 
 
@@ -20,13 +20,13 @@ def samples_of(*texts: str, group: str = "g") -> list[Sample]:
 
 
 @pytest.fixture(scope="module")
-def judges() -> Iterator[Judges]:
-    judges = Judges([batch, group, group_inline], workers=2)
+def judges() -> Iterator[Executors]:
+    judges = Executors([batch, group, group_inline], workers=2)
     yield judges
     judges.close()
 
 
-def judge(judges: Judges, verifier, samples: list[Sample]):
+def judge(judges: Executors, verifier, samples: list[Sample]):
     return judges.judge(verifier, samples, params={}, timeout_s=1.0)
 
 
@@ -38,7 +38,7 @@ def test_a_call_holds_one_sample_a_batch_or_a_group() -> None:
     assert calls_of(group.spec, mixed, most=1) == [[0, 2], [1], [3], [4]], "without a group, each is its own"
 
 
-def test_batches_are_spread_over_the_workers_and_come_back_in_order(judges: Judges) -> None:
+def test_batches_are_spread_over_the_workers_and_come_back_in_order(judges: Executors) -> None:
     verdicts = judge(judges, batch, samples_of(*(f"score 0.{n}" for n in range(1, 7))))
     assert [verdict.score for verdict in verdicts] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     assert {verdict.parsed for verdict in verdicts} == {"3"}, "six samples for two workers"
@@ -46,13 +46,13 @@ def test_batches_are_spread_over_the_workers_and_come_back_in_order(judges: Judg
 
 
 @pytest.mark.parametrize("bad", ["sleep", "os_exit", "raise", "memory"])
-def test_a_broken_batch_is_judged_one_by_one_and_only_the_guilty_pays(judges: Judges, bad: str) -> None:
+def test_a_broken_batch_is_judged_one_by_one_and_only_the_guilty_pays(judges: Executors, bad: str) -> None:
     verdicts = judge(judges, batch, samples_of("score 0.5", bad, "score 1", "score 0.25"))
     assert [verdict.score for verdict in verdicts] == [0.5, 0.0, 1.0, 0.25]
     assert [verdict.fault for verdict in verdicts] == [None, Fault.POLICY, None, None]
 
 
-def test_a_batch_that_hangs_costs_its_deadline_twice_and_no_more(judges: Judges) -> None:
+def test_a_batch_that_hangs_costs_its_deadline_twice_and_no_more(judges: Executors) -> None:
     judge(judges, batch, samples_of("score 1", "score 1"))
     started = time.monotonic()
     verdicts = judge(judges, batch, samples_of("sleep", "score 1", group="x"))
@@ -60,28 +60,28 @@ def test_a_batch_that_hangs_costs_its_deadline_twice_and_no_more(judges: Judges)
     assert time.monotonic() - started < 6.0
 
 
-def test_a_group_is_judged_in_one_call_wherever_its_samples_stand(judges: Judges) -> None:
+def test_a_group_is_judged_in_one_call_wherever_its_samples_stand(judges: Executors) -> None:
     first, second = samples_of("aa", "a", group="one"), samples_of("b", "bbb", group="two")
     verdicts = judge(judges, group, [first[0], second[0], first[1], second[1]])
     assert [verdict.score for verdict in verdicts] == [1.0, 0.0, 0.0, 1.0]
     assert [verdict.parsed for verdict in verdicts] == ["aa a", "b bbb", "aa a", "b bbb"]
 
 
-def test_who_breaks_a_group_is_left_out_of_it_and_the_rest_is_a_group(judges: Judges) -> None:
+def test_who_breaks_a_group_is_left_out_of_it_and_the_rest_is_a_group(judges: Executors) -> None:
     verdicts = judge(judges, group, samples_of("aa", "os_exit with much to say", "a"))
     assert [verdict.fault for verdict in verdicts] == [None, Fault.POLICY, None]
     assert [verdict.score for verdict in verdicts] == [1.0, 0.0, 0.0], "the longest of those that are left"
     assert verdicts[0].parsed == "aa a"
 
 
-def test_a_group_that_breaks_though_nobody_is_guilty_alone_gets_one_score(judges: Judges) -> None:
+def test_a_group_that_breaks_though_nobody_is_guilty_alone_gets_one_score(judges: Executors) -> None:
     together = judge(judges, group_inline, samples_of("only together", "only together"))
     assert [(verdict.fault, verdict.score) for verdict in together] == [(Fault.POLICY, 0.0)] * 2
     all_bad = judge(judges, group_inline, samples_of("bad", "bad"))
     assert [(verdict.fault, verdict.score) for verdict in all_bad] == [(Fault.POLICY, 0.0)] * 2
 
 
-def test_a_group_killed_from_outside_is_an_infra_fault_for_all_and_tried_once_more(judges: Judges, tmp_path) -> None:
+def test_a_group_killed_from_outside_is_an_infra_fault_for_all_and_tried_once_more(judges: Executors, tmp_path) -> None:
     once = samples_of("a", f"killed_once {tmp_path / 'marker'}")
     assert [verdict.fault for verdict in judge(judges, group, once)] == [None, None]
     always = judge(judges, group, samples_of("a", "killed"))

@@ -12,8 +12,7 @@ import pytest
 from hostile_judge import HostileJudge
 from probe_verifiers import judge, judge_group
 
-from rlpost.interfaces import PERMANENT
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import PERMANENT, Fault, Sample, Verdict
 from rlpost.scoring.remote import Patience, RemoteCalls, is_transport_failure
 
 QUICK = Patience(attempts=4, first_wait_s=0.05, longest_wait_s=0.2, give_up_after_s=5.0)

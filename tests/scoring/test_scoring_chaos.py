@@ -20,7 +20,7 @@ from rlpost.rollout.collector import Collector
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.scoring.remote import Patience
 from rlpost.scoring.scorer import RoutedScorer
-from rlpost.stages.rl_batch import train_batches
+from rlpost.stages.rl.batch import train_batches
 
 GROUPS, SAMPLES = 16, 8
 DOWN_S = 2.0

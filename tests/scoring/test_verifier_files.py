@@ -8,8 +8,8 @@ import pytest
 
 from rlpost.errors import RewardError
 from rlpost.records import Sample
-from rlpost.scoring.judging import Judge
 from rlpost.scoring.registry import at_absolute_path, names_file, resolve
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 SOURCE = '''from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_worker_process_reads_it_from_its_absolute_path(
     verifier = resolve("my rewards.py:same")
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     samples = [Sample(id=text, prompt="", response=text, gold="b") for text in "abc"]
-    with Judge(verifier, workers=1) as judge:
+    with VerifierRunner(verifier, workers=1) as judge:
         verdicts = judge(samples, params=verifier.validated({"paid": 0.5}))
     assert [(verdict.score, verdict.fault) for verdict in verdicts] == [(0.0, None), (0.5, None), (0.0, None)]
     assert verdicts[0].version == "mine.same@1"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fakes import make_prompt
 
-from rlpost.stages.rollouts import PromptOrder
+from rlpost.stages.rl.sampling import PromptOrder
 
 PROMPTS = [make_prompt(number) for number in range(7)]
 

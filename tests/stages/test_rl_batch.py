@@ -14,8 +14,8 @@ from rlpost.errors import RewardError
 from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.records import Fault, RolloutGroup, TrainBatch, Verdict, VersionSpan
 from rlpost.scoring.composition import PARTS_MISSING
-from rlpost.stages.rl_batch import optimizer_steps, proximal_mix, token_ages, train_batches
-from rlpost.stages.rl_scores import judged, score_of, scores_of
+from rlpost.stages.rl.batch import optimizer_steps, proximal_mix, token_ages, train_batches
+from rlpost.stages.rl.scores import judged, score_of, scores_of
 
 INFRA = Verdict(fault=Fault.INFRA, reason="no judge")
 STD_EPSILON = 1e-4

@@ -20,7 +20,6 @@ from whole_runs import records
 from rlpost.interfaces import Generator, Learner, Scorer
 from rlpost.learner.fsdp_learner import FsdpLearner
 from rlpost.learner.process_group import join_process_group
-from rlpost.learner.settings import LearnerSettings
 from rlpost.pipeline.prepare import prepare
 from rlpost.pipeline.run_directory import RunDirectory
 from rlpost.recipe.schema import ClusterConfig
@@ -28,9 +27,10 @@ from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.records import RolloutGroup, Sample, Verdict
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.vllm_generator import VllmGenerator
+from rlpost.settings import EngineSettings, LearnerSettings
 from rlpost.stages import rollouts as rollouts_module
 from rlpost.stages.context import StageContext
-from rlpost.stages.rl import run_rl
+from rlpost.stages.rl.loop import run_rl
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
 from rlpost.weight_file import manifest_of_model_dir
@@ -105,19 +105,21 @@ class Harness:
         self.model_dir = run.base.final / "model"
         self._document, self._folder, self._mesh = document, folder, mesh
         self.generator = VllmGenerator(
-            model_dir=str(self.model_dir),
+            EngineSettings(
+                model_dir=str(self.model_dir),
+                device="cpu",
+                tensor_parallel=1,
+                max_length=48,
+                max_concurrent=16,
+                kv_cache_mib=32,
+                memory_fraction=0.5,
+                trust_remote_code=False,
+                dtype="float32",
+                weight_version=0,
+                lora_rank=lora_rank,
+                lora_versions=4,
+            ),
             name="local",
-            device="cpu",
-            tensor_parallel=1,
-            max_length=48,
-            max_concurrent=16,
-            kv_cache_mib=32,
-            memory_fraction=0.5,
-            trust_remote_code=False,
-            dtype="float32",
-            weight_version=0,
-            lora_rank=lora_rank,
-            lora_versions=4,
         )
 
     def run(self, name: str, **changes: Any) -> Path:

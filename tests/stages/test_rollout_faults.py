@@ -13,8 +13,8 @@ from rlpost.recipe.stages import GrpoStage
 from rlpost.records import Fault, Sample, Sampling, Verdict
 from rlpost.rollout.collector import Collector
 from rlpost.rollout.ledger_journal import read_journal
-from rlpost.stages.rl_metrics import _of_groups
-from rlpost.stages.rollouts import Rollouts
+from rlpost.stages.rl.metrics import _of_groups
+from rlpost.stages.rl.sampling import Rollouts
 from rlpost.stages.samples import group_record
 
 STAGE = GrpoStage.model_validate(

@@ -17,7 +17,7 @@ from rlpost.data.sources import load_examples
 from rlpost.errors import DataError
 from rlpost.recipe.sections import DataConfig
 from rlpost.records import Example, Sample
-from rlpost.scoring.audit import AuditReport, AuditRow, BadRow, audit
+from rlpost.workbench.audit import AuditReport, AuditRow, BadRow, audit
 
 GENERATED_ROWS = 100
 SHOWN = 10

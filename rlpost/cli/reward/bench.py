@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from rlpost.cli.reward.options import JsonOption, ParamsOption, WorkersOption, parsed_params, runnable
-from rlpost.scoring.measure import BATCH_SAMPLES, BATCH_WORKERS, Measured, measure
-from rlpost.scoring.self_test import with_params
+from rlpost.workbench.measure import BATCH_SAMPLES, BATCH_WORKERS, Measured, measure
+from rlpost.workbench.self_test import with_params
 
 
 def bench(

@@ -21,9 +21,9 @@ from rlpost.cli.reward.options import (
     verdict_record,
 )
 from rlpost.errors import RewardError
-from rlpost.scoring.fuzzing import Finding, fuzz
-from rlpost.scoring.judging import Judge
-from rlpost.scoring.self_test import with_params
+from rlpost.workbench.fuzzing import Finding, fuzz
+from rlpost.workbench.self_test import with_params
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 
 def fuzz_(
@@ -41,7 +41,7 @@ def fuzz_(
     Exit code 1 when one is paid.
     """
     verifier = with_params(runnable(name), parsed_params(params))
-    with Judge(verifier, workers=workers) as judge:
+    with VerifierRunner(verifier, workers=workers) as judge:
         report = fuzz(judge, seconds=seconds, seed=seed)
     if not report.tried:
         raise RewardError(

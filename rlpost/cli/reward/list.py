@@ -10,8 +10,8 @@ import typer
 from rlpost.cli.reward.options import JsonOption
 from rlpost.errors import RewardError
 from rlpost.scoring.authoring import Verifier
-from rlpost.scoring.judging import how_to_install, why_it_cannot_run
 from rlpost.scoring.registry import known_verifiers, load_verifier
+from rlpost.scoring.requirements import how_to_install, why_it_cannot_run
 
 
 def list_(json_: JsonOption = False) -> None:

@@ -13,8 +13,8 @@ from rlpost.errors import RewardError
 from rlpost.recipe.nearest import nearest_words
 from rlpost.records import Sample, Verdict
 from rlpost.scoring.authoring import Case, Verifier
-from rlpost.scoring.judging import why_it_cannot_run
 from rlpost.scoring.registry import resolve
+from rlpost.scoring.requirements import why_it_cannot_run
 
 EXCERPT = 300
 """Characters of a response that are shown."""

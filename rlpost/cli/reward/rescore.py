@@ -10,7 +10,7 @@ import typer
 
 from rlpost.cli.reward.options import JsonOption, ParamsOption, WorkersOption, excerpt
 from rlpost.cli.reward.rewards_file import open_reward
-from rlpost.scoring.rescoring import Flip, RescoreReport, rescore, stored_groups
+from rlpost.workbench.rescoring import Flip, RescoreReport, rescore, stored_groups
 
 SHOWN = 10
 

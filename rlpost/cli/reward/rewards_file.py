@@ -20,10 +20,10 @@ from rlpost.recipe.rewards import RewardsConfig
 from rlpost.recipe.sections import Section
 from rlpost.recipe.yaml_tree import Node, child, plain
 from rlpost.records import Sample, Verdict
-from rlpost.scoring.answers import place_of
-from rlpost.scoring.judging import Judge
 from rlpost.scoring.registry import at_absolute_path
 from rlpost.scoring.scorer import RoutedScorer
+from rlpost.workbench.answers import place_of
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 YAML_ENDINGS = (".yaml", ".yml")
 
@@ -64,7 +64,7 @@ def open_reward(reference: str, *, params: str, workers: int) -> Generator[Rewar
         return
     verifier = runnable(reference)
     values = verifier.validated(parsed_params(params))
-    with Judge(verifier, workers=workers) as judge:
+    with VerifierRunner(verifier, workers=workers) as judge:
         yield Reward(
             judged=lambda samples: judge(samples, params=values) if samples else [],
             name=verifier.spec.stamp,

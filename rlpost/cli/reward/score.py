@@ -20,7 +20,7 @@ from rlpost.cli.reward.options import (
     shown_verdict,
     verdict_record,
 )
-from rlpost.scoring.judging import Judge
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 
 def score(
@@ -37,7 +37,7 @@ def score(
     verifier = runnable(name)
     values = verifier.validated(parsed_params(params))
     samples = read_samples(cases)
-    with Judge(verifier, workers=workers) as judge:
+    with VerifierRunner(verifier, workers=workers) as judge:
         verdicts = judge(samples, params=values)
     for sample, verdict in zip(samples, verdicts, strict=True):
         if json_:

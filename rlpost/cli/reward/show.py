@@ -12,8 +12,8 @@ import typer
 
 from rlpost.cli.reward.options import JsonOption, NameArgument, excerpt, shown_params
 from rlpost.scoring.authoring import Verifier
-from rlpost.scoring.judging import why_it_cannot_run
 from rlpost.scoring.registry import resolve
+from rlpost.scoring.requirements import why_it_cannot_run
 
 _ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 

@@ -23,7 +23,7 @@ from rlpost.cli.reward.options import (
 from rlpost.errors import RewardError
 from rlpost.scoring.authoring import Case
 from rlpost.scoring.registry import known_verifiers, resolve
-from rlpost.scoring.self_test import NO_RAY, Elsewhere, Failure, Report, broken, self_test
+from rlpost.workbench.self_test import NO_RAY, Elsewhere, Failure, Report, broken, self_test
 
 
 def test(

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.answers import place_of, placed
 from rlpost.scoring.authoring import Case, Verifier
-from rlpost.scoring.judging import Judge
+from rlpost.workbench.answers import place_of, placed
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 BATCH = 256
 LEAST_BATCH = 32
@@ -93,7 +93,7 @@ def measure(verifier: Verifier, *, seconds: float, workers: int, pathological: f
     size = LEAST_BATCH if verifier.spec.isolation in ("sandbox", "remote") else BATCH
     verdicts: list[Verdict] = []
     spent = 0.0
-    with Judge(verifier, workers=workers) as judge:
+    with VerifierRunner(verifier, workers=workers) as judge:
         _judge(judge, _taken(mix, WARM_UP * workers))
         while spent < seconds:
             calls = _taken(mix, size * workers)  # making samples is outside the clock
@@ -175,13 +175,13 @@ def _taken(mix: Mix, count: int) -> _Calls:
     return list(groups.values())
 
 
-def _judge(judge: Judge, calls: _Calls) -> list[Verdict]:
+def _judge(judge: VerifierRunner, calls: _Calls) -> list[Verdict]:
     return [verdict for samples, params in calls for verdict in judge(samples, params=params)]
 
 
 def _batch_seconds(verifier: Verifier, *, pathological: float, seed: int) -> float:
     mix = realistic_mix(verifier, pathological=pathological, rng=random.Random(seed + 1))
-    with Judge(verifier, workers=BATCH_WORKERS) as judge:
+    with VerifierRunner(verifier, workers=BATCH_WORKERS) as judge:
         _judge(judge, _taken(mix, WARM_UP * BATCH_WORKERS))
         calls = _taken(mix, BATCH_SAMPLES)
         started = time.perf_counter()

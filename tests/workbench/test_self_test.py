@@ -7,8 +7,8 @@ from rewards.math import equivalent
 from rlpost.errors import RewardError
 from rlpost.records import Sample, Verdict
 from rlpost.scoring.authoring import Case, Verifier
-from rlpost.scoring.metamorphic import probes_of
-from rlpost.scoring.self_test import self_test
+from rlpost.workbench.metamorphic import probes_of
+from rlpost.workbench.self_test import self_test
 
 
 def kinds_that_failed(verifier: Verifier) -> set[str]:

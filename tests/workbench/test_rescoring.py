@@ -9,7 +9,7 @@ import pytest
 
 from rlpost.errors import ArtifactError
 from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.rescoring import RescoreReport, rescore, stored_groups
+from rlpost.workbench.rescoring import RescoreReport, rescore, stored_groups
 
 
 def record(prompt: str, *responses: tuple[str, float | None, str | None], **more: Any) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from rlpost import processor
 from rlpost.cli.main import app
-from rlpost.processor import has_bfloat16_kernels, slow_format_lines
+from rlpost.platform import processor
+from rlpost.platform.processor import has_bfloat16_kernels, slow_format_lines
 from rlpost.recipe.load import load_cluster, load_recipe
 
 ROOT = Path(__file__).parents[2]

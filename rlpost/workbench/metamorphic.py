@@ -18,8 +18,8 @@ from typing import Any, Literal, cast
 from rlpost.errors import RewardError
 from rlpost.recipe.nearest import nearest_words
 from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.answers import gold_is_an_answer, gold_text, place_of, with_answer
 from rlpost.scoring.authoring import Case, Verifier
+from rlpost.workbench.answers import gold_is_an_answer, gold_text, place_of, with_answer
 
 OFF_TABLE = "SELF_TEST_OFF"
 Expected = Literal["top", "low", "judged", "not paid"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from trl.rewards import accuracy_reward, get_soft_overlong_punishment, think_format_reward
 
-from rlpost.scoring.adapters import from_trl
 from rlpost.scoring.authoring import Case
+from rlpost.workbench.adapters import from_trl
 
 HERE = __name__
 

@@ -1,6 +1,6 @@
 """Reinforcement learning, GRPO and PPO, synchronous to streaming: the loop of `interfaces`, top to bottom.
 
-What differs between algorithms is data: credit (`rl_batch`), the loss (`losses.policy_loss`) and how old a token may be
+What differs between algorithms is data: credit (`batch`), the loss (`losses.policy_loss`) and how old a token may be
 when it is trained on (`rollout.buffer`).
 """
 
@@ -14,9 +14,9 @@ from rlpost.losses.policy_loss import PolicyLoss, policy_loss_of
 from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.rollout.faults import refuse_if_nothing_was_judged
 from rlpost.stages.context import StageContext
-from rlpost.stages.rl_batch import optimizer_steps, train_batches
-from rlpost.stages.rl_metrics import RlMetrics
-from rlpost.stages.rollouts import Rollouts
+from rlpost.stages.rl.batch import optimizer_steps, train_batches
+from rlpost.stages.rl.metrics import RlMetrics
+from rlpost.stages.rl.sampling import Rollouts
 from rlpost.stages.samples import SampleLog
 from rlpost.telemetry.account import StepClock
 from rlpost.telemetry.bottleneck import bottleneck_sentence

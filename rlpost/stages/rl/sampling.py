@@ -21,7 +21,7 @@ from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.ledger_journal import LedgerJournal
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.stages.context import StageContext
-from rlpost.stages.rl_scores import score_of
+from rlpost.stages.rl.scores import score_of
 from rlpost.telemetry.waits import result_of
 
 _CANARY_SAMPLES = 8

@@ -13,9 +13,9 @@ from trl_rewards import accuracy, async_texts, overlong, texts, think
 from rewards.text import exact
 from rlpost.errors import RewardError
 from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.adapters import as_trl, from_trl
 from rlpost.scoring.composition import NOT_APPLICABLE
-from rlpost.scoring.judges import Judges
+from rlpost.scoring.executors import Executors
+from rlpost.workbench.adapters import as_trl, from_trl
 
 
 def sample(response: str, *, gold: object = None, prompt: str = "1+1", tokens: int = 3, **meta: object) -> Sample:
@@ -23,17 +23,17 @@ def sample(response: str, *, gold: object = None, prompt: str = "1+1", tokens: i
 
 
 @pytest.fixture(scope="module")
-def judges() -> Iterator[Judges]:
-    judges = Judges([accuracy, think, overlong, texts, async_texts], workers=1)
+def judges() -> Iterator[Executors]:
+    judges = Executors([accuracy, think, overlong, texts, async_texts], workers=1)
     yield judges
     judges.close()
 
 
-def judged(judges: Judges, verifier, *samples: Sample) -> list[Verdict]:
+def judged(judges: Executors, verifier, *samples: Sample) -> list[Verdict]:
     return judges.judge(verifier, samples, params={}, timeout_s=60.0)
 
 
-def test_trls_accuracy_judges_in_a_worker_and_what_it_skips_does_not_apply(judges: Judges) -> None:
+def test_trls_accuracy_judges_in_a_worker_and_what_it_skips_does_not_apply(judges: Executors) -> None:
     right, wrong, unreadable, no_gold = judged(
         judges,
         accuracy,
@@ -48,14 +48,14 @@ def test_trls_accuracy_judges_in_a_worker_and_what_it_skips_does_not_apply(judge
     assert right.version == "trl.accuracy@1"
 
 
-def test_trls_format_and_length_rewards_see_messages_and_the_number_of_tokens(judges: Judges) -> None:
+def test_trls_format_and_length_rewards_see_messages_and_the_number_of_tokens(judges: Executors) -> None:
     formatted = judged(judges, think, sample("<think>\nx\n</think>\n2"), sample("2"))
     assert [verdict.score for verdict in formatted] == [1.0, 0.0]
     lengths = judged(judges, overlong, *(sample("x", tokens=tokens) for tokens in (80, 90, 101)))
     assert [verdict.score for verdict in lengths] == [0.0, -0.5, -1.0]
 
 
-def test_plain_texts_columns_and_coroutines_reach_the_function(judges: Judges) -> None:
+def test_plain_texts_columns_and_coroutines_reach_the_function(judges: Executors) -> None:
     found = judged(judges, texts, sample("2", prompt="p", topic="p/2"), sample("2", prompt="p", topic="q/2"))
     assert [verdict.score for verdict in found] == [1.0, 0.0]
     assert judged(judges, texts, sample("2"))[0].fault is Fault.GOLD, "the column is not there"

@@ -9,8 +9,8 @@ import pytest
 
 from rewards.math import equivalent
 from rewards.text import exact
-from rlpost.scoring import measure
-from rlpost.scoring.judging import Judge
+from rlpost.workbench import measure
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 
 def test_the_mix_has_the_asked_share_of_answers_that_never_end() -> None:
@@ -29,7 +29,7 @@ def test_samples_differ_so_that_no_cache_answers_for_the_verifier() -> None:
 
 def test_other_numbers_leave_most_right_answers_right() -> None:
     mix = list(islice(measure.realistic_mix(flawed.none, pathological=0, rng=random.Random(0)), 300))
-    with Judge(flawed.none, workers=1) as judge:
+    with VerifierRunner(flawed.none, workers=1) as judge:
         paid = sum(
             verdict.score or 0 for verdict in judge([sample for sample, _ in mix], params=flawed.none.validated({}))
         )

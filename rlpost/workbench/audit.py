@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.answers import placed, text_of
+from rlpost.workbench.answers import placed, text_of
 
 Judged = Callable[[Sequence[Sample]], list[Verdict]]
 PLACES = ("whole_text", "last_boxed")

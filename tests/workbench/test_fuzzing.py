@@ -9,12 +9,12 @@ import pytest
 from rewards.math import equivalent
 from rewards.text import exact
 from rlpost.scoring.authoring import Verifier
-from rlpost.scoring.fuzzing import FuzzReport, attacks, fuzz
-from rlpost.scoring.judging import Judge
+from rlpost.workbench.fuzzing import FuzzReport, attacks, fuzz
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 
 def fuzzed(verifier: Verifier, *, most: int, seed: int = 0) -> FuzzReport:
-    with Judge(verifier, workers=1) as judge:
+    with VerifierRunner(verifier, workers=1) as judge:
         return fuzz(judge, seconds=30, seed=seed, most=most)
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.answers import gold_is_an_answer, gold_text, place_of, with_answer
 from rlpost.scoring.authoring import Case, Verifier
-from rlpost.scoring.judging import Judge
-from rlpost.scoring.metamorphic import Probe, another_answer, probe_failure
+from rlpost.workbench.answers import gold_is_an_answer, gold_text, place_of, with_answer
+from rlpost.workbench.metamorphic import Probe, another_answer, probe_failure
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 BATCH = 32
 LONGEST_FILLER = 2000
@@ -74,7 +74,7 @@ class FuzzReport:
     seconds: float
 
 
-def fuzz(judge: Judge, *, seconds: float, seed: int, most: int | None = None) -> FuzzReport:
+def fuzz(judge: VerifierRunner, *, seconds: float, seed: int, most: int | None = None) -> FuzzReport:
     """Attack until the time is up; one finding is kept a kind.
 
     Args:
@@ -261,7 +261,7 @@ def _sample(verifier: Verifier, attack: Attack) -> Sample | None:
     return None if response is None else replace(attack.case.sample(), response=response)
 
 
-def _verdicts(judge: Judge, batch: Sequence[Attack]) -> list[Verdict]:
+def _verdicts(judge: VerifierRunner, batch: Sequence[Attack]) -> list[Verdict]:
     """In the order of the attacks; those with equal parameters are judged together."""
     verdicts: dict[int, Verdict] = {}
     groups: dict[str, list[int]] = {}
@@ -285,7 +285,7 @@ def _why_paid(verifier: Verifier, attack: Attack, verdict: Verdict) -> str | Non
     return probe_failure(verifier, probe, verdict)
 
 
-def _shrunk(judge: Judge, attack: Attack) -> Finding:
+def _shrunk(judge: VerifierRunner, attack: Attack) -> Finding:
     """The attack with pieces taken away and shortened as long as it is still paid."""
     steps = SHRINK_STEPS
     best, shrinking = attack, True

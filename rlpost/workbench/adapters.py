@@ -20,7 +20,7 @@ from rlpost.errors import RewardError
 from rlpost.records import Sample, Verdict
 from rlpost.scoring.authoring import Case, Isolation, Verifier, VerifierSpec
 from rlpost.scoring.composition import NOT_APPLICABLE
-from rlpost.scoring.judges import Judges
+from rlpost.scoring.executors import Executors
 from rlpost.scoring.registry import load_verifier
 
 UNKNOWN_TOKEN = -1
@@ -112,7 +112,7 @@ class TrlReward:
         self.__name__ = verifier.spec.name
         self._verifier, self._params = verifier, verifier.validated(params)
         self._gold, self._workers = gold, workers
-        self._judges: Judges | None = None
+        self._judges: Executors | None = None
 
     def __call__(
         self,
@@ -127,7 +127,7 @@ class TrlReward:
             RewardError: the verifier broke its contract.
         """
         if self._judges is None:
-            self._judges = Judges([self._verifier], workers=self._workers)
+            self._judges = Executors([self._verifier], workers=self._workers)
         samples = _samples(prompts, completions, completion_ids, columns, gold=self._gold)
         timeout_s = self._verifier.spec.timeout_s
         verdicts = self._judges.judge(self._verifier, samples, params=self._params, timeout_s=timeout_s)

@@ -14,7 +14,7 @@ from rlpost.scoring.remote import PATIENCE, Patience, RemoteCalls
 from rlpost.scoring.workers import WorkerPool
 
 
-class Judges:
+class Executors:
     """Safe to call from several threads. Close it when no `judge` is running.
 
     Args:

@@ -7,9 +7,9 @@ import flawed_verifiers as flawed
 
 from rewards.math import equivalent
 from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.audit import AuditReport, AuditRow, audit
 from rlpost.scoring.authoring import Verifier
-from rlpost.scoring.judging import Judge
+from rlpost.workbench.audit import AuditReport, AuditRow, audit
+from rlpost.workbench.verifier_runner import VerifierRunner
 
 
 def row(number: int, gold: Any, *, prompt: str | None = None, response: str = "", **meta: Any) -> AuditRow:
@@ -21,7 +21,7 @@ def row(number: int, gold: Any, *, prompt: str | None = None, response: str = ""
 def audited(
     verifier: Verifier, rows: list[AuditRow], *, where: str | None = "last_boxed", others: int = 3
 ) -> AuditReport:
-    with Judge(verifier, workers=1) as judge:
+    with VerifierRunner(verifier, workers=1) as judge:
 
         def judged(samples: Sequence[Sample]) -> list[Verdict]:
             return judge(samples, params=verifier.validated({}))

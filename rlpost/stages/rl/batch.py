@@ -17,7 +17,7 @@ from rlpost.interfaces import GroupScores, Learner
 from rlpost.losses.normalisation import denominator, row_weight
 from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.records import FloatArray, Prompt, Rollout, RolloutGroup, TrainBatch, TrainRow
-from rlpost.stages.rl_scores import JudgedGroup, judged, scores_of
+from rlpost.stages.rl.scores import JudgedGroup, judged, scores_of
 
 
 class AgedBatch(NamedTuple):

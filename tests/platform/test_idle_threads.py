@@ -14,8 +14,8 @@ from learner_ranks import run_on_ranks
 from tiny_models import save_tiny_model
 from torch.distributed.device_mesh import DeviceMesh
 
-from rlpost import idle_threads
-from rlpost.idle_threads import SLACK_S, rarely_waking, timer_slack_ns
+from rlpost.platform import idle_threads
+from rlpost.platform.idle_threads import SLACK_S, rarely_waking, timer_slack_ns
 
 GLOO_LOOP = "gloo_tcp_loop"
 MOST_WAKES_PER_S = 20.0

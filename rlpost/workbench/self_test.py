@@ -12,9 +12,10 @@ from typing import Any
 
 from rlpost.records import Sample, Verdict
 from rlpost.scoring.authoring import Case, Verifier, case_failure
-from rlpost.scoring.judging import Judge, why_it_cannot_run, why_it_is_not_served, why_it_is_not_set_up
-from rlpost.scoring.metamorphic import Probe, probe_failure, probes_of
 from rlpost.scoring.registry import load_verifier
+from rlpost.scoring.requirements import why_it_cannot_run
+from rlpost.workbench.metamorphic import Probe, probe_failure, probes_of
+from rlpost.workbench.verifier_runner import VerifierRunner, why_it_is_not_served, why_it_is_not_set_up
 
 OWN_KINDS = ("accept", "reject", "adversarial")
 LEAST_CASES = 3
@@ -75,7 +76,7 @@ def self_test(
         verifier: What is tested.
         more_cases: Cases from elsewhere, for example found by `fuzzing`, held to as if they were its own.
         params: For every case, below its own; an endpoint, for example.
-        in_ray_actor: Judges in a Ray actor; None leaves that place out.
+        in_ray_actor: judges in a Ray actor; None leaves that place out.
 
     Raises:
         RewardError: the verifier broke its contract, for example by a score outside its range.
@@ -87,7 +88,7 @@ def self_test(
     tested = with_params(verifier, params or {})
     skipped = skipped or why_it_is_not_set_up(tested)
     if skipped is None:
-        with Judge(tested, workers=1) as judge:
+        with VerifierRunner(tested, workers=1) as judge:
             skipped = why_it_is_not_served(judge)
             if skipped is None:
                 _own_cases(judge, more_cases, tally)
@@ -138,7 +139,7 @@ class _Tally:
             )
 
 
-def _own_cases(judge: Judge, more: Sequence[Case], tally: _Tally) -> None:
+def _own_cases(judge: VerifierRunner, more: Sequence[Case], tally: _Tally) -> None:
     verifier = judge.verifier
     counts = Counter(case.expect for case in verifier.cases)
     for kind in OWN_KINDS:
@@ -154,7 +155,7 @@ def _own_cases(judge: Judge, more: Sequence[Case], tally: _Tally) -> None:
         )
 
 
-def _probes(judge: Judge, tally: _Tally) -> Mapping[str, str]:
+def _probes(judge: VerifierRunner, tally: _Tally) -> Mapping[str, str]:
     made = probes_of(judge.verifier)
     crossed: list[tuple[Probe, Verdict]] = []
     for probe in made.probes:
@@ -179,7 +180,7 @@ def _crossed(verifier: Verifier, crossed: Sequence[tuple[Probe, Verdict]], tally
         tally.add(probe.kind, why, sample=probe.sample, params=probe.params, verdict=verdict)
 
 
-def _places(judge: Judge, tally: _Tally, in_ray_actor: Elsewhere | None) -> Mapping[str, str]:
+def _places(judge: VerifierRunner, tally: _Tally, in_ray_actor: Elsewhere | None) -> Mapping[str, str]:
     """The same verdicts three times, from another thread, through pickles, and in a Ray actor."""
     verifier = judge.verifier
     off = {} if in_ray_actor is not None else {"Ray actor": NO_RAY}
@@ -198,7 +199,7 @@ def _places(judge: Judge, tally: _Tally, in_ray_actor: Elsewhere | None) -> Mapp
     return off
 
 
-def _elsewhere(judge: Judge, case: Case, in_ray_actor: Elsewhere | None) -> dict[str, list[Verdict]]:
+def _elsewhere(judge: VerifierRunner, case: Case, in_ray_actor: Elsewhere | None) -> dict[str, list[Verdict]]:
     """Place -> verdicts on one case that must all be equal; the first is that of this thread."""
     sample, params = case.sample(), judge.verifier.validated(case.params)
     here = judge([sample], params=params)

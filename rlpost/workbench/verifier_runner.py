@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import metadata
 from types import TracebackType
 from typing import Any
 
 from rlpost.errors import RewardError
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, Verifier, case_failure
-from rlpost.scoring.judges import Judges
+from rlpost.scoring.executors import Executors
 from rlpost.scoring.remote import Patience
 
 _NOT_ITS_FAULT = re.compile(rf"fails its own case: .*{re.escape(repr(Fault.INFRA))}", re.DOTALL)
@@ -22,7 +21,7 @@ PATIENCE = Patience(attempts=2, first_wait_s=0.5, longest_wait_s=1.0, give_up_af
 """With services that fail: a person is waiting, and nothing is lost when they try again."""
 
 
-class Judge:
+class VerifierRunner:
     """Judges as a run would, but without routes and cache. Use it in a with-block.
 
     Args:
@@ -32,9 +31,9 @@ class Judge:
 
     def __init__(self, verifier: Verifier, *, workers: int) -> None:
         self.verifier = verifier
-        self._judges = Judges([verifier], workers=workers, patience=PATIENCE)
+        self._executors = Executors([verifier], workers=workers, patience=PATIENCE)
 
-    def __enter__(self) -> Judge:
+    def __enter__(self) -> VerifierRunner:
         return self
 
     def __exit__(
@@ -48,30 +47,15 @@ class Judge:
         Raises:
             RewardError: the verifier broke its contract.
         """
-        return self._judges.judge(self.verifier, samples, params=params, timeout_s=self.verifier.spec.timeout_s)
+        return self._executors.judge(self.verifier, samples, params=params, timeout_s=self.verifier.spec.timeout_s)
 
     def close(self) -> None:
         """End the workers and the calls."""
-        self._judges.close()
+        self._executors.close()
 
     def case(self, case: Case) -> Verdict:
         """The verdict on a case, with the case's parameters."""
         return self([case.sample()], params=self.verifier.validated(case.params))[0]
-
-
-def why_it_cannot_run(verifier: Verifier) -> str | None:
-    """What this environment lacks to import the verifier's libraries, and how to get it; None where nothing."""
-    missing = verifier.missing_modules()
-    if not missing:
-        return None
-    extra = verifier.spec.extra
-    return f"it needs {', '.join(missing)}: {how_to_install(extra) if extra else 'install what provides it'}"
-
-
-def how_to_install(extra: str) -> str:
-    """The command that brings a verifier's libraries; `extra` is one of rlpost's, or a distribution."""
-    ours = metadata("rlpost").get_all("Provides-Extra") or []
-    return f"pip install 'rlpost[{extra}]'" if extra in ours else f"pip install {extra}"
 
 
 def why_it_is_not_set_up(verifier: Verifier) -> str | None:
@@ -90,7 +74,7 @@ def why_it_is_not_set_up(verifier: Verifier) -> str | None:
     return None
 
 
-def why_it_is_not_served(judge: Judge) -> str | None:
+def why_it_is_not_served(judge: VerifierRunner) -> str | None:
     """Why the verifier cannot judge its first accepted case here, if that is no fault of its own: a service, a tool or
     a containment is not there. None where it judges, rightly or not.
     """
