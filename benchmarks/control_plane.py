@@ -26,22 +26,12 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.interfaces import Learner
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.recipe.sections import OptimizerConfig, SamplingConfig
 from rlpost.recipe.stages import GrpoStage
-from rlpost.records import (
-    EngineLoad,
-    GenerationRequest,
-    Message,
-    Prompt,
-    Rollout,
-    Sample,
-    Verdict,
-    VersionSpan,
-    WeightManifest,
-    WeightReceipt,
-)
+from rlpost.records import GenerationRequest, Message, Prompt, Rollout, Sample, Verdict, VersionSpan
 from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.collector import Collector
 from rlpost.rollout.collector_thread import CollectorThread

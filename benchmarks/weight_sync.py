@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from rlpost.engine_records import PublishReport, WeightManifest
 from rlpost.interfaces import Learner
-from rlpost.records import GenerationRequest, PublishReport, Sampling, WeightManifest
+from rlpost.records import GenerationRequest, Sampling
 from rlpost.rollout.vllm_settings import engine_environment
 from rlpost.weight_file import write_weight_file
 from rlpost.weight_sync.store import SharedMemoryStore, default_directory

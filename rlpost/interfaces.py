@@ -25,20 +25,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rlpost.engine_records import EngineLoad, PublishReport, WeightManifest, WeightReceipt
 from rlpost.errors import DamagedWeightsError, LearnerLostError
-from rlpost.records import (
-    EngineLoad,
-    FloatArray,
-    GenerationRequest,
-    PublishReport,
-    Rollout,
-    Sample,
-    StepReport,
-    TrainBatch,
-    Verdict,
-    WeightManifest,
-    WeightReceipt,
-)
+from rlpost.records import FloatArray, GenerationRequest, Rollout, Sample, StepReport, TrainBatch, Verdict
 from rlpost.settings import LearnerSettings
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from rlpost.engine_records import WeightManifest
 from rlpost.errors import DamagedWeightsError, ModelError
-from rlpost.records import WeightManifest
 
 if TYPE_CHECKING:
     from torch import Tensor

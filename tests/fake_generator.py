@@ -9,15 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlpost.records import (
-    EngineLoad,
-    GenerationRequest,
-    Rollout,
-    Sampling,
-    VersionSpan,
-    WeightManifest,
-    WeightReceipt,
-)
+from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
+from rlpost.records import GenerationRequest, Rollout, Sampling, VersionSpan
 
 STOP = 1
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_tokens=6, stop_token_ids=(STOP,))

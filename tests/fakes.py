@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from fake_generator import SAMPLING, FakeGenerator, fake_logprob, fake_tokens
 
+from rlpost.engine_records import PublishReport, WeightManifest
 from rlpost.errors import DamagedWeightsError, LearnerLostError
 from rlpost.interfaces import Learner, LossFn
 from rlpost.recipe.rewards import OnFaultsConfig
@@ -25,7 +26,6 @@ from rlpost.records import (
     FloatArray,
     Message,
     Prompt,
-    PublishReport,
     Rollout,
     RolloutGroup,
     Sample,
@@ -33,7 +33,6 @@ from rlpost.records import (
     TrainBatch,
     Verdict,
     VersionSpan,
-    WeightManifest,
 )
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.settings import LearnerSettings

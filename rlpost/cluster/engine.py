@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from rlpost.records import EngineLoad, GenerationRequest, WeightManifest
+from rlpost.engine_records import EngineLoad, WeightManifest
+from rlpost.records import GenerationRequest
 
 
 class EngineState(StrEnum):

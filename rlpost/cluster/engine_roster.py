@@ -19,9 +19,10 @@ from rlpost.cluster.generator_actor import THREADS, GeneratorActor, PollAnswer
 from rlpost.cluster.placement import Placement
 from rlpost.cluster.restarts import RestartBudget
 from rlpost.cluster.session import wait_for
+from rlpost.engine_records import EngineLoad, WeightManifest
 from rlpost.errors import ActorLostError, ClusterError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
-from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest
+from rlpost.records import GenerationRequest, Rollout
 from rlpost.settings import EngineSettings
 from rlpost.telemetry.waits import WAITS
 

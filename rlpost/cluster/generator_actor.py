@@ -10,9 +10,10 @@ import ray
 
 from rlpost.cluster.actor_stacks import Whereabouts, own_whereabouts
 from rlpost.cluster.failures import told_apart
+from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import ActorLostError
 from rlpost.interfaces import Generator
-from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
+from rlpost.records import GenerationRequest, Rollout
 from rlpost.settings import EngineSettings
 
 Method = TypeVar("Method", bound=Callable[..., Any])

@@ -16,9 +16,10 @@ from rlpost.cluster.engine_roster import EngineRoster, current_manifests
 from rlpost.cluster.generator_actor import GeneratorActor
 from rlpost.cluster.placement import Placement
 from rlpost.cluster.session import wait_for
+from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import ActorLostError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
-from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
+from rlpost.records import GenerationRequest, Rollout
 from rlpost.settings import EngineSettings
 from rlpost.telemetry.waits import WAITS
 

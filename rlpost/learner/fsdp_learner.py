@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
+from rlpost.engine_records import WeightManifest
 from rlpost.errors import NonFiniteError, RecipeError
 from rlpost.interfaces import LossFn, LossInputs
 from rlpost.learner.adapter import save_adapter
@@ -28,7 +29,7 @@ from rlpost.learner.optimization import TrainedModel
 from rlpost.learner.packing import plan_micro_batches
 from rlpost.learner.process_group import fix_randomness
 from rlpost.learner.sharding import reshard
-from rlpost.records import FloatArray, StepReport, TrainBatch, WeightManifest
+from rlpost.records import FloatArray, StepReport, TrainBatch
 from rlpost.settings import LearnerSettings
 from rlpost.weight_file import manifest_of_adapter, write_weight_file
 

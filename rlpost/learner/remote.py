@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from rlpost.engine_records import WeightManifest
 from rlpost.interfaces import LossFn
-from rlpost.records import FloatArray, StepReport, TrainBatch, WeightManifest
+from rlpost.records import FloatArray, StepReport, TrainBatch
 
 
 class RemoteLearner(ABC):

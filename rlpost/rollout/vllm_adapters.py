@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlpost.engine_records import WeightManifest
 from rlpost.errors import WeightSyncError
-from rlpost.records import WeightManifest
 from rlpost.weight_file import ADAPTER_FILE, verified_checksum
 
 if TYPE_CHECKING:

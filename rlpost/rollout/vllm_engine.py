@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from rlpost.records import EngineLoad, GenerationRequest, Rollout, VersionSpan, WeightManifest, WeightReceipt
+from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
+from rlpost.records import GenerationRequest, Rollout, VersionSpan
 from rlpost.rollout.concurrency import ConcurrencyLimit, StepObservation
 from rlpost.rollout.vllm_adapters import Adapter, Adapters
 from rlpost.rollout.vllm_settings import register_weight_backend, sampling_params

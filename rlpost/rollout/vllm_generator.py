@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import ClusterError, DataError, WeightSyncError
 from rlpost.platform.idle_threads import rarely_waking
-from rlpost.records import EngineLoad, GenerationRequest, Rollout, WeightManifest, WeightReceipt
+from rlpost.records import GenerationRequest, Rollout
 from rlpost.rollout.vllm_engine import Submission, VllmEngine
 from rlpost.rollout.vllm_settings import engine_arguments, require_engine_environment
 from rlpost.settings import EngineSettings

@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from rlpost.engine_records import PublishReport, WeightManifest, WeightReceipt
 from rlpost.errors import WeightSyncError
 from rlpost.interfaces import Generator, Learner
-from rlpost.records import PublishReport, WeightManifest, WeightReceipt
 from rlpost.telemetry.waits import WAITS
 
 SHARED_MEMORY = Path("/dev/shm")

@@ -12,16 +12,9 @@ from typing import Any
 import numpy as np
 
 from rlpost.cluster.generator_actor import GeneratorActor
+from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import DataError
-from rlpost.records import (
-    EngineLoad,
-    GenerationRequest,
-    Rollout,
-    Sampling,
-    VersionSpan,
-    WeightManifest,
-    WeightReceipt,
-)
+from rlpost.records import GenerationRequest, Rollout, Sampling, VersionSpan
 
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parent)}
 """Lets an actor's process import this file."""

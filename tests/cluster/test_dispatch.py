@@ -12,7 +12,8 @@ from scripted_engine import a_group, a_manifest
 from rlpost.cluster.dispatch import Dispatcher
 from rlpost.cluster.engine import Engine, EngineState
 from rlpost.cluster.engine_roster import current_manifests
-from rlpost.records import EngineLoad, GenerationRequest, WeightManifest
+from rlpost.engine_records import EngineLoad, WeightManifest
+from rlpost.records import GenerationRequest
 
 
 def an_engine(place: int, *, limit: int) -> Engine:

@@ -12,8 +12,9 @@ from engine_probe import MAX_LENGTH, a_request, ask, collect, start_generator, t
 from tiny_models import EOS_ID, byte_tokenizer, save_tiny_model, tiny_qwen3
 from transformers import PreTrainedModel
 
+from rlpost.engine_records import WeightManifest
 from rlpost.errors import ClusterError, DataError
-from rlpost.records import Rollout, VersionSpan, WeightManifest
+from rlpost.records import Rollout, VersionSpan
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.rollout.vllm_settings import engine_arguments, engine_environment
 from rlpost.settings import EngineSettings

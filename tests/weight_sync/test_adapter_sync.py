@@ -14,9 +14,10 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import save_tiny_model, tiny_qwen3
 from vllm.v1.engine.llm_engine import LLMEngine
 
+from rlpost.engine_records import WeightManifest
 from rlpost.errors import WeightSyncError
 from rlpost.interfaces import Learner
-from rlpost.records import GenerationRequest, Rollout, VersionSpan, WeightManifest
+from rlpost.records import GenerationRequest, Rollout, VersionSpan
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.weight_file import manifest_of_adapter, manifest_of_model_dir
 from rlpost.weight_sync.store import SharedMemoryStore

@@ -15,7 +15,7 @@ import pytest
 from engine_probe import a_request, collect, last_word_of, start_generator
 from tiny_models import save_tiny_model
 
-from rlpost.records import WeightManifest
+from rlpost.engine_records import WeightManifest
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.weight_file import manifest_of_model_dir
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import WeightSyncError
 from rlpost.interfaces import Generator, Learner
-from rlpost.records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.weight_file import ADAPTER_FILE, checksum_of, write_weight_file
 from rlpost.weight_sync.store import SharedMemoryStore, default_directory
 

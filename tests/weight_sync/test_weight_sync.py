@@ -13,9 +13,10 @@ from tiny_models import save_tiny_model, tiny_qwen3
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlpost.engine_records import WeightManifest
 from rlpost.errors import WeightSyncError
 from rlpost.interfaces import Learner
-from rlpost.records import GenerationRequest, Rollout, VersionSpan, WeightManifest
+from rlpost.records import GenerationRequest, Rollout, VersionSpan
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.weight_file import checksum_of, manifest_of_model_dir, write_weight_file
 from rlpost.weight_sync.store import SharedMemoryStore, default_directory

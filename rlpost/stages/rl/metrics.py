@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rlpost.engine_records import PublishReport
 from rlpost.interfaces import Generator
-from rlpost.records import PublishReport, RolloutGroup, StepReport, Verdict
+from rlpost.records import RolloutGroup, StepReport, Verdict
 from rlpost.rollout.canary import ParityGap
 from rlpost.telemetry.account import Lap, step_account
 

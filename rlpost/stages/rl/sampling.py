@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from rlpost.data.batches import BatchPlan
+from rlpost.engine_records import PublishReport
 from rlpost.interfaces import Learner
 from rlpost.recipe.stages import GrpoStage, PpoStage
-from rlpost.records import Fault, Prompt, PublishReport, RolloutGroup
+from rlpost.records import Fault, Prompt, RolloutGroup
 from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.canary import ParityGap, check_parity
 from rlpost.rollout.collector_thread import CollectorThread
