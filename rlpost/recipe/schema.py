@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
 from rlpost.recipe.sections import DataConfig, EvaluateConfig, ModelConfig, Name, Section
-from rlpost.recipe.stages import AnyStage, DpoStage, ExtraMetadata, PpoStage, RewardModelStage, RlStage, SftStage
+from rlpost.recipe.stages import AnyStage, DpoStage, PpoStage, RewardModelStage, RlStage, SftStage
 
 BASE = "base"
 """Name of the artifact before the first stage."""
+
+
+class ExtraMetadata(Section):
+    """Free notes of the recipe's author."""
+
+    description: str = ""
+    sources: dict[str, Any] = Field(default_factory=dict)
 
 
 class Recipe(Section):
