@@ -28,8 +28,8 @@ from rlpost.records import RolloutGroup, Sample, Verdict
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.settings import EngineSettings, LearnerSettings
-from rlpost.stages import rollouts as rollouts_module
 from rlpost.stages.context import StageContext
+from rlpost.stages.rl import sampling as sampling_module
 from rlpost.stages.rl.loop import run_rl
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
@@ -211,7 +211,7 @@ def test_in_order_and_overlapped_execution_give_the_same_bits(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overlapped = harness.run("overlapped", dynamic_sampling={"max_refill": 2})
-    monkeypatch.setattr(rollouts_module, "CollectorThread", InOrder)
+    monkeypatch.setattr(sampling_module, "CollectorThread", InOrder)
     in_order = harness.run("in_order", dynamic_sampling={"max_refill": 2})
     assert_same_bits(overlapped, in_order)
 
