@@ -10,13 +10,13 @@ words in capitals by letters and marks, where the paper's code uses NLTK: on odd
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 from rewards.extraction import final_answer
 from rewards.ifeval_gold import Instruction, read_instructions
+from rewards.ifeval_text import has_content
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
@@ -73,7 +73,7 @@ CASES = (
 )
 
 
-@verifier(name="ifeval", version="1", timeout_s=10.0, extra="rewards", modules=("langdetect",), cases=CASES)
+@verifier(name="ifeval", version="2", timeout_s=10.0, extra="rewards", modules=("langdetect",), cases=CASES)
 def followed(sample: Sample, *, loose: bool = False, partial: bool = False) -> Verdict:
     """1 when the response follows every instruction of the gold, otherwise 0.
 
@@ -88,7 +88,7 @@ def followed(sample: Sample, *, loose: bool = False, partial: bool = False) -> V
     except ValueError as error:
         return Verdict(fault=Fault.GOLD, reason=f"the gold cannot be read: {error!s:.300}")
     found = final_answer(sample.response, where="whole_text", on_many="reject")
-    if found.text is None or not _has_content(found.text):
+    if found.text is None or not has_content(found.text):
         return Verdict(score=0.0, reason="the response is empty", tags=("no_answer",))
     results = [_is_followed(instruction, found.text, loose=loose) for instruction in instructions]
     failed = [instruction.id for instruction, result in zip(instructions, results, strict=True) if not result]
@@ -102,7 +102,7 @@ def followed(sample: Sample, *, loose: bool = False, partial: bool = False) -> V
 
 def _is_followed(instruction: Instruction, text: str, *, loose: bool) -> bool:
     texts = _loose_texts(text) if loose else iter((text,))
-    return any(_has_content(one) and instruction.check(one) for one in texts)
+    return any(has_content(one) and instruction.check(one) for one in texts)
 
 
 def _loose_texts(text: str) -> Iterator[str]:
@@ -119,7 +119,3 @@ def _parts(instructions: list[Instruction], results: list[bool]) -> dict[str, fl
         count = sum(name.partition("#")[0] == instruction.id for name in parts)
         parts[f"{instruction.id}#{count + 1}" if count else instruction.id] = float(result)
     return parts
-
-
-def _has_content(text: str) -> bool:
-    return re.search(r"[^\W_]", text) is not None

@@ -1,23 +1,28 @@
-"""The table of IFEval's 25 instructions, and how a gold names those that a response must follow."""
+"""How a gold names the instructions that a response must follow, and the registry of all that are known."""
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
-from rewards import ifeval_content as content
-from rewards import ifeval_layout as layout
-from rewards.ifeval_kwargs import a_character, a_count, a_relation, a_text, an_index, texts
+from rewards.ifeval_classic import CLASSIC
+from rewards.ifeval_kwargs import Kind
+from rewards.ifeval_tulu import TULU
 
-Reader = Callable[[object], Any]
-
-
-class _Kind(NamedTuple):
-    check: Callable[..., bool]
-    readers: Mapping[str, Reader]
-    optional: tuple[str, ...] = ()
+SOURCES: Mapping[str, Mapping[str, Kind]] = {"IFEval": CLASSIC, "TÜLU 3": TULU}
+KINDS: Mapping[str, Kind] = {name: kind for kinds in SOURCES.values() for name, kind in kinds.items()}
+_LONGEST_GOLD = 1_000_000
+_DEEPEST_GOLD = 20
+# One token of a list or dict in Python, each read in time that grows with its length alone.
+_PYTHON_TOKEN = re.compile(
+    r"\s++|[\[{(]|[\]})]|[,:]|None\b|True\b|False\b|-?\d++(?:\.\d++)?(?:[eE][-+]?\d++)?"
+    r"|'(?:[^'\\\n]|\\.)*+'|\"(?:[^\"\\\n]|\\.)*+\""
+)
 
 
 class Instruction(NamedTuple):
@@ -27,98 +32,90 @@ class Instruction(NamedTuple):
     check: Callable[[str], bool]
 
 
-KINDS: Mapping[str, _Kind] = {
-    "keywords:existence": _Kind(content.has_keywords, {"keywords": texts}),
-    "keywords:frequency": _Kind(
-        content.has_keyword_often,
-        {"keyword": a_text, "frequency": a_count, "relation": a_relation},
-        ("relation",),
-    ),
-    "keywords:forbidden_words": _Kind(content.lacks_words, {"forbidden_words": texts}),
-    "keywords:letter_frequency": _Kind(
-        content.has_letter_often,
-        {"letter": a_character, "let_frequency": a_count, "let_relation": a_relation},
-        ("let_relation",),
-    ),
-    "language:response_language": _Kind(content.is_language, {"language": content.a_language}),
-    "length_constraints:number_sentences": _Kind(
-        layout.has_sentences, {"num_sentences": a_count, "relation": a_relation}, ("relation",)
-    ),
-    "length_constraints:number_paragraphs": _Kind(layout.has_paragraphs, {"num_paragraphs": an_index}),
-    "length_constraints:number_words": _Kind(
-        layout.has_words, {"num_words": a_count, "relation": a_relation}, ("relation",)
-    ),
-    "length_constraints:nth_paragraph_first_word": _Kind(
-        layout.has_first_word, {"num_paragraphs": an_index, "nth_paragraph": an_index, "first_word": a_text}
-    ),
-    "detectable_content:number_placeholders": _Kind(layout.has_placeholders, {"num_placeholders": a_count}),
-    "detectable_content:postscript": _Kind(layout.has_postscript, {"postscript_marker": a_text}),
-    "detectable_format:number_bullet_lists": _Kind(layout.has_bullets, {"num_bullets": a_count}),
-    "detectable_format:constrained_response": _Kind(layout.is_constrained, {}),
-    "detectable_format:number_highlighted_sections": _Kind(layout.has_highlights, {"num_highlights": a_count}),
-    "detectable_format:multiple_sections": _Kind(
-        layout.has_sections, {"section_spliter": a_text, "num_sections": a_count}
-    ),
-    "detectable_format:json_format": _Kind(layout.is_json, {}),
-    "detectable_format:title": _Kind(layout.has_title, {}),
-    "combination:two_responses": _Kind(layout.has_two_responses, {}),
-    "combination:repeat_prompt": _Kind(layout.repeats_prompt, {"prompt_to_repeat": a_text}),
-    "startend:end_checker": _Kind(layout.has_end, {"end_phrase": a_text}),
-    "startend:quotation": _Kind(layout.is_quoted, {}),
-    "change_case:capital_word_frequency": _Kind(
-        content.has_capital_words_often,
-        {"capital_frequency": a_count, "capital_relation": a_relation},
-        ("capital_relation",),
-    ),
-    "change_case:english_capital": _Kind(content.is_english_capitals, {}),
-    "change_case:english_lowercase": _Kind(content.is_english_lowercase, {}),
-    "punctuation:no_comma": _Kind(content.lacks_commas, {}),
-}
-
-
 def read_instructions(gold: object) -> list[Instruction]:
     """All instructions of a gold, at least one.
 
-    The gold is a list of `{instruction_id, kwargs}`, or one `{instruction_id_list, kwargs}` with as many kwargs as ids,
-    as published data sets have it, or either as JSON text. Arguments that are None are left out.
+    The gold is one of these, or a list of them, and may be written as JSON or as a Python literal:
+
+    - `{"instruction_id_list": [...], "kwargs": [...]}` with as many kwargs as ids, as IFEval and IFBench have it;
+    - the same with `instruction_id`, a list as the IF-RLVR data has it or a single id with its kwargs;
+    - `{"func_name": ..., and its arguments beside it}`, as TÜLU 3's data has it.
+
+    Arguments that are None are left out.
 
     Raises:
-        ValueError: the gold is of another form, an instruction is not known, or its arguments do not fit it. None is
-            ever skipped: an instruction that is not checked would always be followed.
+        ValueError: the gold is of another form, an instruction is not known, or its arguments do not fit it. No
+            instruction is skipped, since one that is not checked would always be followed.
     """
-    if isinstance(gold, str):
-        try:
-            gold = json.loads(gold)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-    rows = cast("Sequence[object]", gold) if isinstance(gold, list | tuple) else [gold]
+    value = _parsed(gold) if isinstance(gold, str) else gold
+    rows = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
     instructions = [_instruction(name, kwargs) for row in rows for name, kwargs in _names_with_kwargs(row)]
     if not instructions:
         raise ValueError("there is no instruction")
     return instructions
 
 
-def _names_with_kwargs(row: object) -> list[tuple[object, object]]:
+def _parsed(text: str) -> object:
+    """The value of a JSON text or a Python literal."""
+    if len(text) > _LONGEST_GOLD:
+        raise ValueError(f"a gold must have at most {_LONGEST_GOLD:,} characters; it has {len(text):,}")
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except ValueError as error:
+        if not text.lstrip().startswith(("[", "{", "(")):
+            raise ValueError(f"neither JSON nor a Python list or dict: {error}") from error
+    return _python_literal(text.strip())
+
+
+def _python_literal(text: str) -> object:
+    """The value of a Python literal of lists, dicts, texts and numbers.
+
+    The tokens are looked at first: the parser of Python never sees a call, an operator or a deep nest.
+    """
+    depth, position = 0, 0
+    while position < len(text):
+        token = _PYTHON_TOKEN.match(text, position)
+        if token is None:
+            raise ValueError(f"neither JSON nor a Python list or dict, at {text[position : position + 20]!r}")
+        depth += (token[0] in "[{(") - (token[0] in "]})")
+        if depth > _DEEPEST_GOLD:
+            raise ValueError("nested too deeply")
+        position = token.end()
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"not a Python list or dict: {error}") from error
+
+
+def _names_with_kwargs(row: object) -> Iterator[tuple[object, object]]:
+    if isinstance(row, str):
+        row = _parsed(row)
     if not isinstance(row, Mapping):
         raise ValueError(f"{row!r:.80} is not a mapping")
     fields = cast("Mapping[str, object]", row)
+    if "func_name" in fields:
+        yield fields["func_name"], {key: value for key, value in fields.items() if key != "func_name"}
+        return
     names = fields.get("instruction_id_list", fields.get("instruction_id"))
     kwargs = fields.get("kwargs")
     if isinstance(names, str):
-        return [(names, kwargs)]
+        yield names, kwargs
+        return
     if not isinstance(names, list | tuple):
-        raise ValueError(f"{row!r:.80} has no instruction_id or instruction_id_list")
+        raise ValueError(f"{row!r:.80} has no instruction_id, instruction_id_list or func_name")
     several = cast("Sequence[object]", names)
     each = cast("Sequence[object]", kwargs) if isinstance(kwargs, list | tuple) else [None] * len(several)
     if kwargs is not None and (not isinstance(kwargs, list | tuple) or len(each) != len(several)):
         raise ValueError(f"kwargs must be a list with one entry for each of the {len(several)} instructions")
-    return list(zip(several, each, strict=True))
+    yield from zip(several, each, strict=True)
 
 
 def _instruction(name: object, kwargs: object) -> Instruction:
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None or not isinstance(name, str):
-        raise ValueError(f"the instruction {name!r:.80} is not known")
+        raise ValueError(f"the instruction {name!r:.80} is not known{_nearest(name)}")
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise ValueError(f"the kwargs of {name} are not a mapping")
     given = {key: value for key, value in cast("Mapping[str, object]", kwargs or {}).items() if value is not None}
@@ -127,7 +124,12 @@ def _instruction(name: object, kwargs: object) -> Instruction:
     if unknown or missing:
         raise ValueError(f"{name} takes {', '.join(kind.readers) or 'nothing'}; found {', '.join(given) or 'nothing'}")
     try:
-        arguments = {key: kind.readers[key](value) for key, value in given.items()}
+        arguments = {kind.names.get(key, key.lower()): kind.readers[key](value) for key, value in given.items()}
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from error
     return Instruction(id=name, check=partial(kind.check, **arguments))
+
+
+def _nearest(name: object) -> str:
+    near = get_close_matches(name[:80], KINDS, n=1) if isinstance(name, str) else []
+    return f"; did you mean {near[0]}?" if near else ""

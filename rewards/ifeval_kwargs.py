@@ -1,14 +1,29 @@
-"""How the arguments of an instruction are read from the gold; each reader raises ValueError for what it cannot read."""
+"""How the arguments of an instruction are read from the gold; a reader raises ValueError for any other value."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, cast
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
 
 from rewards.extraction import plain_characters
 
 Relation = Literal["at least", "less than", "at most", "more than", "exactly"]
+Quantifier = Literal["at least", "around", "at most"]
 _RELATIONS: tuple[Relation, ...] = ("at least", "less than", "at most", "more than", "exactly")
+_QUANTIFIERS: tuple[Quantifier, ...] = ("at least", "around", "at most")
+_OR = re.compile(r"\bor\b")
+
+
+class Kind(NamedTuple):
+    """One kind of instruction: the check of a text, and how each of its arguments is read."""
+
+    check: Callable[..., bool]
+    readers: Mapping[str, Callable[[object], Any]]
+    """By the argument's name in the gold; whatever is not `optional` must be given."""
+    optional: tuple[str, ...] = ()
+    names: Mapping[str, str] = {}
+    """The check's own name of an argument, where it is not the gold's name in lower case."""
 
 
 def holds(count: int, *, relation: Relation, limit: int) -> bool:
@@ -44,6 +59,14 @@ def a_relation(value: object) -> Relation:
     raise ValueError(f"{value!r:.50} is not one of {', '.join(_RELATIONS)}")
 
 
+def a_quantifier(value: object) -> Quantifier:
+    """One of TÜLU 3's quantifiers."""
+    for quantifier in _QUANTIFIERS:
+        if quantifier == value:
+            return quantifier
+    raise ValueError(f"{value!r:.50} is not one of {', '.join(_QUANTIFIERS)}")
+
+
 def a_text(value: object) -> str:
     """Text with something in it, under the Unicode policy, as responses are read."""
     text = plain_characters(value).strip() if isinstance(value, str) else ""
@@ -52,12 +75,24 @@ def a_text(value: object) -> str:
     return text
 
 
-def a_character(value: object) -> str:
-    """One character, folded."""
+def given_characters(value: object) -> str:
+    """Text as the gold has it, for an instruction that counts its characters."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r:.50} is not a text")
+    return value
+
+
+def a_letter(value: object) -> str:
+    """One character, in the case of the gold."""
     text = a_text(value)
     if len(text) != 1:
         raise ValueError(f"{value!r:.50} is not one character")
-    return text.lower()
+    return text
+
+
+def a_character(value: object) -> str:
+    """One character, folded."""
+    return a_letter(value).lower()
 
 
 def texts(value: object) -> list[str]:
@@ -65,3 +100,12 @@ def texts(value: object) -> list[str]:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"{value!r:.50} is not a list of texts")
     return [a_text(one) for one in cast("Sequence[object]", value)]
+
+
+def options(value: object) -> list[str]:
+    """At least one answer to choose: a list, or a text such as `yes/no`, `I know or I don't know` or `a), b), c)`."""
+    if not isinstance(value, str):
+        return texts(value)
+    text = a_text(value)
+    parts = text.split("/") if "/" in text else _OR.split(text) if _OR.search(text) else text.split(",")
+    return texts([part for part in parts if part.strip()])

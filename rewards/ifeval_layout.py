@@ -7,37 +7,20 @@ import re
 from typing import Any
 
 from rewards.ifeval_kwargs import Relation, holds
+from rewards.ifeval_text import folded, has_content, sentences
 
 # Each expression takes time in proportion to the text: a run of marks is tried from its first character only.
-_SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"')\]}\u201d\u2019\u00bb*_]*+(?=\s|$)|[\u3002\u0964]")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\]")
 _HIGHLIGHT = re.compile(r"\*\*([^*\n]+)\*\*|\*([^*\n]+)\*")
 _TITLE = re.compile(r"<<([^<>\n]+)>>")
 _FIRST_WORD = re.compile(r"[^\s.,?!'\"\u2018\u2019\u201c\u201d]+")
-_TITLES = frozenset(
-    ["mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "e.g", "i.e", "fig", "vol", "gen", "col", "lt", "sen"]
-)
 _ANSWERS = ("my answer is yes.", "my answer is no.", "my answer is maybe.")
 
 
 def has_sentences(text: str, *, num_sentences: int, relation: Relation = "at least") -> bool:
     """That many sentences."""
-    return holds(count_sentences(text), relation=relation, limit=num_sentences)
-
-
-def count_sentences(text: str) -> int:
-    """Stretches with a letter or digit up to a mark that ends a sentence, and what is left behind the last one.
-
-    A full stop behind a title (`Dr.`), a single letter (`J. Smith`) or the number of a list item ends nothing.
-    """
-    count, start = 0, 0
-    for end in _SENTENCE_END.finditer(text):
-        if end[0] == "." and _is_abbreviated(text, end.start()):
-            continue
-        count += _has_word(text[start : end.start()])
-        start = end.end()
-    return count + _has_word(text[start:])
+    return holds(len(sentences(text)), relation=relation, limit=num_sentences)
 
 
 def has_words(text: str, *, num_words: int, relation: Relation = "at least") -> bool:
@@ -76,7 +59,7 @@ def has_postscript(text: str, *, postscript_marker: str) -> bool:
         marker = r"\.\s?".join(postscript_marker.strip(".").split("."))
         marker += r"\." if postscript_marker.endswith(".") else ""
     found = re.search(rf"(?<!\w){marker}", text, re.IGNORECASE)
-    return found is not None and _has_word(text[found.end() :])
+    return found is not None and has_content(text[found.end() :])
 
 
 def has_bullets(text: str, *, num_bullets: int) -> bool:
@@ -103,7 +86,7 @@ def has_sections(text: str, *, section_spliter: str, num_sections: int) -> bool:
     headings = list(re.finditer(rf"{re.escape(section_spliter)}\s?(\d{{1,9}})", text))
     stops = [heading.start() for heading in headings[1:]] + [len(text)]
     filled = {
-        heading[1] for heading, stop in zip(headings, stops, strict=False) if _has_word(text[heading.end() : stop])
+        heading[1] for heading, stop in zip(headings, stops, strict=False) if has_content(text[heading.end() : stop])
     }
     return len(filled) >= num_sections
 
@@ -135,38 +118,18 @@ def has_two_responses(text: str) -> bool:
 
 def repeats_prompt(text: str, *, prompt_to_repeat: str) -> bool:
     """The text begins with the prompt."""
-    return _spaced(text).startswith(_spaced(prompt_to_repeat))
+    return folded(text).startswith(folded(prompt_to_repeat))
 
 
 def has_end(text: str, *, end_phrase: str) -> bool:
     """The text ends with the phrase, which may stand in quotation marks."""
-    return _spaced(text).strip('"').strip().endswith(_spaced(end_phrase).strip('"'))
+    return folded(text).strip('"').strip().endswith(folded(end_phrase).strip('"'))
 
 
 def is_quoted(text: str) -> bool:
     """All of the text stands between double quotation marks."""
     text = text.strip()
     return len(text) > 2 and text.startswith('"') and text.endswith('"')
-
-
-def _is_abbreviated(text: str, index: int) -> bool:
-    """Whether the full stop at the index belongs to the word before it."""
-    word = text[max(0, index - 20) : index].split()[-1:]
-    if not word or not text[index + 1 :][:1]:
-        return False
-    bare = word[0].lstrip("([\"'\u201c\u2018*_").lower()
-    initial = len(bare) == 1 and bare.isalpha() and bare != "i" and word[0][-1].isupper()
-    line_start = text.rfind("\n", 0, index) + 1
-    item = word[0].isdigit() and text[line_start:index].strip(" \t*-") == word[0]
-    return bare in _TITLES or initial or item
-
-
-def _has_word(text: str) -> bool:
-    return re.search(r"[^\W_]", text) is not None
-
-
-def _spaced(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 def _refuse_constant(constant: str) -> None:

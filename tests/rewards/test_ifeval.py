@@ -5,20 +5,13 @@ import time
 from typing import Any
 
 import pytest
+from ifeval_judging import judged, one
 
 from rewards.ifeval import CASES, followed
-from rewards.ifeval_gold import KINDS
-from rewards.ifeval_layout import count_sentences
-from rlpost.records import Fault, Sample, Verdict
+from rewards.ifeval_classic import CLASSIC
+from rewards.ifeval_text import sentences
+from rlpost.records import Fault, Sample
 from rlpost.scoring.authoring import Case, case_failure
-
-
-def judged(response: str, gold: Any, **params: Any) -> Verdict:
-    return followed.judge(Sample(id="s", prompt="", response=response, gold=gold), params=params)
-
-
-def one(name: str, **kwargs: Any) -> list[dict[str, Any]]:
-    return [{"instruction_id": name, "kwargs": kwargs}]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.response[:30] for case in CASES])
@@ -103,8 +96,8 @@ def test_an_instruction_is_followed_or_not(name: str, kwargs: dict[str, Any], go
 
 
 def test_each_of_the_25_kinds_is_tested_above() -> None:
-    assert {row[0] for row in FOLLOWED} == set(KINDS)
-    assert len(KINDS) == 25
+    assert {row[0] for row in FOLLOWED} == set(CLASSIC)
+    assert len(CLASSIC) == 25
 
 
 @pytest.mark.parametrize(
@@ -121,7 +114,7 @@ def test_each_of_the_25_kinds_is_tested_above() -> None:
     ],
 )
 def test_sentences_are_counted(text: str, count: int) -> None:
-    assert count_sentences(text) == count
+    assert len(sentences(text)) == count
 
 
 @pytest.mark.parametrize(
