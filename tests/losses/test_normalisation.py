@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlpost.losses.normalisation import Normalisation, denominator, row_weight
-from rlpost.recipe.stages import PolicyLossConfig
+from rlpost.recipe.rl import PolicyLossConfig
 
 ROWS = [np.array([1.0, 2.0, 6.0]), np.array([4.0])]
 """Losses of the tokens of two rows."""

@@ -32,7 +32,7 @@ class CodeServer(ThreadingHTTPServer):
 @contextmanager
 def serving() -> Iterator[CodeServer]:
     with CodeServer() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
