@@ -1,1 +1,1 @@
-"""The machinery that runs `rewards/`: authoring helpers, routing, and killable worker processes."""
+"""The machinery that runs the verifiers of `rewards/`: authoring helpers, routing, and killable worker processes."""

@@ -1,21 +1,22 @@
-"""What the author of a verifier imports: `@verifier`, `Case`, and nothing that takes time to load.
+"""Everything that the author of a verifier imports: `@verifier`, `Case`, and nothing that is slow to import.
 
     @verifier(name="text.same", version="1", isolation="inline", cases=CASES)
     def same(sample: Sample, *, casefold: bool = False) -> float:
         '''1 when the response is the gold text.'''
         ...
 
-The decorated thing is one of
+`@verifier` decorates one of these:
 
 - a function of one sample (`per="sample"`), of up to `largest_batch` samples (`per="batch"`), or of all samples of one
-  prompt (`per="group"`); the latter two take a sequence of samples and return as many verdicts, in the same order;
-- the same as `async def`: several calls then wait side by side;
-- a class whose `__init__` takes the keyword parameters and whose `__call__` takes the sample or samples: one instance a
-  process and set of parameters, for what is costly to prepare.
+  prompt (`per="group"`); the latter two take a sequence of samples and return one verdict per sample, in the same
+  order;
+- the same as an `async def`, so that several calls can wait at the same time;
+- a class whose `__init__` takes the keyword parameters and whose `__call__` takes the sample or samples. One instance
+  is made per process and set of parameters, which suits expensive preparation.
 
-A verifier is a pure function of the sample and its parameters: verdicts are cached unless `deterministic=False`. Heavy
-libraries are imported inside the function, so that `rlpost check` can name verifiers without loading them; a worker
-loads them at its start by judging the first case that must be accepted.
+A verifier must be a pure function of the sample and its parameters, because verdicts are cached unless
+`deterministic=False`. Heavy libraries are imported inside the function, so that `rlpost check` can name verifiers
+without loading them. A worker loads them at its start, when it judges the verifier's first accepted case.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ from rlpost.errors import RewardError
 from rlpost.records import Fault, FinishReason, Sample, Verdict
 
 Isolation = Literal["inline", "process", "sandbox", "remote"]
-"""Where a verifier runs. `inline`: in the caller's process, for code that cannot hang or crash whatever the text.
-`process`: in a worker that is killed at the deadline. `sandbox`: the same, for a verifier that starts programs of the
-model's making through `rlpost.sandbox`; the run is refused where containment does not hold. `remote`: an `async def` in
-the caller's process that waits for a service; passing the deadline is then an infra fault."""
+"""The place where a verifier runs. `inline`: in the caller's process, for code that cannot hang or crash on any text.
+`process`: in a worker process that is killed at the deadline. `sandbox`: also in such a worker, for a verifier that
+runs model-written programs through `rlpost.sandbox`; the run is refused on a machine where the sandbox does not contain
+them. `remote`: an `async def` in the caller's process that waits for a service; a missed deadline is then an infra
+fault."""
 Per = Literal["sample", "batch", "group"]
 Function = Callable[..., Any]
 Expectation = Literal["accept", "reject", "adversarial"]
@@ -48,7 +50,7 @@ Expectation = Literal["accept", "reject", "adversarial"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    r"""One example of what a verifier must do; it is documentation, a test, and a worker's self-test at once.
+    r"""One example of how a verifier must judge. It serves as documentation, as a test, and as a worker's self-test.
 
     Example: `Case(response=r"\boxed{5=7}", gold="7", expect="adversarial", note="an equation is not an answer")`.
     """
@@ -56,43 +58,45 @@ class Case:
     response: str
     gold: Any = None
     expect: Expectation
-    """`accept`: the top score. `reject`: an honest wrong answer. `adversarial`: an attempt to be paid for nothing."""
+    """`accept`: must get the top score. `reject`: an honest wrong answer. `adversarial`: an attempt to be rewarded
+    without an answer."""
     note: str = ""
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
     finish: FinishReason = "stop"
     at_most: float = 0.0
-    """Largest score that a case which is not accepted may get; a policy fault counts as the floor."""
+    """Largest score that a case which is not accepted may get; a policy fault counts as the verifier's floor score."""
 
     def sample(self) -> Sample:
-        """The case as a verifier sees it."""
+        """The sample that a verifier gets for this case."""
         return Sample(id="case", prompt="", response=self.response, gold=self.gold, meta=self.meta, finish=self.finish)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifierSpec:
-    """What the runtime must know about a verifier."""
+    """Everything that the runtime must know about a verifier."""
 
     name: str
     version: str
-    """Changes whenever a verdict may change; stamped on every verdict."""
+    """Changes whenever a verdict may change; every verdict is stamped with it."""
     isolation: Isolation
     per: Per
-    """What one call judges: a sample, up to `largest_batch` samples, or all samples of one prompt."""
+    """The samples of one call: a single sample, up to `largest_batch` samples, or all samples of one prompt."""
     timeout_s: float
-    """Wall-clock limit of one call; no effect inline."""
+    """Wall-clock limit of one call; has no effect on an inline verifier."""
     memory_mib: int
-    """Address space of a worker, its libraries included; no effect inline and remote."""
+    """Address space of a worker, its libraries included; has no effect on inline and remote verifiers."""
     largest_batch: int
-    """Most samples of one call where `per` is `batch`; most calls that wait side by side where it is remote."""
+    """Most samples per call if `per` is `batch`; most concurrent calls if the verifier is remote."""
     deterministic: bool
-    """Whether equal samples get equal verdicts; if not, none is cached."""
+    """Whether equal samples get equal verdicts; if not, verdicts are not cached."""
     extra: str | None
-    """The pip extra of rlpost (`chem` of `rlpost[chem]`), or the distribution, that brings `modules`."""
+    """The pip extra of rlpost (`chem` for `rlpost[chem]`), or the distribution, that installs `modules`."""
     modules: tuple[str, ...]
-    """What must be importable; looked up, not imported, before anything starts."""
+    """Modules that must be importable; they are looked up, but not imported, before anything starts."""
     requires: tuple[str, ...]
-    """`gold`, or keys of `sample.meta`; a sample without them gets a gold fault before the function is called."""
+    """`gold`, or keys of `sample.meta`. A sample that lacks one gets a gold fault, and the function is not called for
+    it."""
     score_range: tuple[float, float]
 
     @property
@@ -102,13 +106,13 @@ class VerifierSpec:
 
     @property
     def floor(self) -> float:
-        """The score of a sample whose own text broke the verifier."""
+        """The score of a sample whose text broke the verifier (a policy fault)."""
         return self.score_range[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verifier:
-    """A verifier as the runtime holds it. Made by `@verifier`; found by `registry.resolve`."""
+    """A verifier as the runtime holds it. `@verifier` makes it; `registry.resolve` finds it."""
 
     spec: VerifierSpec
     function: Function
@@ -117,20 +121,20 @@ class Verifier:
     """A pydantic model of the keyword parameters."""
     cases: tuple[Case, ...]
     reference: str
-    """`module:name`, by which another process imports this object."""
+    """The `module:name` under which another process imports this object."""
 
     @property
     def is_async(self) -> bool:
-        """Whether a call gives an awaitable."""
+        """Whether a call returns an awaitable."""
         function: Any = self.function
         return inspect.iscoroutinefunction(function.__call__ if inspect.isclass(function) else function)
 
     def missing_modules(self) -> tuple[str, ...]:
-        """What the verifier needs and this environment lacks."""
+        """The modules that the verifier needs and this environment lacks."""
         return tuple(name for name in self.spec.modules if find_spec(name.partition(".")[0]) is None)
 
     def validated(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters with their types checked and defaults filled in.
+        """Check the types of the given parameters and fill in the defaults of the others.
 
         Raises:
             RewardError: a parameter does not exist or has the wrong type.
@@ -149,15 +153,15 @@ class Verifier:
         return {name: getattr(model, name) for name in known}
 
     def judge(self, sample: Sample, *, params: Mapping[str, Any]) -> Verdict:
-        """One verdict by one call; the sample of a group verifier is a group of its own. See `judge_together`."""
+        """Judge one sample in one call, as a group of its own if the verifier judges groups. See `judge_together`."""
         return self.judge_together([sample], params=params)[0]
 
     def judge_together(self, samples: Sequence[Sample], *, params: Mapping[str, Any]) -> list[Verdict]:
-        """Call the function once, in this process and without protection, and hold it to its contract.
+        """Call the function once, in this process and without protection, and check that the answer keeps the contract.
 
-        A verifier of one sample takes one; a verifier of a batch or group takes all, less those that lack a required
-        column. An awaitable is waited for. Whatever the function raises passes through; the runtime decides what it
-        means.
+        Takes one sample for a verifier of one sample, otherwise all samples; those that lack a required column are left
+        out of the call. Waits for an awaitable. An exception of the function passes through, and the runtime decides
+        what it means.
 
         Raises:
             RewardError: the function returned something that is not a verdict, or a score outside its range.
@@ -169,13 +173,13 @@ class Verifier:
         return self.held_to_contract(samples, answers)
 
     async def judge_together_async(self, samples: Sequence[Sample], *, params: Mapping[str, Any]) -> list[Verdict]:
-        """`judge_together` of an `async def`, on the running event loop."""
+        """Do the same as `judge_together` for an `async def`, on the running event loop."""
         asked = [sample for sample in samples if not self._missing_columns(sample)]
         answers = await cast("Awaitable[Any]", self.call(asked, params=params)) if asked else []
         return self.held_to_contract(samples, answers)
 
     def call(self, samples: Sequence[Sample], *, params: Mapping[str, Any]) -> Any:
-        """What the function itself returns, or an awaitable of it."""
+        """Call the function and return its result, or an awaitable of the result."""
         if self.spec.per == "sample":
             assert len(samples) == 1, f"{self.spec.name} judges one sample a call, not {len(samples)}"
         judged: Any = samples[0] if self.spec.per == "sample" else samples
@@ -187,10 +191,11 @@ class Verifier:
         return self._instances[key](judged)
 
     def held_to_contract(self, samples: Sequence[Sample], answers: Any) -> list[Verdict]:
-        """What a call returned, as one verdict for each sample; a gold fault for those that it was not asked about.
+        """Turn the answer of a call into one verdict per sample; samples that were left out of the call get a gold
+        fault.
 
         Raises:
-            RewardError: as for `judge_together`.
+            RewardError: see `judge_together`.
         """
         missing = [self._missing_columns(sample) for sample in samples]
         returned = [answers] if self.spec.per == "sample" and not any(missing) else list(answers)
@@ -248,10 +253,11 @@ def verifier(
 ) -> Callable[[Function], Verifier]:
     """Turn `f(sample, *, keyword parameters with type and default) -> Verdict | float` into a `Verifier`.
 
-    The other forms are in this module's docstring; the arguments are the fields of `VerifierSpec`.
+    This module's docstring lists the other forms; the arguments are the fields of `VerifierSpec`.
 
     Raises:
-        RewardError: the signature is not of that form, a worker could not import it, or it is remote and not async.
+        RewardError: the signature does not have that form, a worker could not import the function, or it is remote and
+            not async.
     """
     spec = VerifierSpec(
         name=name,
@@ -292,7 +298,7 @@ def verifier(
 
 
 def case_failure(verifier: Verifier, case: Case, *, verdict: Verdict) -> str | None:
-    """Why this verdict is not what the case expects; None when it is."""
+    """Explain how this verdict differs from what the case expects; None if it does not."""
     score = verifier.spec.floor if verdict.score is None else verdict.score
     accepted = verdict.fault is None and score == verifier.spec.score_range[1]
     refused = verdict.fault in (None, Fault.POLICY) and score <= case.at_most

@@ -1,4 +1,4 @@
-"""Verdicts that were given before: GRPO groups hold many identical answers."""
+"""A cache of verdicts: the samples of a GRPO group often hold identical answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rlpost.scoring.calls import calls_of
 
 
 class VerdictCache:
-    """Bounded; the oldest entry makes room. Holds scores only, because a fault may not happen again."""
+    """A bounded cache that evicts the oldest entry. It holds scores only, because a fault may not occur again."""
 
     def __init__(self, *, entries: int) -> None:
         self._entries = entries
@@ -27,7 +27,9 @@ class VerdictCache:
         return len(self._verdicts)
 
     def get(self, key: bytes | None) -> Verdict | None:
-        """The verdict, with 0 milliseconds, or None; None is the key of what is never kept."""
+        """Return the cached verdict, with 0 milliseconds, or None. The key None stands for a sample that is never
+        cached.
+        """
         if key is None:
             return None
         with self._lock:
@@ -35,7 +37,7 @@ class VerdictCache:
         return None if verdict is None else replace(verdict, milliseconds=0.0)
 
     def put(self, key: bytes | None, verdict: Verdict) -> None:
-        """Keep a verdict if it is a score."""
+        """Cache the verdict if it is a score."""
         if key is None or verdict.fault is not None:
             return
         with self._lock:
@@ -45,9 +47,11 @@ class VerdictCache:
 
 
 def cache_keys(verifier: Verifier, samples: Sequence[Sample], *, params: Mapping[str, Any]) -> list[bytes | None]:
-    """A digest for each sample of all that its verdict may depend on; None where equal samples may be judged unequally.
+    """Return a digest per sample of everything that its verdict may depend on; None if the verifier is not
+    deterministic.
 
-    That is everything but the sample's id, group and step, and for a verifier of groups the whole group in its order.
+    The digest covers everything except the sample's id, group and step; for a verifier of groups it covers the whole
+    group in its order.
     """
     if not verifier.spec.deterministic:
         return [None] * len(samples)
@@ -64,6 +68,6 @@ def cache_keys(verifier: Verifier, samples: Sequence[Sample], *, params: Mapping
 
 
 def cache_key(verifier: Verifier, sample: Sample, *, params: Mapping[str, Any]) -> bytes:
-    """Digest of verifier, parameters, and everything of the sample but its id, group and step."""
+    """Return a digest of the verifier, the parameters, and everything in the sample except its id, group and step."""
     content = (verifier.reference, verifier.spec.version, dict(params), replace(sample, id="", group="", step=0))
     return xxhash.xxh3_128_digest(pickle.dumps(content))

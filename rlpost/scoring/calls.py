@@ -1,9 +1,10 @@
-"""Which samples go into one call of a verifier, and who pays when a call of several samples breaks.
+"""Which samples go into one call of a verifier, and which samples get the fault when such a call breaks.
 
-A call that hangs or crashes says nothing about which of its samples did it. So each is judged alone, under a deadline
-of its own: one that breaks the verifier alone gets a policy fault. The others of a batch keep what they got alone; the
-others of a group are judged as a group once more, without the guilty. Where nobody is guilty alone, the whole group
-gets the policy fault: all of its samples then have one score, which teaches nothing.
+A call of several samples that hangs or crashes does not say which sample caused it. Each sample is therefore judged
+alone, under its own deadline; a sample that breaks the verifier alone gets a policy fault. In a batch, the other
+samples keep the verdicts that they got alone. In a group, the others are judged once more as a group without the guilty
+sample. If no sample breaks the verifier alone, the whole group gets the policy fault: all its samples then have the
+same score, which trains nothing.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import VerifierSpec
 
 Answer = list[Verdict] | Verdict
-"""One verdict a sample, or the one fault that the whole call ended in."""
+"""One verdict per sample, or the single fault in which the whole call ended."""
 Plan = Generator[Sequence[Sample], Answer, list[Verdict]]
-"""Yields the samples of a call, is sent its answer, and returns one verdict for each sample it was made for."""
+"""Yields the samples of a call, receives the call's answer, and returns one verdict for each sample it was made for."""
 
 
 def calls_of(spec: VerifierSpec, samples: Sequence[Sample], *, most: int) -> list[list[int]]:
-    """The places of the samples of each call, at most `most` in one where the verifier judges batches.
+    """Return, for each call, the positions of its samples: at most `most` in a call if the verifier judges batches.
 
-    A sample that says no group is a group of its own.
+    A sample without a group counts as its own group.
     """
     if spec.per == "sample":
         return [[place] for place in range(len(samples))]
@@ -36,7 +37,7 @@ def calls_of(spec: VerifierSpec, samples: Sequence[Sample], *, most: int) -> lis
 
 
 def blame(spec: VerifierSpec, samples: Sequence[Sample]) -> Plan:
-    """The calls that it takes to judge these samples, which belong into one, without waiting for any."""
+    """Plan the calls that judge these samples, which belong in one call; the plan itself makes no call."""
     answer = yield samples
     if isinstance(answer, list):
         return answer

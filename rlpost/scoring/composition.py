@@ -1,10 +1,10 @@
-"""Judges samples by a tree of verifiers, as `rlpost.recipe.rewards` describes it: lazily, and all samples of a call at
-each node together, so that a node sees only the samples that still need it.
+"""Judges samples by a tree of verifiers, which `rlpost.recipe.rewards` describes. A node is evaluated for all samples
+of a call at once, and only for the samples that still need it.
 
-What becomes of a verdict that is no score: a gold or infra fault of a node that was needed is the fault of the whole. A
-policy fault counts as the floor score of its verifier; the whole has a score then, and the policy fault beside it. A
-verdict tagged `not_applicable` abstains: a sum or product goes on without it, `first` asks its next child, a gate
-stands open; and a row to which nothing applies gets a gold fault, since it cannot be judged.
+How verdicts other than scores combine: if a node whose value is needed returns a gold or infra fault, the whole verdict
+is that fault. A policy fault counts as its verifier's floor score; the whole then has a score, and carries the policy
+fault beside it. A verdict tagged `not_applicable` abstains: a sum or product skips it, `first` asks its next child, and
+a gate stays open. A row to which no verifier applies gets a gold fault, since it cannot be judged.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 
 NOT_APPLICABLE = "not_applicable"
-"""Tag by which a verifier says that the sample is none of its business; the score beside it does not count."""
+"""Tag of a verdict on a sample that the verifier does not apply to; the score beside it is ignored."""
 PARTS_MISSING = "parts_missing"
-"""Tag of a verdict that has not all the parts of its composition, because some did not need to run."""
+"""Tag of a verdict that lacks some parts of its composition, because those did not need to run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leaf:
-    """One verifier with its parameters checked and its limits decided."""
+    """One verifier with its checked parameters and its limits."""
 
     verifier: Verifier
     params: Mapping[str, Any]
@@ -41,23 +41,23 @@ class Part:
 
     node: RewardNode
     name: str | None
-    """In `Verdict.parts` and in `when`; None where a node that is no verifier was given none."""
+    """Name in `Verdict.parts` and in `when`; None for an inner node that the recipe gives no name."""
     least: float | None
     """The smallest value that passes."""
     leaf: Leaf | None
     children: tuple[Part, ...]
     in_gate: bool
-    """Whether it only decides if something else counts."""
+    """Whether this part only decides whether another part counts."""
 
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
-        """All verifiers of this part and below, in the order in which they run."""
+        """All verifiers of this part and its descendants, in the order in which they run."""
         below = tuple(leaf for child in self.children for leaf in child.leaves)
         return below if self.leaf is None else (*below, self.leaf)
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Of this part and of all below."""
+        """The names of this part and of all its descendants."""
         own = frozenset[str]() if self.name is None else frozenset((self.name,))
         return own.union(*(child.names for child in self.children))
 
@@ -67,16 +67,16 @@ class Part:
         return " + ".join(dict.fromkeys(leaf.verifier.spec.stamp for leaf in self.leaves))
 
     def passes(self, value: Value) -> bool:
-        """Whether a value is at least what this part asks for."""
+        """Whether a value reaches the threshold of this part."""
         return isinstance(value, float) and self.least is not None and value >= self.least
 
 
 Ask = Callable[[Leaf, Sequence[Sample]], Sequence[Verdict]]
-"""One verdict a sample from one verifier."""
+"""Asks one verifier for one verdict per sample."""
 
 
 class Nothing(Enum):
-    """Why a part has no value."""
+    """The reason why a part has no value."""
 
     SKIPPED = "skipped"
     ABSTAINED = "abstained"
@@ -87,25 +87,25 @@ Value = float | Nothing
 
 @dataclass(slots=True)
 class _State:
-    """One sample on its way through the tree."""
+    """The progress of one sample through the tree."""
 
     sample: Sample
     parts: dict[str, float] = field(default_factory=dict[str, float])
     passed: set[str] = field(default_factory=set[str])
     verdicts: list[tuple[Part, Verdict]] = field(default_factory=list[tuple[Part, Verdict]])
     end: Verdict | None = None
-    """The fault that it ended in."""
+    """The fault in which the sample's judgement ended."""
 
 
 def judge_by(root: Part, samples: Sequence[Sample], *, ask: Ask) -> list[Verdict]:
-    """One verdict a sample, in the same order, multiplied by the weight of the root."""
+    """Return one verdict per sample, in the same order, multiplied by the weight of the root."""
     states = [_State(sample) for sample in samples]
     values = _run(root, states, ask)
     return [_verdict(root, state, value) for state, value in zip(states, values, strict=True)]
 
 
 def _run(part: Part, states: Sequence[_State], ask: Ask) -> list[Value]:
-    """The part's value for each sample; skipped where a fault has ended it or where `when` does not hold."""
+    """Evaluate the part for each sample; skipped for samples that ended in a fault and where `when` does not hold."""
     when = part.node.when
     asked = [state for state in states if state.end is None and (when is None or when in state.passed)]
     values: dict[int, Value] = {}
@@ -162,7 +162,7 @@ def _sum(part: Part, states: Sequence[_State], ask: Ask) -> list[Value]:
 def _product(part: Part, states: Sequence[_State], ask: Ask) -> list[Value]:
     found: list[list[Value]] = [[] for _ in states]
     for child in part.children:
-        # A product that is 0 stays 0: what is left is not asked.
+        # A product that is 0 stays 0, so its remaining factors are not asked.
         open_places = [place for place, values in enumerate(found) if 0.0 not in values]
         for place, value in zip(open_places, _run(child, [states[place] for place in open_places], ask), strict=True):
             found[place].append(value)
@@ -175,7 +175,7 @@ def _min(part: Part, states: Sequence[_State], ask: Ask) -> list[Value]:
 
 
 def _first(part: Part, states: Sequence[_State], ask: Ask) -> list[Value]:
-    """A child abstains by its tag, or by a value below the `least` that the recipe gives it; the last value counts."""
+    """Return the first value that reaches its child's `least`, else the last value; a child with the tag abstains."""
     found: list[Value] = [Nothing.SKIPPED] * len(states)
     open_places = list(range(len(states)))
     for child in part.children:
@@ -220,7 +220,7 @@ def _folded(values: Sequence[Value], fold: Callable[[list[float]], float]) -> Va
 
 
 def _worth(values: Sequence[Value]) -> Value:
-    """Of a part by its only child, or by children without a value: 0 where none ran, nothing where some abstained."""
+    """Return the value of an only child; without a value, `ABSTAINED` if a child abstained, and 0 if none ran."""
     if len(values) == 1 and isinstance(values[0], float):
         return values[0]
     return Nothing.ABSTAINED if Nothing.ABSTAINED in values else 0.0
@@ -266,6 +266,6 @@ def _reasons(root: Part, state: _State) -> str:
 
 
 def _parsed(state: _State) -> str | None:
-    """The answer as the first verifier read it that does more than open a gate."""
+    """The answer as read by the first verifier outside a gate; if there is none, by the first in a gate."""
     read = [(part.in_gate, verdict.parsed) for part, verdict in state.verdicts if verdict.parsed is not None]
     return next((parsed for in_gate, parsed in read if not in_gate), read[0][1] if read else None)

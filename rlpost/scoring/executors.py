@@ -1,4 +1,4 @@
-"""Runs verifiers of every isolation: in this process, in workers, or on the event loop of remote calls."""
+"""Runs verifiers of every isolation: in this process, in worker processes, or on the event loop of remote calls."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rlpost.scoring.workers import WorkerPool
 
 
 class Executors:
-    """Safe to call from several threads. Close it when no `judge` is running.
+    """Runs the verifiers of a scorer. Thread-safe; close it only when no `judge` is running.
 
     Args:
-        verifiers: Those that may judge.
-        workers: Processes of each verifier that runs in processes; they start when first needed.
-        patience: With services that fail.
+        verifiers: The verifiers that may be asked.
+        workers: Number of processes for each verifier that runs in processes; they start when first needed.
+        patience: How often and how long a failing service is tried.
     """
 
     def __init__(self, verifiers: Iterable[Verifier], *, workers: int, patience: Patience = PATIENCE) -> None:
@@ -33,7 +33,7 @@ class Executors:
     def judge(
         self, verifier: Verifier, samples: Sequence[Sample], *, params: Mapping[str, Any], timeout_s: float
     ) -> list[Verdict]:
-        """One verdict a sample, in the same order; an infra fault was tried again before.
+        """Return one verdict per sample, in the same order; an infra fault is returned only after it has been retried.
 
         Raises:
             RewardError: the verifier broke its contract.
@@ -44,7 +44,7 @@ class Executors:
             return self._remote.judge(verifier, samples, params=params, timeout_s=timeout_s)
         verdicts = self._judge_here(verifier, samples, params=params, timeout_s=timeout_s)
         failed = {place for place, verdict in enumerate(verdicts) if verdict.fault is Fault.INFRA}
-        # The samples of a group are judged together or not at all.
+        # A group is judged as a whole or not at all.
         calls = calls_of(verifier.spec, samples, most=1) if failed else []
         again = [place for places in calls if failed & set(places) for place in places]
         retried = self._judge_here(verifier, [samples[place] for place in again], params=params, timeout_s=timeout_s)

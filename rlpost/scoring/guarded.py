@@ -1,4 +1,4 @@
-"""One call of one verifier, in whatever process this runs: what an exception means is decided here."""
+"""One call of one verifier in the current process, with every exception turned into a fault or a contract error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlpost.scoring.authoring import Verifier
 
 
 def judge_guarded(verifier: Verifier, sample: Sample, *, params: Mapping[str, Any]) -> Verdict:
-    """The verdict of a call with this sample alone. See `call_guarded`."""
+    """Judge this sample alone. See `call_guarded`."""
     answer = call_guarded(verifier, [sample], params=params)
     return answer if isinstance(answer, Verdict) else answer[0]
 
@@ -22,14 +22,15 @@ def judge_guarded(verifier: Verifier, sample: Sample, *, params: Mapping[str, An
 def call_guarded(
     verifier: Verifier, samples: Sequence[Sample], *, params: Mapping[str, Any]
 ) -> list[Verdict] | Verdict:
-    """One verdict a sample, with version and its share of the milliseconds; or the one fault that the call ended in.
+    """Return one verdict per sample, with version and share of the time; or the one fault in which the call ended.
 
-    An exception becomes a fault, never a low score without a name. A library that cannot be imported is an infra fault.
-    Any other exception is a policy fault at the floor score: the text made the verifier fail, and must not gain by it.
+    An exception becomes a fault, never an unexplained low score. A library that cannot be imported is an infra fault.
+    Any other exception is a policy fault at the floor score: the text made the verifier fail, and must not gain by
+    that.
 
     Raises:
-        RewardError: the verifier broke its contract, which no text excuses.
-        MemoryError: the process is at its limit and its heap is no longer to be trusted.
+        RewardError: the verifier broke its contract, whatever the text was.
+        MemoryError: the process has reached its memory limit, and its heap can no longer be trusted.
     """
     started = time.perf_counter()
     try:
@@ -43,7 +44,7 @@ def call_guarded(
 
 
 def verdict_of(error: Exception, verifier: Verifier) -> Verdict:
-    """The fault that an exception means which a verifier let pass.
+    """Return the fault that stands for an exception raised by a verifier.
 
     Raises:
         RewardError: the verifier broke its contract.
@@ -52,12 +53,12 @@ def verdict_of(error: Exception, verifier: Verifier) -> Verdict:
         reason = f"{verifier.spec.name} cannot import what it needs: {error}"
         return Verdict(fault=Fault.INFRA, reason=reason, tags=(PERMANENT,))
     if _raised_by_verdict(error):
-        raise RewardError(f"{verifier.spec.name} made a verdict that cannot be: {error}") from error
+        raise RewardError(f"{verifier.spec.name} returned an invalid verdict: {error}") from error
     return Verdict(fault=Fault.POLICY, reason=f"the verifier raised {type(error).__name__}: {error!s:.300}")
 
 
 def stamped(answer: list[Verdict] | Verdict, verifier: Verifier, *, milliseconds: float) -> list[Verdict] | Verdict:
-    """The same with the verifier's version, the time it took, and the floor score where there is a policy fault."""
+    """Add the verifier's version, the elapsed time, and for a policy fault the floor score."""
     if isinstance(answer, Verdict):
         return replace(at_floor(answer, verifier), version=verifier.spec.stamp, milliseconds=milliseconds)
     stamp = verifier.spec.stamp
@@ -65,11 +66,11 @@ def stamped(answer: list[Verdict] | Verdict, verifier: Verifier, *, milliseconds
 
 
 def at_floor(verdict: Verdict, verifier: Verifier) -> Verdict:
-    """The same verdict; if it is a policy fault, with the floor score beside it."""
+    """Return the same verdict, with the floor score beside it if it is a policy fault."""
     return replace(verdict, score=verifier.spec.floor) if verdict.fault is Fault.POLICY else verdict
 
 
 def _raised_by_verdict(error: Exception) -> bool:
-    """Whether `Verdict` itself refused its values: then the author is wrong and not the text."""
+    """Whether `Verdict` itself refused its values, which is a mistake in the verifier and not in the text."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_code is Verdict.__post_init__.__code__

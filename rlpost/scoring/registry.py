@@ -1,13 +1,13 @@
-"""From the name in a recipe to a `Verifier`: a short name, `module:name`, or a file beside the recipe.
+"""Finds the `Verifier` for a name in a recipe: a short name, `module:name`, or a file beside the recipe.
 
 - `math.equivalent`: a short name that an installed distribution declares in the entry-point group `rlpost.verifiers`.
 - `my_rewards.sums:total`: a verifier of an importable module.
 - `rewards/sums.py:total`: a verifier of a file, relative to the recipe; `rewards/sums.py` where it is the only one.
 
-A verifier of a file has its absolute path as its `reference`, and a worker process reads the file from there: so each
-node that scores must have the file at the same path. The file is a module of its own under a name made of its path and
-content, which no import reaches; it may import what is installed, but not the files beside it. What grows beyond one
-file is a distribution with an entry point.
+A verifier from a file has the file's absolute path as its `reference`, and worker processes read the file at that path;
+so every node that scores must have the file at the same path. The file becomes a module named after its path and
+content, which no import statement can reach. It may import installed packages, but not the files beside it. A verifier
+that outgrows one file belongs in a distribution with an entry point.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILE_ENDING = ".py"
 
 
 def known_verifiers() -> dict[str, str]:
-    """Short name -> `module:name` of every verifier that an installed distribution declares, sorted by name.
+    """Return short name -> `module:name` of every verifier that an installed distribution declares, sorted by name.
 
     Raises:
         RewardError: two distributions declare one name for different objects.
@@ -49,10 +49,10 @@ def known_verifiers() -> dict[str, str]:
 
 
 def resolve(reference: str) -> Verifier:
-    """The verifier that a recipe names; a relative file is looked for in the working directory.
+    """Find the verifier that a recipe names; a relative path is looked up in the working directory.
 
     Raises:
-        RewardError: it does not exist, or is not a verifier.
+        RewardError: the verifier does not exist, or the object is not a verifier.
     """
     if ":" in reference or names_file(reference):
         return load_verifier(reference)
@@ -66,14 +66,14 @@ def resolve(reference: str) -> Verifier:
 
 
 def names_file(reference: str) -> bool:
-    """Whether a reference is one of a file: `path/to/file.py`, with or without `:name`."""
+    """Whether a reference names a file: `path/to/file.py`, with or without `:name`."""
     return _split(reference)[0].endswith(FILE_ENDING)
 
 
 def at_absolute_path(reference: str, *, folder: Path) -> str:
-    """A reference whose file, if it is one of a file, is found from anywhere.
+    """Make the path in a reference absolute, if the reference names a file.
 
-    As with all paths of a recipe, `folder` is looked into first, and then the working directory.
+    The file is looked up in `folder` first and then in the working directory, like every path in a recipe.
     """
     place, name = _split(reference)
     if not place.endswith(FILE_ENDING):
@@ -83,10 +83,10 @@ def at_absolute_path(reference: str, *, folder: Path) -> str:
 
 
 def load_verifier(reference: str) -> Verifier:
-    """Import `module:name`, or a verifier of a file.
+    """Import a verifier by `module:name` or from a file.
 
     Raises:
-        RewardError: the module, the file or the name does not exist, or is not a verifier.
+        RewardError: the module, the file or the name does not exist, or the object is not a verifier.
     """
     place, name = _split(reference)
     if place.endswith(FILE_ENDING):
@@ -107,7 +107,7 @@ def load_verifier(reference: str) -> Verifier:
 
 
 def _split(reference: str) -> tuple[str, str]:
-    """(module or file, name); the name is empty where a file stands alone."""
+    """Split into (module or file, name); the name is empty for a file without `:name`."""
     place, colon, name = reference.rpartition(":")
     return (place, name) if colon else (reference, "")
 
@@ -130,10 +130,10 @@ def _imported(module_name: str, reference: str) -> ModuleType:
 
 
 def _module_of_file(path: Path) -> ModuleType:
-    """The module that a file is, loaded once for each content that it has had.
+    """Load a file as a module, once per content of the file.
 
     Raises:
-        RewardError: there is no such file, or it raises when it is loaded.
+        RewardError: the file does not exist, or raises when it is loaded.
     """
     try:
         content = path.read_bytes()
@@ -146,7 +146,7 @@ def _module_of_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None, "a loader was given"
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # a dataclass looks for its module there while it is made
+    sys.modules[name] = module  # a dataclass looks up its own module in sys.modules while its class is created
     try:
         loader.exec_module(module)
     except RewardError:
@@ -159,7 +159,7 @@ def _module_of_file(path: Path) -> ModuleType:
 
 
 class _Content(SourceLoader):
-    """Loads what was read and named; a cached bytecode file could be that of an edit within the same second."""
+    """Loads the given bytes and no cached bytecode, which could belong to an edit within the same second."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         self._path = path

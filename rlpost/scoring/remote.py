@@ -1,8 +1,9 @@
-"""Verifiers that wait for a service: many calls side by side on one event loop, each under a deadline.
+"""Verifiers that wait for a service: many concurrent calls on one event loop, each with a deadline.
 
-That a service does not answer says nothing about the response: a call that passes its deadline or fails in transport is
-made again after a growing, random wait, and is an infra fault at last. Both the number of attempts and the time without
-any success are bounded; once a service has answered nothing for long enough, the samples still waiting are not asked.
+A service that does not answer says nothing about the response. A call that passes its deadline or fails in transport is
+therefore repeated after a growing random delay, and in the end becomes an infra fault. The number of attempts and the
+time without any success are both bounded: once a service has answered nothing for long enough, the remaining samples
+are not sent to it.
 """
 
 from __future__ import annotations
@@ -25,31 +26,32 @@ from rlpost.scoring.guarded import stamped, verdict_of
 
 CLOSE_TIMEOUT_S = 5.0
 _TRANSPORT_LIBRARIES = {"aiohttp", "anyio", "grpc", "httpcore", "httpx", "openai", "requests", "urllib3", "websockets"}
-"""Whose exceptions speak of the way to a service. Looked up by name, so that none has to be installed."""
+"""Libraries whose exceptions report a failed connection to a service. Looked up by name, so that none has to be
+installed."""
 _RETRIED_STATUS = {408, 409, 425, 429}
-"""HTTP statuses below 500 that pass by themselves."""
+"""HTTP statuses below 500 after which a later attempt may succeed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """How long a service that fails is tried."""
+    """How often and how long a failing service is tried."""
 
     attempts: int
-    """Most calls for one sample, the first included."""
+    """Most calls for one sample, including the first."""
     first_wait_s: float
-    """Longest wait before the second attempt; it doubles with each further one."""
+    """Upper bound of the delay before the second attempt; it doubles with each further attempt."""
     longest_wait_s: float
     give_up_after_s: float
-    """Without a single success for so long, what still waits is not asked any more."""
+    """Time without a single success after which the remaining samples are not sent any more."""
 
 
 PATIENCE = Patience(attempts=6, first_wait_s=0.5, longest_wait_s=8.0, give_up_after_s=60.0)
 
 
 class RemoteCalls:
-    """The event loop of a scorer, in a thread of its own that starts with the first call. Safe from several threads.
+    """The event loop of a scorer, in its own thread, which starts with the first call. Thread-safe.
 
-    At most `largest_batch` calls of a verifier run at a time.
+    At most `largest_batch` calls of one verifier run at the same time.
     """
 
     def __init__(self, patience: Patience = PATIENCE) -> None:
@@ -62,11 +64,11 @@ class RemoteCalls:
     def judge(
         self, verifier: Verifier, samples: Sequence[Sample], *, params: Mapping[str, Any], timeout_s: float
     ) -> list[Verdict]:
-        """One verdict a sample, in the same order; waits for all of them.
+        """Return one verdict per sample, in the same order, once all calls are done.
 
         Raises:
             RewardError: the verifier broke its contract.
-            CancelledError: `close` was called meanwhile.
+            CancelledError: `close` was called in the meantime.
         """
         with self._starting:
             if self._loop is None:
@@ -75,7 +77,7 @@ class RemoteCalls:
                 self._thread.start()
             call = _Call(verifier, params=dict(params), timeout_s=timeout_s, patience=self._patience)
             future = asyncio.run_coroutine_threadsafe(self._judge(call, samples), self._loop)
-        # Every attempt inside has its deadline, and their number is bounded.
+        # Every attempt has a deadline, and the number of attempts is bounded.
         return future.result()
 
     def close(self) -> None:
@@ -97,7 +99,7 @@ class RemoteCalls:
             answers = await asyncio.gather(*tasks)
         finally:
             for task in tasks:
-                task.cancel()  # no effect on those that are done
+                task.cancel()  # has no effect on tasks that are done
         judged = {
             place: one
             for some, several in zip(places, answers, strict=True)
@@ -107,7 +109,7 @@ class RemoteCalls:
 
 
 class _Call:
-    """One `judge` of one verifier: what all its samples share, which is the service's record so far."""
+    """One `judge` of one verifier, with the state that its samples share: when the service last succeeded or failed."""
 
     def __init__(self, verifier: Verifier, *, params: dict[str, Any], timeout_s: float, patience: Patience) -> None:
         self.verifier = verifier
@@ -116,7 +118,7 @@ class _Call:
         self._last_failure = ""
 
     async def judge(self, samples: Sequence[Sample], seats: asyncio.Semaphore) -> list[Verdict]:
-        """The verdicts of samples that belong into one call."""
+        """Judge samples that belong in one call."""
         plan = blame(self.verifier.spec, samples)
         asked = next(plan)
         while True:
@@ -140,13 +142,13 @@ class _Call:
             self._last_failure = answer.reason
             if attempt < self._patience.attempts and not self._is_hopeless():
                 longest_s = min(self._patience.longest_wait_s, self._patience.first_wait_s * 2 ** (attempt - 1))
-                # Random, so that what failed together does not come back together.
+                # Random, so that calls that failed together are not repeated together.
                 await asyncio.sleep(random.uniform(0.5, 1.0) * longest_s)
         milliseconds = (time.perf_counter() - started) * 1000 / len(samples)
         return stamped(answer, self.verifier, milliseconds=milliseconds)
 
     async def _attempt(self, samples: Sequence[Sample]) -> tuple[Answer, bool]:
-        """What one call gave, and whether another might give something else."""
+        """Make one call; return its answer, and whether another attempt may give a different one."""
         name = self.verifier.spec.name
         try:
             verdicts = await asyncio.wait_for(
@@ -174,14 +176,14 @@ class _Call:
 
 
 def is_transport_failure(error: Exception) -> bool:
-    """Whether an exception speaks of the way to a service, or of the service, and not of the response."""
+    """Whether an exception reports a failed connection or a failing service, and nothing about the response."""
     if isinstance(error, OSError | EOFError | TimeoutError | http.client.HTTPException):
         return True
     return any(kind.__module__.partition(".")[0] in _TRANSPORT_LIBRARIES for kind in type(error).__mro__)
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the same call may succeed later; a service that refuses a key or a request refuses it again."""
+    """Whether the same call may succeed later; a service that rejects a key or a request will reject it again."""
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None) or getattr(error, "code", 0)
     return not (isinstance(status, int) and 400 <= status < 500 and status not in _RETRIED_STATUS)

@@ -1,4 +1,4 @@
-"""What a verifier's libraries lack in this environment, and the command that installs them."""
+"""Missing libraries of a verifier in this environment, and the command that installs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rlpost.scoring.authoring import Verifier
 
 
 def why_it_cannot_run(verifier: Verifier) -> str | None:
-    """What this environment lacks to import the verifier's libraries, and how to get it; None where nothing."""
+    """Name the missing libraries of a verifier and how to install them; None if nothing is missing."""
     missing = verifier.missing_modules()
     if not missing:
         return None
@@ -17,6 +17,6 @@ def why_it_cannot_run(verifier: Verifier) -> str | None:
 
 
 def how_to_install(extra: str) -> str:
-    """The command that brings a verifier's libraries; `extra` is one of rlpost's, or a distribution."""
+    """The command that installs a verifier's libraries; `extra` is an extra of rlpost, or a distribution."""
     ours = metadata("rlpost").get_all("Provides-Extra") or []
     return f"pip install 'rlpost[{extra}]'" if extra in ours else f"pip install {extra}"

@@ -1,6 +1,6 @@
-"""Which composition of verifiers judges which sample, by `rewards.routes` of the recipe.
+"""The routes of a recipe (`rewards.routes`): which composition of verifiers judges which sample.
 
-Torch-free, so that `rlpost check` uses it.
+Imports no torch, so that `rlpost check` can use it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from rlpost.scoring.registry import resolve
 from rlpost.scoring.requirements import why_it_cannot_run
 
 ANY_OTHER = "*"
-"""The route of samples that no other route takes."""
+"""The route of every sample that has no route of its own."""
 
 
 def compiled(node: RewardNode) -> Part:
-    """A route's tree with its verifiers resolved.
+    """Resolve the verifiers in the tree of one route.
 
     Raises:
-        RewardError: names everything that is wrong with it.
+        RewardError: names everything that is wrong with the route.
     """
     problems = list(_problems_of_tree(node))
     if problems:
@@ -63,10 +63,10 @@ class RouteTable:
                 raise RewardError(f"rewards.routes.{value}: {error}") from error
 
     def route_of(self, sample: Sample | Prompt) -> Part:
-        """The route that takes this sample, or the samples of this prompt.
+        """Return the route of this sample, or of the samples of this prompt.
 
         Raises:
-            RewardError: no route does.
+            RewardError: no route applies to it.
         """
         value = sample.dataset if self._column == "dataset" else sample.meta.get(self._column)
         route = self.routes.get(str(value)) or self.routes.get(ANY_OTHER)
@@ -79,7 +79,7 @@ class RouteTable:
 
 
 def refuse_unrouted(recipe: Recipe, prompts: Iterable[Prompt]) -> None:
-    """Hold rows against the routes before a device is used.
+    """Check that every prompt has a route, before a device is used.
 
     Raises:
         RewardError: a prompt has no route.
@@ -93,7 +93,7 @@ def refuse_unrouted(recipe: Recipe, prompts: Iterable[Prompt]) -> None:
 
 
 def check_rewards(recipe: Recipe) -> list[Problem]:
-    """What is wrong with the rewards of a recipe; empty when nothing is."""
+    """List the problems in a recipe's rewards; empty if there are none."""
     judged = recipe.judged_data()
     rewards = recipe.judging()
     if rewards is None:
@@ -119,9 +119,10 @@ def check_rewards(recipe: Recipe) -> list[Problem]:
 
 
 def columns_read(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """Data set -> the roles (`gold`) and columns that its rows cannot be judged without, as far as the recipe says.
+    """Return data set -> the roles (`gold`) and columns that its rows need in order to be judged, as far as the recipe
+    says.
 
-    Call it for a recipe that `check_rewards` finds nothing wrong with.
+    Call it only for a recipe in which `check_rewards` found no problem.
     """
     rewards = recipe.judging()
     if rewards is None:
@@ -137,7 +138,7 @@ def columns_read(recipe: Recipe) -> dict[str, tuple[str, ...]]:
 
 
 def _problems_of_tree(root: RewardNode) -> Iterator[tuple[KeyPath, str]]:
-    """Where below the route, and what; part names are known in the order in which parts run."""
+    """Yield (key path below the route, problem); a part can refer only to the names of parts that run before it."""
     earlier: dict[str, bool] = {}
     for path, node, is_done in _in_order(root):
         if not is_done:
@@ -160,7 +161,7 @@ def _problems_of_tree(root: RewardNode) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _in_order(root: RewardNode) -> Iterator[tuple[KeyPath, RewardNode, bool]]:
-    """Every node twice: before its children run, and after."""
+    """Yield every node twice: before its children run, and after."""
     yield (), root, False
     for path, child in root.children():
         yield from (((*path, *deeper), node, is_done) for deeper, node, is_done in _in_order(child))
@@ -208,7 +209,9 @@ def _unrouted(judged: Mapping[str, str], routes: Mapping[str, RewardNode]) -> li
 
 
 def _unknown_parts(recipe: Recipe, rewards: RewardsConfig) -> Iterator[Problem]:
-    """Parts that `advantage.parts` names and no composition has; a lone verifier's own parts are not known here."""
+    """Find parts that `advantage.parts` names and no composition has. The own parts of a single verifier are not known
+    here.
+    """
     for index, stage in enumerate(recipe.stages):
         if not isinstance(stage, GrpoStage):
             continue
@@ -218,7 +221,7 @@ def _unknown_parts(recipe: Recipe, rewards: RewardsConfig) -> Iterator[Problem]:
         known = {name for node in routes for name in compiled(node).names}
         for name in stage.advantage.parts:
             if known and name not in known and name.rpartition(".")[0] not in known:
-                text = f"no part of rewards is called so: {nearest_words(name, known)}"
+                text = f"`rewards` has no part of this name: {nearest_words(name, known)}"
                 yield Problem(path=("stages", index, "advantage", "parts", name), text=text)
 
 

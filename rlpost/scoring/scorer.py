@@ -1,4 +1,4 @@
-"""The scorer of a run: each sample to its route, each verifier's verdicts cached, each sample's verdict composed."""
+"""The scorer of a run: it routes samples, caches the verdicts of each verifier, and composes one verdict per sample."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ CACHED_VERDICTS = 16_384
 
 
 class RoutedScorer:
-    """Implements `interfaces.Scorer` over the routes of a recipe. Safe to call from several threads.
+    """Implements `interfaces.Scorer` over the routes of a recipe. Thread-safe.
 
     Args:
-        rewards: Which verifiers judge which sample.
-        workers: Processes of each verifier that runs in processes; they start when first needed.
-        patience: With services that fail.
+        rewards: The section that says which verifiers judge which sample.
+        workers: Number of processes for each verifier that runs in processes; they start when first needed.
+        patience: How often and how long a failing service is tried.
 
     Raises:
         RewardError: a verifier does not exist or its parameters do not fit.
-        SandboxError: a verifier runs programs of the model's making, and this machine cannot contain them.
+        SandboxError: a verifier runs model-written programs, and this machine cannot contain them.
     """
 
     def __init__(self, rewards: RewardsConfig, *, workers: int, patience: Patience = PATIENCE) -> None:
@@ -49,7 +49,7 @@ class RoutedScorer:
         self.close()
 
     def by_group(self, sample: Sample) -> bool:
-        """Whether its verdict depends on the other samples of its group.
+        """Whether the sample's verdict depends on the other samples of its group.
 
         Raises:
             RewardError: the sample has no route.
@@ -57,7 +57,7 @@ class RoutedScorer:
         return any(leaf.verifier.spec.per == "group" for leaf in self._table.route_of(sample).leaves)
 
     def score(self, samples: Sequence[Sample]) -> list[Verdict]:
-        """One verdict a sample, in the same order; scores are multiplied by their route's weight.
+        """Return one verdict per sample, in the same order; scores are multiplied by the weight of their route.
 
         Raises:
             RewardError: a sample has no route, or a verifier broke its contract.
@@ -75,11 +75,11 @@ class RoutedScorer:
         return [verdicts[place] for place in range(len(samples))]
 
     def close(self) -> None:
-        """End all worker processes and calls; call it when no `score` is running."""
+        """End all worker processes and calls; call it only when no `score` is running."""
         self._executors.close()
 
     def _ask(self, leaf: Leaf, samples: Sequence[Sample]) -> list[Verdict]:
-        """One verifier's verdicts, from the cache where it has them; equal samples of one call are judged once."""
+        """Get one verifier's verdicts, from the cache where possible; equal samples of one call are judged once."""
         verifier = leaf.verifier
         keys = cache_keys(verifier, samples, params=leaf.params)
         known = {key: verdict for key in keys if key is not None and (verdict := self._cache.get(key)) is not None}
@@ -103,7 +103,7 @@ class RoutedScorer:
 
 
 def _with_their_groups(verifier: Verifier, samples: Sequence[Sample], places: list[int]) -> list[int]:
-    """The same places, and for a verifier of groups all places of their groups."""
+    """Return the given positions; for a verifier of groups, also the positions of all other members of their groups."""
     if verifier.spec.per != "group" or not places:
         return places
     chosen = set(places)

@@ -1,12 +1,14 @@
 """The program of one worker process: `python -m rlpost.scoring.worker_main <fd>`.
 
-Over the socket `fd` come pickles from the parent, first a `WorkerOrder`, then `Batch`es; back go lines of JSON, first
-`{"ready": true}` or `{"start_error": ...}`, then one verdict a sample in order. Where one call judges several samples,
-a line with the number of verdicts comes first: one for each, or a single one that the whole call ended in.
+The parent sends pickles over the socket `fd`: first a `WorkerOrder`, then `Batch`es. The worker replies with lines of
+JSON: first `{"ready": true}` or `{"start_error": ...}`, then one verdict per sample, in order. If one call judges
+several samples, a line with the number of verdicts precedes them: one per sample, or a single verdict in which the
+whole call ended.
 
-What the kernel holds this process and all that it starts to, each limit soft and hard, so that none can be raised
-again: address space, processor time, the length of a file, no core dumps. The number of processes is not limited here:
-that limit counts all processes of a user and does not bind root. The deadline is the parent's: it kills the group.
+The kernel limits this process and all processes that it starts: address space, processor time, the size of a file, and
+no core dumps. Each limit is set both soft and hard, so that it cannot be raised again. The number of processes is not
+limited, because that limit counts all processes of a user and does not apply to root. The parent enforces the deadline:
+it kills the process group.
 """
 
 from __future__ import annotations
@@ -31,15 +33,15 @@ from rlpost.scoring.registry import load_verifier
 from rlpost.scoring.worker_messages import Batch, WorkerOrder, encode_contract_error, encode_count, encode_verdict
 
 OUT_OF_MEMORY_EXIT = 86
-"""Exit status of a worker that reached its memory limit; any number that interpreters do not use."""
+"""Exit status of a worker that reached its memory limit; interpreters do not use this number."""
 LONGEST_FILE = 2**30
-"""Bytes of one file that a verifier may write; also of the log that its prints go to, so not too little."""
+"""Largest size in bytes of a file that a verifier may write. It also bounds the log that captures its prints."""
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Serve until the parent closes the socket or dies."""
-    # A library's warning about every sample would flood the terminal of the parent.
+    # A library that warns about every sample would flood the parent's terminal.
     logging.disable(logging.WARNING)
     connection = socket.socket(fileno=int(sys.argv[1]))
     orders, replies = connection.makefile("rb"), connection.makefile("wb")
@@ -77,7 +79,7 @@ def _reply(verifier: Verifier, samples: Sequence[Sample], params: dict[str, Any]
 
 
 def _ready_verifier(reference: str) -> Verifier:
-    """Import the verifier; judging its first accepted case loads its libraries and proves that it runs."""
+    """Import the verifier, then judge its first accepted case, which loads its libraries and proves that it runs."""
     verifier = load_verifier(reference)
     case = next((case for case in verifier.cases if case.expect == "accept"), None)
     if case is not None:

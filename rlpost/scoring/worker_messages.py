@@ -1,7 +1,7 @@
-"""What travels between a worker and its parent.
+"""The messages between a worker and its parent.
 
-To the worker go pickles, because rows may hold any plain data. Back comes one line of JSON a verdict, so that nothing
-which a model's text has touched is ever unpickled.
+The parent sends pickles, because rows may hold any plain data. The worker replies with one line of JSON per verdict, so
+that the parent never unpickles anything that a model's text has influenced.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ LONGEST_TEXT = 2000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerOrder:
-    """What a worker is to become; the first message to it."""
+    """The first message to a worker: which verifier it runs, and under which limits."""
 
     reference: str
     memory_mib: int
     cpu_s: int
-    """Processor time that the process, or any one that it starts, may use in its life."""
+    """Processor time that the worker, or any one process that it starts, may use in its lifetime."""
     parent_pid: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Samples to judge with the same parameters: one after another, or in one call where the verifier wants several."""
+    """Samples to judge with the same parameters: one after another, or in one call if the verifier takes several."""
 
     samples: tuple[Sample, ...]
     params: dict[str, Any]
 
 
 def encode_verdict(verdict: Verdict) -> bytes:
-    """One line; plain ASCII, whatever the texts hold."""
+    """Encode a verdict as one line of plain ASCII, whatever its texts contain."""
     values = {
         "score": verdict.score,
         "fault": verdict.fault,
@@ -52,17 +52,17 @@ def encode_verdict(verdict: Verdict) -> bytes:
 
 
 def encode_count(count: int) -> bytes:
-    """The line before the verdicts of a call of several samples: 1 verdict for all, or one for each."""
+    """Encode the line that precedes the verdicts of a call of several samples: 1 verdict for all, or one per sample."""
     return json.dumps({"count": count}).encode() + b"\n"
 
 
 def encode_contract_error(message: str) -> bytes:
-    """One line that makes `decode_verdict` raise this message as a `RewardError`."""
+    """Encode an error as one line, which makes `decode_verdict` raise a `RewardError` with this message."""
     return json.dumps({"contract_error": message}).encode() + b"\n"
 
 
 def decode_verdict(line: bytes) -> Verdict:
-    """The verdict of one line.
+    """Decode the verdict in a line.
 
     Raises:
         RewardError: the verifier broke its contract.
@@ -74,7 +74,7 @@ def decode_verdict(line: bytes) -> Verdict:
 
 
 def decode_count(line: bytes) -> int:
-    """How many verdicts follow.
+    """Decode the number of verdicts that follow.
 
     Raises:
         RewardError: the verifier broke its contract.

@@ -1,9 +1,10 @@
 """Warm verifier processes that are killed, never abandoned, when a sample passes its deadline.
 
-One `WorkerProcess` serves one verifier. Samples go to it in small batches, verdicts come back one by one, and the
-deadline of a sample runs from the verdict before it, which is when the worker starts it. At the deadline the worker's
-process group gets SIGKILL, that sample alone gets a policy fault, and a fresh process judges the rest. Where one call
-judges several samples, the deadline is that of the call; see `rlpost.scoring.calls` for who pays when it breaks.
+A `WorkerProcess` serves one verifier. It receives samples in small batches and returns verdicts one by one. The
+deadline of a sample is counted from the previous verdict, which is when the worker starts on it. At the deadline the
+worker's process group gets SIGKILL, that sample alone gets a policy fault, and a fresh process judges the rest. If one
+call judges several samples, the deadline applies to the call; `rlpost.scoring.calls` decides which samples then get the
+fault.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ START_TIMEOUT_S = 60.0
 REAP_TIMEOUT_S = 10.0
 """Longest wait for a killed process to be gone."""
 SAMPLES_PER_PROCESS = 10_000
-"""A worker is replaced after this many, so that what a library leaks never reaches the memory limit."""
+"""A worker is replaced after this many samples, so that memory leaked by a library never reaches the memory limit."""
 BUSY_S_PER_PROCESS = 600.0
-"""And after judging for so long, so that no honest worker comes near its limit of processor time."""
+"""A worker is also replaced after judging for this long, so that no honest worker comes near its processor-time
+limit."""
 CPU_PER_BUSY_S = 4.0
-"""Processor seconds allowed for each second that a worker may judge before it is replaced."""
+"""Seconds of processor time allowed for each second that a worker may judge before it is replaced."""
 LARGEST_BATCH = 32
 LONGEST_REPLY = 2**20
 ONE_THREAD = {
@@ -48,9 +50,9 @@ ONE_THREAD = {
     **dict.fromkeys(("RAYON_NUM_THREADS", "POLARS_MAX_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"),
     "TOKENIZERS_PARALLELISM": "false",
 }
-"""Workers are counted in the cluster file; a library that took all cores besides would starve learner and engines."""
+"""The cluster file sets the number of workers; a library that used all cores would starve learner and engines."""
 KILLED_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
-"""Exit codes of a process that someone else ended, for example the kernel when the machine is out of memory."""
+"""Exit codes of a process that was killed from outside, for example by the kernel when the machine is out of memory."""
 
 
 class WorkerStartError(Exception):
@@ -58,7 +60,7 @@ class WorkerStartError(Exception):
 
 
 class WorkerProcess:
-    """One process that judges with one verifier; starts when first needed, and again after each kill.
+    """One process that runs one verifier. It starts when first needed, and again after each kill.
 
     The kernel kills the process when the thread that started it ends, so use it only from threads that outlive it.
     """
@@ -73,11 +75,11 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the running process, which leads its own process group."""
+        """The id of the running process, which leads its own process group; None if it is not running."""
         return None if self._process is None else self._process.pid
 
     def judge(self, samples: Sequence[Sample], *, params: Mapping[str, Any], timeout_s: float) -> list[Verdict]:
-        """Verdicts of the first samples, at least one: the list is short when a sample cost the process its life.
+        """Judge at least the first of these samples; the list is short if a sample killed the process.
 
         Raises:
             WorkerStartError: no process could be started.
@@ -101,7 +103,7 @@ class WorkerProcess:
         return verdicts
 
     def judge_together(self, samples: Sequence[Sample], *, params: Mapping[str, Any], timeout_s: float) -> Answer:
-        """One call for all of these samples, `timeout_s` long at most.
+        """Judge all of these samples in one call of at most `timeout_s`.
 
         Raises:
             WorkerStartError: no process could be started.
@@ -124,11 +126,11 @@ class WorkerProcess:
         return verdicts if count == len(samples) else verdicts[0]
 
     def kill(self) -> None:
-        """End the process and all that it started; nothing to do when there is none."""
+        """Kill the process and everything that it started; do nothing if it is not running."""
         if self._process is None:
             return
         assert self._socket is not None
-        with contextlib.suppress(ProcessLookupError):  # the whole group may have ended by itself
+        with contextlib.suppress(ProcessLookupError):  # the whole group may have ended already
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(REAP_TIMEOUT_S)
         self._socket.close()
@@ -153,7 +155,7 @@ class WorkerProcess:
             self._socket, self._process = _spawn()
         except OSError as error:
             raise WorkerStartError(f"the worker of {spec.name} did not start: {error}") from error
-        # A whole batch may still run when the worker has just not been old enough to be replaced.
+        # A worker just below the age limit may still be given a whole batch.
         busy_s = BUSY_S_PER_PROCESS + LARGEST_BATCH * max(timeout_s, spec.timeout_s)
         order = WorkerOrder(
             reference=self._verifier.reference,
@@ -214,7 +216,7 @@ class WorkerProcess:
 
 
 class WorkerPool:
-    """Several processes of one verifier, and one thread for each. Safe to call from several threads."""
+    """Several processes of one verifier, with one thread for each. Thread-safe."""
 
     def __init__(self, verifier: Verifier, *, workers: int) -> None:
         self._verifier = verifier
@@ -222,16 +224,16 @@ class WorkerPool:
         self._idle: queue.LifoQueue[WorkerProcess] = queue.LifoQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        # Processes die with the thread that started them: these threads live until `close`.
+        # A process dies with the thread that started it, so these threads live until `close`.
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix=f"scoring-{verifier.spec.name}")
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that run now."""
+        """The ids of the processes that are running now."""
         return [worker.pid for worker in self._workers if worker.pid is not None]
 
     def judge(self, samples: Sequence[Sample], *, params: Mapping[str, Any], timeout_s: float) -> list[Verdict]:
-        """One verdict a sample, in the same order.
+        """Return one verdict per sample, in the same order.
 
         Raises:
             RewardError: the verifier broke its contract.
@@ -249,13 +251,13 @@ class WorkerPool:
         return [judged[place] for place in range(len(samples))]
 
     def close(self) -> None:
-        """Kill the processes; call it when no `judge` is running."""
+        """Kill the processes; call it only when no `judge` is running."""
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.kill()
 
     def _batches(self, samples: Sequence[Sample]) -> list[list[int]]:
-        """Places of the samples that go to one worker at a time."""
+        """Group the positions of the samples into batches, each for one worker at a time."""
         spec = self._verifier.spec
         if spec.per != "sample":
             return calls_of(spec, samples, most=-(-len(samples) // len(self._workers)))
@@ -274,7 +276,7 @@ class WorkerPool:
             while len(verdicts) < len(samples) and not no_start:
                 verdicts += worker.judge(samples[len(verdicts) :], params=params, timeout_s=timeout_s)
         except WorkerStartError as error:
-            no_start.append(str(error))  # the other batches of this call do not wait for the same failure
+            no_start.append(str(error))  # the other batches of this call do not run into the same failure
         finally:
             self._idle.put(worker)
         missing = len(samples) - len(verdicts)
@@ -292,7 +294,7 @@ def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             [sys.executable, "-m", "rlpost.scoring.worker_main", str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
-            stdout=2,  # what a verifier prints is for a person; verdicts travel by the socket
+            stdout=2,  # the verifier's prints are for a person; verdicts travel over the socket
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path)},
             start_new_session=True,
         )
@@ -300,7 +302,7 @@ def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
 
 
 def _remaining(deadline: float) -> float:
-    """Seconds left, for `settimeout`, where 0 would mean not to wait at all.
+    """Return the seconds left, always above 0, because `settimeout(0)` would mean not to wait at all.
 
     Raises:
         TimeoutError: the deadline has passed.

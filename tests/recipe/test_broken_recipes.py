@@ -68,7 +68,7 @@ RECIPES = {
     "gate_without_then": "rewards.routes.*: a gate needs `then`",
     "gate_over_several": "rewards.routes.*.gate: a gate over several verifiers needs `least`",
     "unknown_verifier_in_a_tree": "rewards.routes.*.then.sum[0].verifier: no verifier is called `text.exakt`",
-    "unknown_part": "stages[grpo].advantage.parts.rihgt: no part of rewards is called so: did you mean `right`?",
+    "unknown_part": "stages[grpo].advantage.parts.rihgt: `rewards` has no part of this name: did you mean `right`?",
     "bounds_of_faults": "rewards.on_faults: pause_above must not exceed stop_above; found 0.5 and 0.2",
     "missing_library": "cannot run here: it needs no_such_library: pip install 'rlpost[chem]'",
     "column_of_a_part": "stages[grpo].data[0]: needs hint, but the columns of 'asked' are question, gold",

@@ -166,4 +166,4 @@ def test_parts_of_the_advantage_are_held_against_the_tree_and_own_parts_are_let_
         return [problem.text for problem in check_rewards(written.model_copy(update={"stages": [stage]}))]
 
     assert with_parts(**{"right": 1.0, "right.recall": 0.5}) == []
-    assert with_parts(rihgt=1.0) == ["no part of rewards is called so: did you mean `right`?"]
+    assert with_parts(rihgt=1.0) == ["`rewards` has no part of this name: did you mean `right`?"]
