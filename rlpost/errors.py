@@ -51,7 +51,7 @@ class RewardError(InputError):
 
 
 class SandboxError(RlpostError):
-    """This machine cannot contain programs of a model's making, or the sandbox broke; nothing was run unprotected."""
+    """This machine cannot contain model-written programs, or the sandbox broke; nothing was run unprotected."""
 
 
 class ClusterError(RlpostError):

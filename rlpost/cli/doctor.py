@@ -92,9 +92,9 @@ def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _lines_of_verifiers(found["verifiers"])
     contained = found["containment"]
     if not contained["holds"]:
-        yield f"programs of a model's making: REFUSED on this machine. {contained['refusal']}"
+        yield f"model-written programs: REFUSED on this machine. {contained['refusal']}"
     else:
-        yield f"programs of a model's making: contained by {', '.join(contained['layers'])}"
+        yield f"model-written programs: contained by {', '.join(contained['layers'])}"
     for text in contained["missing"]:
         yield f"  missing: {text}"
     for attack, outcome in contained["checks"].items():

@@ -1,8 +1,8 @@
-"""The text of asserts, split into what is judged one by one and what only prepares it.
+"""Splits the text of asserts into statements that are judged one by one and statements that only prepare them.
 
-A unit is a top-level statement that asserts: an `assert`; a loop, `if`, `with` or `try` with an assert in it; a call of
-a function of the tests that has one (`check(candidate)`); or a function `test_...` without parameters that nothing
-calls. All other statements are run in their order and judge nothing.
+A unit is a top-level statement that asserts: an `assert`; a loop, `if`, `with` or `try` that contains one; a call of a
+function of the tests that contains one (`check(candidate)`); or a function `test_...` without parameters that nothing
+calls. All other statements run in their order and judge nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 LONGEST_TEXT = 80
 PROGRAM_MODULES = ("solution", "main", "program")
-"""`from solution import *` asks for the names of the program, which the tests have anyway."""
+"""Imports such as `from solution import *` name the program itself, whose names the tests have anyway."""
 
 
 class UnreadableTestsError(Exception):
@@ -21,17 +21,17 @@ class UnreadableTestsError(Exception):
 
 
 class Unit(NamedTuple):
-    """One statement."""
+    """One top-level statement of the tests."""
 
     code: CodeType
     text: str
-    """Its source, cut, for a person."""
+    """Its source, shortened for display."""
     counts: bool
     """Whether it asserts; otherwise it only prepares."""
 
 
 def split_units(tests: str) -> list[Unit]:
-    """All statements in their order, then the uncalled test functions.
+    """Return all statements in their order, then the test functions that nothing calls.
 
     Raises:
         UnreadableTestsError: the text is not Python, or asserts nothing.
@@ -75,7 +75,7 @@ def _unit(statement: ast.stmt, *, counts: bool) -> Unit:
 
 
 def _without_program_import(statement: ast.stmt) -> list[ast.stmt]:
-    """An import from the program becomes assignments of the names that it renames, if any."""
+    """Replace an import from the program by assignments for the names that it renames, if any."""
     if not isinstance(statement, ast.ImportFrom) or statement.module not in PROGRAM_MODULES:
         return [statement]
     renamed = [(alias.asname, alias.name) for alias in statement.names if alias.asname]

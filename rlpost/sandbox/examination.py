@@ -1,8 +1,8 @@
-"""Asserts against a program, each in a guest of its own; every word between the two passes through here as plain JSON.
+"""Runs asserts against a program, each in its own guest; all messages between the two pass through here as plain JSON.
 
 The program's guest learns the arguments of the calls and nothing else. The asserts' guest gets values that were parsed
-and written again, so that nothing of the program's making runs or hides in it. Its lines carry a number that only this
-process and that guest know.
+and re-encoded here, so that no object or code of the program reaches it. Its lines carry a nonce that only this process
+and that guest know.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _ANSWER_KEYS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examination:
-    """How a program did."""
+    """The result of running asserts against a program."""
 
     units: int
-    """Asserts, as `assert_units` counts them; 0 when it is not known."""
+    """Number of asserts, as `assert_units` counts them; 0 if it is not known."""
     passed: int
     unreadable: str = ""
-    """Why these asserts judge no program."""
+    """The reason why these asserts can judge no program."""
     failure: str = ""
-    """The first assert that failed, or what became of the program."""
+    """The first assert that failed, or how the program ended."""
     stopped: Stopped = ""
 
 
@@ -46,9 +46,9 @@ def examine(program: str, tests: str, *, partial: bool, shared: bool, limits: Li
     Args:
         program: Source whose names the asserts use.
         tests: Source of the asserts.
-        partial: Go on after the first failure.
-        shared: Arguments that the program changes in place change for the asserts too.
-        limits: Of each of the two guests.
+        partial: Continue after the first failure.
+        shared: If the program changes an argument in place, the asserts see the change.
+        limits: Limits of each of the two guests.
 
     Raises:
         SandboxError: the sandbox cannot run anything; the program is not to blame.
@@ -68,7 +68,7 @@ def examine(program: str, tests: str, *, partial: bool, shared: bool, limits: Li
 
 
 class _Sitting:
-    """The exchange between the two guests."""
+    """The exchange of messages between the two guests."""
 
     def __init__(self, tests: Guest, program: Guest, nonce: str) -> None:
         self._tests = tests
@@ -78,7 +78,7 @@ class _Sitting:
         self._is_over = False
         self._program_failure = ""
         self._question: dict[str, Any] | None = None
-        """What the asserts have asked and the program has not answered."""
+        """The question of the asserts that the program has not answered yet."""
         self._units = 0
         self._passed = 0
         self._has_asked = False
@@ -87,7 +87,7 @@ class _Sitting:
         self._stopped: Stopped = ""
 
     def run(self) -> None:
-        """Carry questions and answers until the asserts are through or something gives out."""
+        """Carry questions and answers until the asserts are done, or a guest ends or breaks a rule."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._tests.channel, selectors.EVENT_READ, self._tests)
             selector.register(self._program.channel, selectors.EVENT_READ, self._program)
@@ -108,7 +108,7 @@ class _Sitting:
                         self._take(guest, lines)
 
     def result(self) -> Examination:
-        """What came of it."""
+        """The result of the exchange."""
         ended = [guest.end() for guest in (self._tests, self._program)]
         out_of_time = any(end.passed_time_limit(self._tests.limits) for end in ended)
         finished = bool(self._units) and self._passed == self._units
@@ -163,7 +163,7 @@ class _Sitting:
         elif "loaded" in message:
             self._is_loaded = True
             self._pass_question_on()
-        elif self._question is not None:  # what was not asked for is not heard
+        elif self._question is not None:  # answers without a question are ignored
             self._question = None
             self._tests.send(message)
 
@@ -176,7 +176,7 @@ class _Sitting:
             self._program.send(self._question)
 
     def _program_gone(self, why: str) -> None:
-        """It answers no more; the asserts are still read, since they may be at fault as well."""
+        """Record that the program answers no more. The asserts are still read, since they may be faulty too."""
         self._program_failure = self._program_failure or why
         self._pass_question_on()
 
@@ -188,10 +188,10 @@ class _Sitting:
 
 
 def _kept(message: Any, keys: dict[str, type]) -> dict[str, Any]:
-    """The known parts of a message.
+    """Keep the known fields of a message.
 
     Raises:
-        ValueError: it is no message, or a part has the wrong type.
+        ValueError: it is not a message, or a field has the wrong type.
     """
     if not isinstance(message, dict):
         raise ValueError("not an object")

@@ -1,4 +1,4 @@
-"""The first instructions of a guest: it fences itself in, and only then hears which program it is to run."""
+"""The first instructions of a guest: it confines itself, and only then receives the program that it is to run."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from rlpost.sandbox.minimal_root import DEVICES, SCRATCH, mount_scratch
 
 USER_INSIDE = 1000
 CHANNEL = 3
-"""Descriptor of the socket to the host; a whole program does not keep it."""
+"""Descriptor of the socket to the host; a guest that runs a whole program does not keep it."""
 ROLES = {"server": serve_program, "tests": run_tests}
-"""What a guest that keeps its channel can be: each takes the job, reader and writer, and returns an exit status."""
+"""The roles of a guest that keeps its channel: each takes the job, a reader and a writer, and returns an exit
+status."""
 NOT_CONTAINED = 97
-"""Exit status of a guest that could not raise its fences; it has run nothing."""
+"""Exit status of a guest that could not confine itself; it has run nothing."""
 
 
 class Fence(NamedTuple):
-    """What the launcher has and every guest gets."""
+    """The protections that the launcher has set up and that every guest uses."""
 
     namespaces: bool
     landlock: int
-    """Version of Landlock; 0 without."""
+    """Landlock version; 0 if the kernel has none."""
     proc: int
-    """An open `/proc`, by which a guest maps its user."""
+    """An open `/proc`, through which a guest maps its user."""
     interpreter_bytes: int
     """Address space of the launcher."""
     libraries: tuple[str, ...]
-    """Folders that a guest without a root of its own may read."""
+    """Folders that a guest without its own root file system may read."""
     seccomp: bytes
-    """The filter of system calls; empty where each guest needs its own."""
+    """The seccomp filter; empty if each guest needs a filter of its own."""
     notes: dict[str, str]
-    """For a person: why a layer is missing."""
+    """For a person: the reason why each missing layer is missing."""
 
 
 def become_guest(order: dict[str, Any], descriptors: list[int], fence: Fence, *, user: int, group: int) -> NoReturn:
-    """Be the guest that the order asks for, then end."""
+    """Turn this process into the guest that the order describes; never returns."""
     code = NOT_CONTAINED
     try:
         channel = _contain(Limits(**order["limits"]), descriptors, fence, user=user, group=group)
@@ -55,7 +56,7 @@ def become_guest(order: dict[str, Any], descriptors: list[int], fence: Fence, *,
         if job is not None:
             code = _play(order["start"], job, reader, writer, channel)
     except BaseException as error:
-        # Says why to the host, if the channel is there; nothing has run when the fences are not up.
+        # Tell the host why, if the channel is still open; nothing has run before the guest is confined.
         text = json.dumps({"not_contained": f"{type(error).__name__}: {error}"})
         os.write(CHANNEL if code != NOT_CONTAINED else descriptors[3], text.encode() + b"\n")
     finally:
@@ -63,7 +64,7 @@ def become_guest(order: dict[str, Any], descriptors: list[int], fence: Fence, *,
 
 
 def enter_namespaces(proc: int, *, user: int, group: int, scratch_mib: int, scratch_files: int) -> None:
-    """As the first process of new namespaces: be an ordinary user in them, with a scratch folder.
+    """As the first process of new namespaces, become an ordinary user with a scratch folder.
 
     Raises:
         OSError: the kernel refused.
@@ -73,10 +74,10 @@ def enter_namespaces(proc: int, *, user: int, group: int, scratch_mib: int, scra
 
 
 def _contain(limits: Limits, descriptors: list[int], fence: Fence, *, user: int, group: int) -> socket.socket:
-    """Raise all fences, in an order in which each is still allowed by those before.
+    """Set up all protections, in an order in which each is still allowed by the earlier ones.
 
     Raises:
-        OSError: one of them does not stand.
+        OSError: a protection could not be set up.
     """
     if fence.namespaces:
         enter_namespaces(
@@ -98,7 +99,7 @@ def _contain(limits: Limits, descriptors: list[int], fence: Fence, *, user: int,
 
 
 def _above(descriptors: list[int], highest: int) -> list[int]:
-    """The same open files under numbers that none of the targets has."""
+    """Duplicate the open files to numbers that none of the target numbers uses."""
     return [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, highest + 1) for descriptor in descriptors]
 
 
@@ -108,7 +109,7 @@ def _play(role: str, job: dict[str, Any], reader: IO[bytes], writer: IO[bytes], 
     reader.close()
     writer.close()
     channel.close()
-    # The launcher's own streams have looked at what its descriptors were then; these live as long as the process.
+    # The launcher's own streams were made for other descriptors; these stay open as long as the process runs.
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115 - open until the process ends
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115 - open until the process ends
     return run_whole_program(job["program"])

@@ -1,4 +1,4 @@
-"""A guest that is a whole program: what `python program.py` does, from the text to the exit status."""
+"""A guest that runs a whole program as `python program.py` does, from its text to its exit status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_whole_program(program: str) -> int:
 
 
 def exit_status(code: object) -> int:
-    """Of `sys.exit(code)`, as the interpreter has it."""
+    """The exit status that the interpreter gives for `sys.exit(code)`."""
     if code is None:
         return 0
     if isinstance(code, int):
@@ -33,7 +33,7 @@ def exit_status(code: object) -> int:
 
 
 def _finish() -> None:
-    """What an interpreter does at its end, of which `os._exit` does nothing."""
+    """Do the work that an interpreter does at its end and that `os._exit` skips."""
     import atexit
     import threading
 

@@ -1,12 +1,13 @@
 """A guest that runs a program and then answers questions about its functions and objects, one JSON line each way.
 
-It sees the arguments of a call and never what a test expects of it. It shares its interpreter with the program, so
-whatever it answers is only the program's word.
+It sees the arguments of a call and never the result that a test expects. It shares its interpreter with the program, so
+its answers are no more trustworthy than the program.
 
-Question: `{"do": operation, "args": [...], "kwargs": {...}, "shared": bool}`, with `do` a key of `OPERATIONS`, or
-`global` for a name of the program. Answer: `{"value": ...}`, with `"changed": {position: value}` for arguments that a
-call changed in place if these are shared; `{"raised": type, "message": ...}`; `{"missing": true}`; or, in between,
-`{"callback": n, "args": [...], "kwargs": {...}}`, which is answered by a value or an exception in the same form.
+Question: `{"do": operation, "args": [...], "kwargs": {...}, "shared": bool}`. `do` is a key of `OPERATIONS`, or
+`global` to look up a name of the program. Answer: `{"value": ...}`, with `"changed": {position: value}` if arguments
+are shared and the call changed some in place; `{"raised": type, "message": ...}`; `{"missing": true}`; or, before the
+answer, `{"callback": n, "args": [...], "kwargs": {...}}`, to which the other side replies with a value or an exception
+in the same form.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 def serve_program(job: dict[str, Any], reader: IO[bytes], writer: IO[bytes]) -> int:
-    """Run the program, then answer until the channel closes."""
+    """Run the program, then answer questions until the channel closes."""
     module = ModuleType("solution")
     sys.modules["solution"] = module
     server = _Server(module.__dict__, reader, writer, shared=job["shared"])
@@ -57,7 +58,7 @@ def serve_program(job: dict[str, Any], reader: IO[bytes], writer: IO[bytes]) -> 
 
 
 class _Server:
-    """The program's names, and its objects that have gone out as references."""
+    """The program's names, and those of its objects that were sent out as references."""
 
     def __init__(self, names: dict[str, Any], reader: IO[bytes], writer: IO[bytes], *, shared: bool) -> None:
         self._names = names
@@ -69,7 +70,7 @@ class _Server:
 
     def send(self, message: dict[str, Any]) -> None:
         rest = memoryview(json.dumps(message).encode() + b"\n")
-        while rest:  # a raw writer may take a part
+        while rest:  # a raw writer may write only a part
             rest = rest[self._writer.write(rest) :]
 
     def receive(self) -> dict[str, Any] | None:
@@ -116,7 +117,7 @@ class _Server:
         if number is None:
             number = len(self._objects)
             self._numbers[id(value)] = number
-            self._objects.append(value)  # also keeps it alive, so that no other object gets its id
+            self._objects.append(value)  # this also keeps it alive, so that no other object gets its id
         if isinstance(value, type) and issubclass(value, BaseException):
             return {"t": "exception", "v": [number, value.__name__, self._encode(value.__base__)]}
         return {"t": "object", "v": [number, type(value).__name__]}
@@ -129,7 +130,7 @@ class _Server:
         raise ValueError(f"no such tag: {tag!r:.100}")
 
     def call_back(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What a function of the asserts gives for these arguments."""
+        """Call a function of the asserts with these arguments and return its result."""
         named = {name: self._encode(argument) for name, argument in kwargs.items()}
         self.send({"callback": number, "args": [self._encode(argument) for argument in args], "kwargs": named})
         answer = self.receive()

@@ -1,11 +1,11 @@
-"""A guest that runs the asserts of a data set, against a program that lives in another guest.
+"""A guest that runs the asserts of a data set against a program that runs in another guest.
 
-The asserts' own statements run here, on plain data of built-in types. A name that the asserts do not define is asked
-of the program: a function becomes a `Remote`, whose calls are questions to the program; so does any object without a
-plain form. A `Remote` equals nothing but itself and is in no order, because asking the program whether its object
-equals what is expected would let it answer yes.
+The asserts' own statements run here, on plain data of built-in types. A name that the asserts do not define is
+requested from the program: a function becomes a `Remote`, whose calls are questions to the program, and so does any
+object without a plain form. A `Remote` equals only itself and has no order: if the program were asked whether its
+object equals the expected value, it could simply answer yes.
 
-Lines to the host: `{"nonce": ..., "ask": {...}}`, answered as `guest_server` says; `{"nonce": ..., "passed": bool,
+Lines to the host: `{"nonce": ..., "ask": {...}}`, answered as `guest_server` describes; `{"nonce": ..., "passed": bool,
 "asked": bool, "text": ...}` after each unit; `{"nonce": ..., "units": n}` before the first; `{"nonce": ...,
 "unreadable": reason}`; and `{"nonce": ..., "end": true}`.
 """
@@ -25,7 +25,7 @@ _BUILTINS = frozenset(vars(builtins))
 
 
 def run_tests(job: dict[str, Any], reader: IO[bytes], writer: IO[bytes]) -> int:
-    """Run every unit in order, or up to the first that fails."""
+    """Run every unit in order, or up to the first failure."""
     link = _Link(job["nonce"], reader, writer, shared=job["shared"])
     names = _Names(link)
     try:
@@ -45,10 +45,10 @@ def run_tests(job: dict[str, Any], reader: IO[bytes], writer: IO[bytes]) -> int:
 
 
 def _run(unit: Unit, names: _Names, link: _Link) -> bool:
-    """Whether it raised nothing.
+    """Run one unit, and return whether it raised nothing.
 
     Raises:
-        UnreadableTestsError: it failed before anything was asked of the program.
+        UnreadableTestsError: the unit failed before it asked the program anything.
     """
     try:
         exec(unit.code, names)
@@ -62,11 +62,11 @@ def _run(unit: Unit, names: _Names, link: _Link) -> bool:
 
 
 class _CannotBeGivenError(TypeError):
-    """An argument that has no plain form."""
+    """An argument has no plain form."""
 
 
 class _Link:
-    """Questions to the program, through the host."""
+    """The connection to the program, through the host."""
 
     def __init__(self, nonce: str, reader: IO[bytes], writer: IO[bytes], *, shared: bool) -> None:
         self._nonce = nonce
@@ -83,7 +83,9 @@ class _Link:
             rest = rest[self._writer.write(rest) :]
 
     def ask(self, operation: str, *args: Any, **kwargs: Any) -> Any:
-        """The program's answer, decoded; raises what it raised, and NameError for a name that it has not."""
+        """Return the program's answer, decoded. Raise the exception that the program raised, or NameError for a missing
+        name.
+        """
         self.asked += 1
         named = {name: self._encode(argument) for name, argument in kwargs.items()}
         question = {"do": operation, "args": [self._encode(argument) for argument in args], "kwargs": named}
@@ -104,7 +106,7 @@ class _Link:
     def _receive(self) -> dict[str, Any]:
         line = self._reader.readline()
         if not line:
-            raise SystemExit  # the host has closed the channel: there is nobody left to tell
+            raise SystemExit  # the host has closed the channel, so nobody reads an answer
         return json.loads(line)
 
     def _called_back(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def _change_in_place(argument: Any, now: Any) -> None:
 
 
 class _Names(dict[str, Any]):
-    """The asserts' own names; any other but a built-in one is asked of the program."""
+    """The asserts' own names; every other name, unless it is built in, is requested from the program."""
 
     def __init__(self, link: _Link) -> None:
         super().__init__(__name__="__main__")
@@ -164,7 +166,7 @@ class _Names(dict[str, Any]):
         if name in _BUILTINS:
             raise KeyError(name)
         value = self._link.ask("global", name)
-        if type(value) is Remote:  # plain values may change, functions and classes stay what they are
+        if type(value) is Remote:  # plain values may change, so only functions, classes and objects are kept
             self[name] = value
         return value
 
@@ -184,7 +186,7 @@ def _asking_reversed(operation: str) -> Callable[..., Any]:
 
 
 class Remote:
-    """An object of the program, which stays with the program."""
+    """An object that stays in the program's process."""
 
     def __init__(self, link: _Link, number: int, name: str) -> None:
         object.__setattr__(self, "_link", link)
@@ -192,7 +194,7 @@ class Remote:
         object.__setattr__(self, "_kind", name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the program's function, class or method gives."""
+        """Call the program's function, class or method and return its result."""
         return object.__getattribute__(self, "_link").ask("call", self, *args, **kwargs)
 
     def __getattribute__(self, name: str) -> Any:

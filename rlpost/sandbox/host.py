@@ -1,4 +1,4 @@
-"""The host's side of the launcher: it starts guests, talks to them, and has them killed."""
+"""The host's side of the launcher: starts guests, exchanges messages with them, and has them killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rlpost.sandbox.limits import Limits
 
 START_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 30.0
-"""Longest wait for the launcher to fork, or to kill and reap: milliseconds but on a machine that thrashes."""
+"""Longest wait for the launcher to fork, or to kill and reap; it takes milliseconds unless the machine thrashes."""
 PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 _BOOT = (
     "import sys; sys.path.append(sys.argv[3]); from rlpost.sandbox.launcher_main import main; "
@@ -32,28 +32,28 @@ _BOOT = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a guest ended."""
+    """The way in which a guest ended."""
 
     exit_code: int
-    """Negative is the signal that killed it."""
+    """Exit status; a negative number is the signal that killed the guest."""
     cpu_s: float
     peak_mib: float
 
     def passed_time_limit(self, limits: Limits) -> bool:
-        """Whether it used more processor time than it may.
+        """Whether the guest used more processor time than its limit.
 
-        The kernel kills at the next whole second by counting ticks, which on a busy machine run ahead of the account
-        that it gives afterwards; nothing but that limit kills so while the host waits.
+        The kernel counts ticks and kills at the next whole second. On a busy machine the ticks run ahead of the
+        processor time that it reports afterwards. While the host waits, nothing else sends these signals.
         """
         killed = self.exit_code in (-signal.SIGKILL, -signal.SIGXCPU)
         return self.cpu_s >= limits.cpu_s or (killed and self.cpu_s >= 0.5 * limits.cpu_s)
 
 
 class Launcher:
-    """One launcher process. Safe to call from several threads.
+    """One launcher process. Thread-safe.
 
     Raises:
-        SandboxError: it does not start, or says that this machine contains nothing.
+        SandboxError: the launcher does not start, or reports that this machine cannot contain programs.
     """
 
     def __init__(self) -> None:
@@ -69,18 +69,18 @@ class Launcher:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    # No secret of the host's; equal hashes, so that equal programs behave equally.
+                    # It gets none of the host's secrets, and a fixed hash seed, so that equal programs behave equally.
                     env={"LANG": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp", "PYTHONHASHSEED": "0"},
                 )
             answer = self._answer(START_TIMEOUT_S)
         except OSError as error:
             raise SandboxError(f"the sandbox's launcher did not start: {error}") from error
         finally:
-            with contextlib.suppress(OSError):  # the launcher may have left something mounted when it failed
+            with contextlib.suppress(OSError):  # the launcher may have left a mount when it failed
                 Path(place).rmdir()
         if "refused" in answer:
             raise SandboxError(
-                "programs of a model's making run only where they are contained, by user namespaces or by Landlock and "
+                "model-written programs run only where they are contained, by user namespaces or by Landlock and "
                 f"seccomp; this machine has {answer['refused']}; use a kernel of 5.13 or later with Landlock, allow "
                 "user namespaces, or judge with a service (rewards.code_remote)"
             )
@@ -88,16 +88,16 @@ class Launcher:
 
     @property
     def process_id(self) -> int:
-        """Of the launcher."""
+        """The process id of the launcher."""
         return self._process.pid
 
     @property
     def is_usable(self) -> bool:
-        """Whether it runs, and in this very process rather than one that forked this one."""
+        """Whether the launcher runs and belongs to this very process, not to a process that forked this one."""
         return self.owner_pid == os.getpid() and self._process.poll() is None
 
     def start(self, role: str, job: Mapping[str, Any], *, limits: Limits, descriptors: Sequence[int]) -> Guest:
-        """A new guest; `descriptors` are what it gets as standard input, output and error.
+        """Start a new guest; `descriptors` become its standard input, output and error.
 
         Raises:
             SandboxError: no guest could be started.
@@ -112,7 +112,7 @@ class Launcher:
         return Guest(self, answer["pid"], ours, job, limits)
 
     def end(self, process_id: int) -> Ended:
-        """Kill a guest that was not ended before, and wait until it is gone.
+        """Kill a guest that has not been ended before, and wait until it is gone.
 
         Raises:
             SandboxError: the launcher does not answer.
@@ -135,7 +135,7 @@ class Launcher:
                 socket.send_fds(self._control, [order], descriptors)
                 return self._answer(ANSWER_TIMEOUT_S)
             except OSError as error:
-                self._process.kill()  # a late answer would be taken for that to the next question
+                self._process.kill()  # otherwise a late answer would be taken for the answer to the next question
                 raise SandboxError(f"the sandbox's launcher does not answer: {error}") from error
 
     def _answer(self, timeout_s: float) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Launcher:
 
 
 class Guest:
-    """One fenced process, and the channel to it. Use it as a context manager: leaving kills."""
+    """One confined process and the channel to it. Use it as a context manager, which kills the process at exit."""
 
     def __init__(
         self, launcher: Launcher, process_id: int, channel: socket.socket, job: Mapping[str, Any], limits: Limits
@@ -175,16 +175,16 @@ class Guest:
         self.end()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Write one line; a guest that is gone or does not read by its deadline is noticed elsewhere."""
+        """Write one line. A guest that is gone or does not read before its deadline is detected elsewhere."""
         self.channel.settimeout(max(0.001, self.deadline - time.monotonic()))
         with contextlib.suppress(OSError):
             self.channel.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> list[bytes] | None:
-        """The lines that have come, without waiting; None when the channel is closed.
+        """Return the lines received so far, without waiting; None if the channel is closed.
 
         Raises:
-            SandboxError: the guest could not raise its fences, so it has run nothing.
+            SandboxError: the guest could not confine itself, so it has run nothing.
         """
         self.channel.setblocking(False)
         try:
@@ -212,10 +212,10 @@ class Guest:
         self._is_contained = True
 
     def end(self) -> Ended:
-        """Kill it and whatever it started, and wait until that is gone.
+        """Kill the guest and everything that it started, and wait until all of it is gone.
 
         Raises:
-            SandboxError: the launcher does not answer; the guest was killed all the same.
+            SandboxError: the launcher does not answer; the guest was killed nevertheless.
         """
         if self.ended is None:
             try:
@@ -235,12 +235,12 @@ _current_lock = threading.Lock()
 
 
 def launcher() -> Launcher:
-    """The launcher of this process, started when first needed and again when it has ended.
+    """Return the launcher of this process; it starts when first needed, and again after it has ended.
 
     Raises:
-        SandboxError: as for `Launcher`.
+        SandboxError: see `Launcher`.
     """
-    global _current  # noqa: PLW0603 - one launcher a process, as there is one standard output
+    global _current  # noqa: PLW0603 - one launcher per process, just as there is one standard output
     with _current_lock:
         if _current is None or not _current.is_usable:
             _current = Launcher()

@@ -1,6 +1,6 @@
-"""System calls that Python 3.11 has no function for. Sources: the man pages of each call, linux/sched.h, linux/prctl.h.
+"""System calls that Python 3.11 has no function for. Sources: the calls' man pages, linux/sched.h, linux/prctl.h.
 
-Only the launcher and the guests it forks use this module; all of them have one thread when they do.
+Only the launcher and the guests that it forks use this module, always with a single thread.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x02000000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 LAUNCHER_NAMESPACES = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
-"""The launcher's own. The network without devices is shared by its guests, because a new one for each costs as much as
-all else together and guests cannot open sockets."""
+"""Namespaces of the launcher. Its guests share the network namespace, which has no devices: a new one per guest would
+double the cost of a guest, and guests cannot open sockets."""
 GUEST_NAMESPACES = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC
-"""Fresh for each guest."""
+"""Namespaces that each guest gets anew."""
 CLONE_THREAD = 0x10000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 0x1000, 0x4000, 0x40000
@@ -42,17 +42,17 @@ _SHARED_CALLS = {
     "landlock_restrict_self": 446,
 }
 _libc = ctypes.CDLL(None, use_errno=True)
-# Keeps the interpreter's lock across the call, so that the child of `clone` is born holding it.
+# PyDLL keeps the interpreter's lock during the call, so that the child of `clone` starts with the lock held.
 _libc_locked = ctypes.PyDLL(None, use_errno=True)
 
 
 def is_known_machine() -> bool:
-    """Whether the numbers of system calls are known for this processor."""
+    """Whether the system call numbers of this processor are known."""
     return platform.machine() in _CALLS
 
 
 def system_call(name: str, *arguments: Any) -> int:
-    """Its result.
+    """Make a system call and return its result.
 
     Raises:
         OSError: the kernel refused.
@@ -61,10 +61,10 @@ def system_call(name: str, *arguments: Any) -> int:
 
 
 def fork_into(namespaces: int) -> int:
-    """Fork into new namespaces, of which the child is the first process; its process id, or 0 in the child.
+    """Fork a child that is the first process of new namespaces. Return its process id; in the child, return 0.
 
-    The interpreter is not told. With one thread there is nothing to repair in the child, and its repairs would touch
-    200 pages more, which costs as much as the fork itself.
+    The interpreter is not notified of this fork. With a single thread there is nothing to repair in the child, and the
+    repairs would touch 200 more pages, which costs as much as the fork itself.
 
     Raises:
         OSError: the kernel refused.
@@ -83,7 +83,7 @@ def unshare(namespaces: int) -> None:
 
 
 def map_own_user(proc: int, *, inside: int, user: int, group: int) -> None:
-    """In a new user namespace: give user and group of outside the number `inside`; `proc` is an open `/proc`.
+    """In a new user namespace, map the outer user and group to the number `inside`; `proc` is an open `/proc`.
 
     Raises:
         OSError: the kernel refused.
@@ -101,7 +101,7 @@ def map_own_user(proc: int, *, inside: int, user: int, group: int) -> None:
 
 
 def mount(source: str | None, target: str, *, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
-    """Attach a file system, or a part of one; see the man page of mount.
+    """Mount a file system, or a part of one; see the man page of mount.
 
     Raises:
         OSError: the kernel refused.
@@ -111,7 +111,7 @@ def mount(source: str | None, target: str, *, kind: str | None = None, flags: in
 
 
 def unmount(target: str, flags: int) -> None:
-    """Detach a file system; see the man page of umount2.
+    """Unmount a file system; see the man page of umount2.
 
     Raises:
         OSError: the kernel refused.
@@ -120,7 +120,7 @@ def unmount(target: str, flags: int) -> None:
 
 
 def add_mount_attributes(target: str, attributes: int, *, recursive: bool) -> None:
-    """mount_setattr(2): set attributes, and leave those that are set.
+    """Set mount attributes by mount_setattr(2), and keep those that are already set.
 
     Raises:
         OSError: the kernel refused.
@@ -140,7 +140,7 @@ def process_control(option: int, value: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up every capability of this thread; with no_new_privs and without exec none comes back.
+    """Give up every capability of this thread; with no_new_privs and without exec it can regain none.
 
     Raises:
         OSError: the kernel refused.
@@ -154,7 +154,7 @@ def _number(name: str) -> int:
 
 
 def _argument(value: Any) -> Any:
-    """Variadic arguments must be as wide as a register."""
+    """Convert arguments to register width, which variadic C arguments must have."""
     return ctypes.c_long(value) if isinstance(value, int) else value
 
 

@@ -1,6 +1,8 @@
-"""Landlock: which files a guest may read and write. Source: the kernel's Documentation/userspace-api/landlock.rst.
+"""Landlock: restricts the files that a guest may read and write. Source: the kernel's
+Documentation/userspace-api/landlock.rst.
 
-With namespaces it is a second fence behind the mounts; without them it is the one that keeps the host's files away.
+Where namespaces exist, Landlock is a second protection behind the mounts; without them, it alone protects the host's
+files.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ _VERSION_REQUEST = 1
 _PATH_BENEATH = 1
 _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _DEVICE_CONTROL = 1 << 14, 1 << 15
-# How many kinds of access to files each version of Landlock knows.
+# Number of kinds of file access that each version of Landlock knows.
 _FILE_ACCESSES = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _ALL_TCP, _ALL_SCOPES = 0b11, 0b11
 
 
 def landlock_version() -> int:
-    """Of the running kernel; 0 where there is no Landlock."""
+    """The Landlock version of the running kernel; 0 if it has none."""
     try:
         return system_call("landlock_create_ruleset", None, 0, _VERSION_REQUEST)
     except OSError:
@@ -29,9 +31,10 @@ def landlock_version() -> int:
 
 
 def confine(*, readable: Sequence[str], writable: Sequence[str], devices: Sequence[str]) -> None:
-    """Refuse this process every file but those beneath these paths, for good; no_new_privs must be set.
+    """Deny this process all files except those beneath these paths, permanently; no_new_privs must be set.
 
-    Network ports, abstract sockets and signals to others are refused as well, where the kernel's Landlock knows them.
+    Network ports, abstract sockets and signals to other processes are denied too, if the kernel's Landlock supports
+    that.
 
     Raises:
         OSError: the kernel refused, or a path does not exist.

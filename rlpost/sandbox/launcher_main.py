@@ -1,10 +1,10 @@
 """The launcher, a bare interpreter beside every process that runs untrusted programs: `main(<control fd>, <place>)`.
 
-It has no threads and no secrets: its environment is empty, and no program or test ever
-passes through it. It shuts itself into the minimal root, gives up its user where it is root, and then waits on the
-control socket. For `{"start": ..., "limits": {...}}` with four descriptors (standard input, output, error, channel) it
-forks a guest and answers `{"pid": n}`; for `{"end": n}` it kills that guest, waits for it, and answers how it ended.
-When the socket closes, or the launcher dies, all guests are killed.
+It has no threads and no secrets: its environment is empty, and no program or test ever passes through it. It moves into
+the minimal root, gives up root if it has it, and then waits on the control socket. For `{"start": ..., "limits":
+{...}}` with four descriptors (standard input, output, error, channel) it forks a guest and answers `{"pid": n}`. For
+`{"end": n}` it kills that guest, waits for it, and answers how it ended. When the socket closes, or the launcher dies,
+all guests are killed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Any
 
 from rlpost.sandbox import guest, kernel, landlock, minimal_root, seccomp
 
-# Loaded before the forks, so that a guest that imports them finds them ready. `threading` must have been imported by
-# the main thread; the rest is what programs of coding tasks and their tests use.
+# Imported before the forks, so that guests find these modules loaded. `threading` must be imported by the main thread;
+# the others are used by programs for coding tasks and their tests.
 PRELOADED = (
     "ast", "bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions",
     "functools", "heapq", "io", "itertools", "json", "math", "numbers", "operator", "random", "re", "statistics",
@@ -33,7 +33,8 @@ PRELOADED = (
 LONGEST_MESSAGE = 1 << 16
 DESCRIPTORS = 4
 LOWEST_SANDBOX_USER, SANDBOX_USERS = 61_184, 4_096
-"""Numbers that systems keep for users made on the fly (systemd's DynamicUser): no real user has them."""
+"""User numbers that systems reserve for dynamically created users (systemd's DynamicUser), so that no real user has
+them."""
 
 
 def main(control_descriptor: int, place: str) -> None:
@@ -68,16 +69,16 @@ def main(control_descriptor: int, place: str) -> None:
 
 
 def raise_fence(place: str) -> guest.Fence:
-    """Shut this process in as far as the machine allows.
+    """Confine this process as far as the machine allows.
 
     Raises:
-        OSError: neither namespaces nor Landlock hold here; the message says what is missing.
+        OSError: neither namespaces nor Landlock work here; the message says which parts are missing.
     """
     if not kernel.is_known_machine():
         raise OSError("the sandbox knows the system calls of x86_64 and aarch64 only")
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    libraries = tuple(minimal_root.library_paths())  # while its own files can still be read
+    libraries = tuple(minimal_root.library_paths())  # looked up while its own files can still be read
     notes: dict[str, str] = {}
     namespaces = True
     try:
@@ -102,16 +103,16 @@ def raise_fence(place: str) -> guest.Fence:
         proc=proc,
         interpreter_bytes=size,
         libraries=libraries,
-        # With a process namespace every guest is the first process of its own.
+        # With a process namespace, every guest is process 1 of its own namespace.
         seccomp=seccomp.filter_program(1) if namespaces else b"",
         notes=notes,
     )
 
 
 def forget_itself() -> list[Any]:
-    """Make the interpreter look as a program expects it, once for all guests; what must be kept alive meanwhile.
+    """Make the interpreter look as a program expects it, once for all guests; returns objects that must be kept alive.
 
-    The modules themselves are kept, so that no guest spends time on tearing them down.
+    The modules themselves are kept, so that no guest spends time on their teardown.
     """
     hidden = [sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "rlpost"]
     sys.path[:] = [path for path in sys.path if path.startswith(sys.base_prefix)]
@@ -123,7 +124,7 @@ def forget_itself() -> list[Any]:
 
 
 def give_up_root() -> None:
-    """Become a user that owns nothing; an ordinary user stays who it is."""
+    """If this process is root, become a user that owns nothing; otherwise change nothing."""
     if os.getuid() == 0 and os.geteuid() == 0:
         user = LOWEST_SANDBOX_USER + os.getpid() % SANDBOX_USERS
         try:
@@ -132,14 +133,14 @@ def give_up_root() -> None:
             os.setresuid(user, user, user)
         except OSError:
             return  # root of a user namespace in which no other user exists: it has no more power than an ordinary one
-    kernel.process_control(kernel.PR_SET_DUMPABLE, 1)  # a change of user takes away the right to one's own /proc/self
+    kernel.process_control(kernel.PR_SET_DUMPABLE, 1)  # changing the user removes access to one's own /proc/self
 
 
 def probe_namespaces(proc: int) -> None:
-    """Fork one child into all namespaces and have it mount; a machine may allow the first and not the second.
+    """Fork one child into all namespaces and let it mount; some machines allow namespaces but not the mount.
 
     Raises:
-        OSError: it could not.
+        OSError: it could not fork or mount.
     """
     user, group = os.geteuid(), os.getegid()  # before the fork: a new user namespace knows neither
     process_id = kernel.fork_into(kernel.GUEST_NAMESPACES)
@@ -156,7 +157,7 @@ def probe_namespaces(proc: int) -> None:
 
 
 def start(order: dict[str, Any], descriptors: list[int], fence: guest.Fence) -> dict[str, Any]:
-    """Fork a guest; what to answer."""
+    """Fork a guest, and return the answer for the host."""
     user, group = os.geteuid(), os.getegid()  # before the fork, as above
     try:
         process_id = kernel.fork_into(kernel.GUEST_NAMESPACES if fence.namespaces else 0)
@@ -170,8 +171,8 @@ def start(order: dict[str, Any], descriptors: list[int], fence: guest.Fence) -> 
 
 
 def end(process_id: int) -> dict[str, Any]:
-    """Kill a guest, with everything in its namespace, and wait until it is gone; how it ended."""
-    os.kill(process_id, signal.SIGKILL)  # it was not waited for, so the number is still its own
+    """Kill a guest and everything in its namespace, wait until it is gone, and return how it ended."""
+    os.kill(process_id, signal.SIGKILL)  # it has not been reaped, so the process id still belongs to it
     _, status, used = os.wait4(process_id, 0)
     return {
         "exit": os.waitstatus_to_exitcode(status),
@@ -181,7 +182,7 @@ def end(process_id: int) -> dict[str, Any]:
 
 
 def receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """One order and its descriptors; None when the other side is gone."""
+    """Receive one order and its descriptors; None if the other side has closed."""
     descriptors = array.array("i")
     try:
         text, ancillary, _, _ = control.recvmsg(

@@ -1,4 +1,6 @@
-"""What one guest may use; the kernel enforces all of it, the host also the wall clock and the output."""
+"""Resource limits of a guest: the kernel enforces all of them, and the host also enforces wall-clock time and
+output.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +11,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Hard limits of one guest, which is one process."""
+    """Hard limits of one guest, which is a single process."""
 
     cpu_s: float
-    """Processor time of all its threads; the kernel kills at the next whole second, the host judges by the figure."""
+    """Processor time of all threads; the kernel kills at the next whole second, and the host compares the exact
+    figure."""
     wall_s: float
-    """From its start to its end. Larger than `cpu_s`, so that a busy machine does not fail an honest program."""
+    """Wall-clock time from start to end. It exceeds `cpu_s`, so that a busy machine does not fail an honest program."""
     memory_mib: int
-    """Address space beyond what the bare interpreter has."""
+    """Address space beyond that of the bare interpreter."""
     threads: int
-    """Of the guest; counted only where it has a user namespace of its own."""
+    """Threads of the guest; enforced only if it has a user namespace of its own."""
     open_files: int
     scratch_mib: int
-    """Bytes of all files in its scratch folder, which is in memory; and of any one file."""
+    """Total size of the files in the scratch folder, which is in memory; also the largest size of one file."""
     scratch_files: int
     output_bytes: int
-    """Standard output and standard error together, or all messages of an examined program; one more byte kills."""
+    """Limit on standard output plus standard error, or on all messages of an examined program; one byte more kills."""
 
 
 STANDARD = Limits(
@@ -37,13 +40,13 @@ STANDARD = Limits(
     scratch_files=256,
     output_bytes=4 * 2**20,
 )
-"""What suits the tasks that code models are trained on; change fields with `dataclasses.replace`."""
+"""Limits for the tasks that code models are trained on; change fields with `dataclasses.replace`."""
 STACK_MIB = 120
-"""Of the main thread: the kernel leaves it 128 MiB of addresses whatever the limit says."""
+"""Stack size of the main thread: the kernel reserves 128 MiB of addresses for it, whatever the limit is."""
 
 
 def apply_limits(limits: Limits, *, own_user: bool, interpreter_bytes: int) -> None:
-    """Hold this process to its limits, soft and hard: a soft limit alone can be raised again from inside."""
+    """Apply the limits to this process, both soft and hard, since the process could raise a soft limit again."""
     mib = 2**20
     wanted = {
         resource.RLIMIT_CPU: math.ceil(limits.cpu_s),
@@ -57,7 +60,7 @@ def apply_limits(limits: Limits, *, own_user: bool, interpreter_bytes: int) -> N
         resource.RLIMIT_NICE: 0,
         resource.RLIMIT_RTPRIO: 0,
     }
-    if own_user:  # otherwise every process of the same user counts, whoever started it
+    if own_user:  # otherwise all processes of the same user would count, whoever started them
         wanted[resource.RLIMIT_NPROC] = limits.threads
     for kind, most in wanted.items():
         _, hard = resource.getrlimit(kind)

@@ -1,4 +1,4 @@
-"""A root file system with nothing in it but Python's library, shared libraries, and a few harmless devices."""
+"""A root file system that contains only Python's library, shared libraries, and a few harmless devices."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from rlpost.sandbox.kernel import (
 )
 
 SCRATCH = "/tmp"
-"""The only folder that a guest can write to; each has its own, in memory."""
+"""The only folder that a guest can write to; each guest has its own, in memory."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
 
 def library_paths() -> list[str]:
-    """Existing folders that an interpreter reads from while it runs: Python's own library and shared libraries."""
+    """Existing folders that an interpreter reads while it runs: Python's own library and shared libraries."""
     python = sysconfig.get_paths()
     wanted = [python["stdlib"], python["platstdlib"], str(Path(sys.base_exec_prefix) / "lib"), *_LIBRARIES]
     found = [path for path in dict.fromkeys(wanted) if Path(path).is_dir()]
@@ -43,7 +43,7 @@ def library_paths() -> list[str]:
 
 
 def package_paths() -> list[str]:
-    """Folders of installed packages inside `library_paths`; a guest has no business with them."""
+    """Folders of installed packages inside `library_paths`; guests may not read them."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     prefixes = [Path(sys.base_exec_prefix), Path("/usr"), Path("/usr/local")]
     inside = [Path("lib", name) for name in (f"{version}/site-packages", f"{version}/dist-packages")]
@@ -53,13 +53,13 @@ def package_paths() -> list[str]:
 
 
 def enter_minimal_root(place: str, *, proc: int) -> None:
-    """Move this process into namespaces without a network, and whose root is minimal and read-only.
+    """Move this process into new namespaces, with no network and with a minimal, read-only root.
 
-    An ordinary user gets a user namespace too, in which it may mount. `place` is an empty folder to build in; `proc` is
-    an open `/proc`, which the new root has not.
+    An ordinary user also gets a user namespace, in which it may mount. `place` is an empty folder to build the root in;
+    `proc` is an open `/proc`, because the new root has none.
 
     Raises:
-        OSError: the kernel allows this process no namespace.
+        OSError: the kernel does not allow this process new namespaces.
     """
     user, group = os.geteuid(), os.getegid()
     try:
@@ -88,7 +88,7 @@ def enter_minimal_root(place: str, *, proc: int) -> None:
 
 
 def mount_scratch(*, size_mib: int, files: int) -> None:
-    """Give this process a scratch folder of its own, in memory, with a limit on bytes and on files.
+    """Give this process its own scratch folder in memory, with a limit on bytes and on files.
 
     Raises:
         OSError: the kernel refused.

@@ -1,9 +1,9 @@
-"""Values as JSON and back, between the process of a program and the process of its tests.
+"""Converts values to JSON and back, for messages between the process of a program and the process of its tests.
 
-JSON's own values stand for themselves. Every other value is `{"t": tag, "v": ...}`; the tags are in `encode`. What has
-no tag, for example an instance of a class of the program, stays where it is and travels as a reference, which is up
-to the two sides (`guest_server`, `guest_tests`). Decoding makes objects of built-in types only and runs no code of
-the other side.
+JSON's own values stand for themselves. Every other value is `{"t": tag, "v": ...}`; `encode` defines the tags. A value
+without a tag, for example an instance of a class of the program, stays where it is and is represented by a reference,
+which the two sides define (`guest_server`, `guest_tests`). Decoding creates only objects of built-in types and runs no
+code of the other side.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from fractions import Fraction
 from typing import Any, cast
 
 LARGEST_PLAIN_INTEGER = 2**63
-"""Larger ones travel in hexadecimal: the decimal form takes quadratic time, and Python refuses it for long ones."""
+"""Larger integers are sent in hexadecimal: the decimal form takes quadratic time, and Python refuses it for long
+ones."""
 _SEQUENCES: dict[type, str] = {
     tuple: "tuple", set: "set", frozenset: "frozenset", deque: "deque"
 }  # fmt: skip
@@ -43,7 +44,7 @@ _NO_TAG = object()
 
 
 def encode(value: Any, *, reference: Callable[[Any], Any]) -> Any:
-    """As JSON; `reference` says what stands for an object that has no plain form."""
+    """Encode a value as JSON; `reference` returns the representation of an object that has no plain form."""
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value
@@ -84,16 +85,16 @@ def _encode_rare(value: Any, kind: type, reference: Callable[[Any], Any]) -> Any
         return {"t": "namedtuple", "v": [kind.__name__, list(fields), items]}
     if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
         return {"t": "builtin", "v": value.__name__}
-    if kind.__module__ == "collections" and isinstance(value, dict):  # defaultdict, whose factory stays behind
+    if kind.__module__ == "collections" and isinstance(value, dict):  # a defaultdict, sent without its factory
         return encode(dict(value), reference=reference)
     return _NO_TAG
 
 
 def decode(data: Any, *, refer: Callable[[str, Any], Any]) -> Any:
-    """The value that `encode` saw; `refer(tag, content)` makes what stands for a reference.
+    """Decode a value that `encode` wrote; `refer(tag, content)` returns the object for a reference.
 
     Raises:
-        ValueError, TypeError, KeyError: it is no encoded value.
+        ValueError, TypeError, KeyError: the data is not an encoded value.
     """
     if isinstance(data, list):
         return [decode(item, refer=refer) for item in data]
@@ -120,7 +121,7 @@ def decode(data: Any, *, refer: Callable[[str, Any], Any]) -> Any:
 
 
 def builtin_type(name: str) -> type:
-    """Raises ValueError when there is no built-in type of this name."""
+    """Return the built-in type of this name; raise ValueError if there is none."""
     found: object = getattr(builtins, name, None)
     if not isinstance(found, type):
         raise ValueError(f"no built-in type is called {name!r:.100}")

@@ -1,4 +1,4 @@
-"""Running one whole program: its standard input in, its output out."""
+"""Runs one whole program, from its standard input to its output."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from rlpost.sandbox.host import Ended, Guest, launcher
 from rlpost.sandbox.limits import Limits
 
 Stopped = Literal["", "time", "memory", "output", "signal"]
-"""Why a guest was ended before its own end; empty when it was not. `signal`: it crashed."""
+"""The reason why a guest did not end normally; empty if it did. `signal`: it crashed."""
 STDERR_KEPT = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ran:
-    """What a program did."""
+    """The outcome of running a program."""
 
     stdout: bytes
-    """Up to the limit on output."""
+    """Standard output, up to the output limit."""
     stderr: bytes
-    """The first 64 KiB."""
+    """The first 64 KiB of standard error."""
     stopped: Stopped
     ended: Ended
 
     @property
     def is_clean(self) -> bool:
-        """Whether it came to its own end with exit status 0."""
+        """Whether it ended by itself with exit status 0."""
         return not self.stopped and self.ended.exit_code == 0
 
 
 def run_program(program: str, *, stdin: str, limits: Limits) -> Ran:
     """Run a program as `__main__` in a fresh, contained interpreter, and wait for its end.
 
-    Output is read while the program runs, so that a full pipe never becomes a time limit.
+    Output is read while the program runs, so that a full pipe never makes it miss its time limit.
 
     Raises:
         SandboxError: the sandbox cannot run anything; the program is not to blame.
@@ -71,7 +71,7 @@ def _why(ended: Ended, stderr: bytes, limits: Limits) -> Stopped:
 
 
 class _Flow:
-    """The three streams of one guest, until it ends or must be ended."""
+    """The three standard streams of one guest, until the guest ends or must be killed."""
 
     def __init__(self, guest: Guest, descriptors: tuple[int, int, int], stdin: bytes) -> None:
         self._guest = guest
@@ -83,7 +83,7 @@ class _Flow:
         self._output_bytes = 0
 
     def run(self) -> Stopped:
-        """Why the guest must be ended; empty when it has ended itself."""
+        """Transfer data until the guest ends. Return the reason why it must be killed; empty if it ended by itself."""
         with self._selector as selector:
             for descriptor in (self._stdin, self._stdout, self._stderr):
                 os.set_blocking(descriptor, False)
@@ -103,7 +103,7 @@ class _Flow:
                     return "" if self._drain() else "output"
 
     def _serve(self, ready: set[int]) -> bool:
-        """Move what can be moved; False when the output is at its limit."""
+        """Transfer the available data; return False once the output has reached its limit."""
         channel = self._guest.channel
         if channel.fileno() in ready and self._guest.receive() is None:
             self._selector.unregister(channel)
@@ -120,18 +120,18 @@ class _Flow:
             written = os.write(self._stdin, self._waiting[: 1 << 16]) if self._waiting else 0
         except BlockingIOError:
             return
-        except BrokenPipeError:  # it has closed its standard input, which is its right
+        except BrokenPipeError:  # the program has closed its standard input, as it may
             written = len(self._waiting)
         self._waiting = self._waiting[written:]
         if not self._waiting:
             self._selector.unregister(self._stdin)
-            # Closed by giving the number to something harmless, so that the caller can close all three alike.
+            # The descriptor is redirected to /dev/null, so that the caller can close all three in the same way.
             null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             os.dup2(null, self._stdin, inheritable=False)
             os.close(null)
 
     def _read(self, descriptor: int, kept: bytearray, *, most: int) -> bool:
-        """Whether there may be more."""
+        """Read once, and return whether more data may follow."""
         try:
             chunk = os.read(descriptor, 1 << 18)
         except BlockingIOError:
@@ -145,7 +145,7 @@ class _Flow:
         return True
 
     def _drain(self) -> bool:
-        """Read what is left after the end; False when it was too much."""
+        """Read the remaining data after the end; return False if it exceeds the limit."""
         while self._output_bytes <= self._guest.limits.output_bytes:
             more = [
                 self._read(self._stdout, self.stdout, most=self._guest.limits.output_bytes),

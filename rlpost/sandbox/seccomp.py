@@ -1,9 +1,10 @@
-"""The system calls that a guest may not make: a classic BPF program for seccomp(2), on x86_64 and aarch64.
+"""The system calls that a guest may not make, as a classic BPF program for seccomp(2), on x86_64 and aarch64.
 
-A guest is one process that computes, reads its library, and writes into its scratch folder. It may start threads, and
-no process: nothing can outlive it, and its address space bounds its memory. Refused calls fail with EPERM, so that an
-honest program sees an exception; calls that are newer than this list fail with ENOSYS, as on an older kernel; another
-architecture's calls kill. Source: the kernel's Documentation/userspace-api/seccomp_filter.rst and unistd headers.
+A guest is one process that computes, reads its library, and writes into its scratch folder. It may start threads but no
+processes, so nothing can outlive it, and its address-space limit bounds its memory. Denied calls fail with EPERM, so
+that an honest program sees an exception. Calls that are newer than this list fail with ENOSYS, as on an older kernel. A
+call for another architecture kills the process. Source: the kernel's Documentation/userspace-api/seccomp_filter.rst and
+unistd headers.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _SET_MODE_FILTER = 1
 FIRST_UNKNOWN_CALL = 451
-"""cachestat; also below every call of the x32 architecture, whose numbers begin at 2^30."""
+"""The number of cachestat; it is also below every call of the x32 architecture, whose numbers begin at 2^30."""
 _UNIX_SOCKETS = 1
 
-# (x86_64, aarch64); None where the architecture lacks the call.
+# Numbers for (x86_64, aarch64); None if the architecture lacks the call.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
-    # Other processes, or starting one.
+    # Observing, signalling or starting other processes.
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
@@ -51,7 +52,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "vfork": (58, None),
     "execve": (59, 221),
     "execveat": (322, 281),
-    # Namespaces, mounts, and the machine.
+    # Namespaces, mounts, and machine-wide settings.
     "unshare": (272, 97),
     "setns": (308, 268),
     "mount": (165, 40),
@@ -88,7 +89,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "syslog": (103, 116),
     "personality": (135, 92),
     "vhangup": (153, 58),
-    # Parts of the kernel with a history of holes.
+    # Kernel features with a history of vulnerabilities.
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
@@ -104,14 +105,14 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fanotify_mark": (301, 263),
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
-    # Sockets; pairs of connected ones are below.
+    # Sockets; connected pairs are handled below.
     "socket": (41, 198),
     "bind": (49, 200),
     "connect": (42, 203),
     "listen": (50, 201),
     "accept": (43, 202),
     "accept4": (288, 242),
-    # Memory that the limit on the address space does not count.
+    # Memory that the address-space limit does not count.
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "shmget": (29, 194),
@@ -131,7 +132,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "mlock": (149, 228),
     "mlock2": (325, 284),
     "mlockall": (151, 230),
-    # Changes of files that Landlock does not govern.
+    # Changes to files that Landlock does not control.
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -165,18 +166,18 @@ _BY_ARGUMENT = {
     "socketpair": (53, 199),
 }
 _FCNTL_SIGNALS = (8, 10, 15)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX: have the kernel send a signal to somebody else."""
+"""F_SETOWN, F_SETSIG, F_SETOWN_EX: they make the kernel send a signal to another process."""
 _IOCTL_SIGNALS_AND_TERMINALS = (0x8901, 0x8902, 0x5412, 0x541C)
 """FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX."""
 _PRCTL_REFUSED = (1, 22)
-"""PR_SET_PDEATHSIG, by which a guest dies with its launcher, and PR_SET_SECCOMP."""
+"""PR_SET_PDEATHSIG, which makes a guest die with its launcher, and PR_SET_SECCOMP."""
 
 
 def filter_program(process_id: int) -> bytes:
-    """The instructions of the filter for the guest with this process id, as it sees itself.
+    """Return the filter's instructions for the guest with this process id, as the guest itself sees it.
 
-    Numbers are looked up by bisection: the kernel runs a filter over all numbers when it takes it, so that a long list
-    of comparisons would cost half a millisecond for each guest.
+    Call numbers are found by bisection: the kernel checks a new filter on every number, so a long list of comparisons
+    would cost half a millisecond per guest.
     """
     machine = platform.machine()
     header = [
@@ -189,7 +190,7 @@ def filter_program(process_id: int) -> bytes:
 
 
 def _rules(machine: str, process_id: int) -> list[tuple[int, list[bytes]]]:
-    """(first number, what to do from there up to the next), in ascending order, from number 0 on."""
+    """Return (first number, instructions for numbers from there up to the next entry), in ascending order, from 0."""
     column = list(_ARCHITECTURES).index(machine)
     refuse, allow = [_instruction(_RETURN, _ERRNO | errno.EPERM)], [_instruction(_RETURN, _ALLOW)]
     by_number = {number: refuse for numbers in _REFUSED.values() if (number := numbers[column]) is not None}
@@ -211,7 +212,7 @@ def _bisection(rules: list[tuple[int, list[bytes]]]) -> list[bytes]:
 
 
 def install(program: bytes) -> None:
-    """Hold this process and all its threads to a filter, for good; no_new_privs must be set.
+    """Apply a filter to this process and all its threads, permanently; no_new_privs must be set.
 
     Raises:
         OSError: the kernel refused.
@@ -222,8 +223,8 @@ def install(program: bytes) -> None:
 
 
 def _argument_rule(name: str, process_id: int) -> list[bytes]:
-    """What to return for a call whose number has matched."""
-    if name == "clone3":  # its flags lie in memory, out of a filter's reach; libraries fall back on clone
+    """Return the instructions for a call whose number has matched."""
+    if name == "clone3":  # its flags are in memory, which a filter cannot read; libraries fall back on clone
         return [_instruction(_RETURN, _ERRNO | errno.ENOSYS)]
     if name == "clone":
         return _only_if(0, [CLONE_THREAD], test=_HAS_BITS)
@@ -246,7 +247,7 @@ def _unless(argument: int, values: list[int]) -> list[bytes]:
 
 
 def _compare(argument: int, values: list[int], *, test: int, found: int, otherwise: int) -> list[bytes]:
-    """The kernel reads these arguments as 32-bit numbers, so their low halves decide."""
+    """Compare an argument's lower half: the kernel reads these arguments as 32-bit numbers."""
     code = [_instruction(_LOAD, _ARGUMENTS + 8 * argument)]
     for value in values:
         code += [_instruction(test, value, no=1), _instruction(_RETURN, found)]
@@ -254,5 +255,5 @@ def _compare(argument: int, values: list[int], *, test: int, found: int, otherwi
 
 
 def _instruction(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
-    """One instruction; `yes` and `no` are how many to skip after a comparison."""
+    """Encode one instruction; `yes` and `no` are the numbers of instructions to skip after a comparison."""
     return struct.pack("=HBBI", code, yes, no, value)

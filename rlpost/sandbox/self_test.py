@@ -1,4 +1,4 @@
-"""Whether this machine contains a hostile program: a handful of attacks, made before the first real program runs."""
+"""Tests whether this machine contains a hostile program, by a handful of attacks before the first real program runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rlpost.sandbox.programs import Ran, run_program
 
 LIMITS = replace(STANDARD, cpu_s=2.0, wall_s=4.0, memory_mib=128, scratch_mib=4, output_bytes=1 << 20)
 SECRET = "RLPOST_SANDBOX_SELF_TEST"
-"""Set in this process's environment while the test runs; a guest must not see it."""
+"""This variable is set in this process's environment during the test; a guest must not see it."""
 
 
 class Attack(NamedTuple):
-    """A program, and what its run must look like."""
+    """A hostile program, and a check of its outcome."""
 
     program: str
     is_contained: Callable[[Ran], bool]
@@ -40,7 +40,7 @@ def _was_stopped(ran: Ran) -> bool:
 
 
 def _refused(action: str) -> str:
-    """A program that says `refused` when the action raises OSError, and what it got otherwise."""
+    """Return a program that prints `refused` if the action raises OSError, and otherwise the action's result."""
     return (
         f"import os, signal\ntry:\n    print('got', {action})\nexcept (OSError, ImportError):\n    print('refused')\n"
     )
@@ -85,22 +85,22 @@ ATTACKS: Mapping[str, Attack] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Containment:
-    """What protects this machine from programs of a model's making."""
+    """The protections of this machine against model-written programs."""
 
     holds: bool
     layers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    """Layers that this machine lacks, and why."""
+    """Layers that this machine lacks, each with the reason."""
     checks: Mapping[str, str]
-    """Attack -> `contained`, or what happened."""
+    """Attack -> `contained`, or a description of what happened."""
     refusal: str = ""
-    """Why nothing is run here; empty when it holds."""
+    """The reason why no program may run here; empty if all attacks were contained."""
     seconds: float
 
 
 @cache
 def containment() -> Containment:
-    """Start the sandbox and attack it; about half a second, once a process."""
+    """Start the sandbox and attack it, which takes about half a second; done once per process."""
     started = time.perf_counter()
     try:
         fence = launcher().fence
@@ -111,7 +111,7 @@ def containment() -> Containment:
     finally:
         os.environ.pop(SECRET, None)
     failed = [f"{name}: {outcome}" for name, outcome in checks.items() if outcome != "contained"]
-    refusal = f"programs of a model's making are not contained here; {'; '.join(failed)}" if failed else ""
+    refusal = f"model-written programs are not contained here; {'; '.join(failed)}" if failed else ""
     layers = ["seccomp filter", "hard resource limits", "no privileges"]
     if fence["landlock"]:
         layers.insert(0, f"Landlock {fence['landlock']}")
@@ -128,7 +128,7 @@ def containment() -> Containment:
 
 
 def require_containment() -> None:
-    """Return if programs may be run here.
+    """Check that programs may run here.
 
     Raises:
         SandboxError: they may not.

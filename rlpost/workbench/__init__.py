@@ -1,1 +1,1 @@
-"""Tools for authors of verifiers, outside a run: self-test, fuzzing, audit, timing, rescoring, adapters to TRL."""
+"""Tools for authors of verifiers, used outside a run: self-test, fuzzing, audit, timing, rescoring, adapters to TRL."""

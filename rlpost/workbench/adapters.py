@@ -1,9 +1,10 @@
-"""Rewards of TRL as verifiers, and verifiers as rewards of TRL. Nothing of TRL is imported.
+"""Uses reward functions of TRL as verifiers, and verifiers as reward functions of TRL. It does not import TRL.
 
-A reward function of TRL takes lists, `f(prompts, completions, completion_ids, **columns)`, and returns a list of
-floats or None, where None is "not applicable". As a verifier it judges batches; None becomes the tag `not_applicable`,
-by which it abstains in a composition. A verifier as a reward function gives None where it has no score: a reference
-that cannot be read, a service that is not there, or that it does not apply; TRL then leaves the sample out.
+A reward function of TRL takes lists, `f(prompts, completions, completion_ids, **columns)`, and returns a list of floats
+or None, where None means "not applicable". As a verifier it judges batches; None becomes the tag `not_applicable`, so
+that it abstains in a composition. In the other direction, a verifier used as a reward function returns None if it has
+no score (the reference cannot be read, its service is unreachable, or it does not apply); TRL then leaves the sample
+out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rlpost.scoring.executors import Executors
 from rlpost.scoring.registry import load_verifier
 
 UNKNOWN_TOKEN = -1
-"""Stands in `completion_ids`, of which a scorer knows the number only; to decode it is an error."""
+"""Placeholder in `completion_ids`: a scorer knows only the number of tokens, so decoding these ids is an error."""
 
 
 def from_trl(
@@ -42,23 +43,23 @@ def from_trl(
     score_range: tuple[float, float] = (0.0, 1.0),
     cases: Sequence[Case] = (),
 ) -> Verifier:
-    """A reward function of TRL as a verifier of batches, without parameters.
+    """Turn a reward function of TRL into a verifier of batches, without parameters.
 
     Args:
         function: `f(prompts, completions, completion_ids, **columns) -> list[float | None]`, plain or async.
-        name: Of the verifier.
-        version: Of the verifier; changes whenever a score may change.
-        reference: `module:name` of what this returns, by which a worker process finds it again:
-            `accuracy = from_trl(..., reference=f"{__name__}:accuracy", ...)` at the top level of a module.
-        columns: Name that the function expects -> `gold`, or a column of the rows. A row must have them. All columns of
-            the rows come besides, under their own names.
-        conversational: Whether prompts and completions are lists of messages, otherwise texts.
-        isolation: As in `rlpost.scoring.authoring`.
-        timeout_s: Of one call.
-        memory_mib: Of a worker; TRL's own modules import torch, which takes much address space.
-        largest_batch: Most samples of one call.
+        name: The verifier's name.
+        version: The verifier's version; change it whenever a score may change.
+        reference: The `module:name` under which a worker process finds the returned verifier: `accuracy = from_trl(...,
+            reference=f"{__name__}:accuracy", ...)` at the top level of a module.
+        columns: Argument name of the function -> `gold`, or a column that every row must have. All other columns of the
+            rows are passed too, under their own names.
+        conversational: Whether prompts and completions are lists of messages; otherwise they are texts.
+        isolation: See `rlpost.scoring.authoring`.
+        timeout_s: Limit of one call.
+        memory_mib: Address space of a worker; TRL's own modules import torch, which takes much of it.
+        largest_batch: Most samples per call.
         score_range: Smallest and largest value that the function returns.
-        cases: As in `rlpost.scoring.authoring`.
+        cases: See `rlpost.scoring.authoring`.
     """
     spec = VerifierSpec(
         name=name,
@@ -106,7 +107,7 @@ def _judging(
 
 
 class TrlReward:
-    """A verifier as TRL calls a reward function; made by `as_trl`. Pickled, it leaves its worker processes behind."""
+    """A verifier with the signature of a TRL reward function; `as_trl` makes it. Pickling it leaves its workers out."""
 
     def __init__(self, verifier: Verifier, *, params: Mapping[str, Any], gold: str, workers: int) -> None:
         self.__name__ = verifier.spec.name
@@ -121,7 +122,7 @@ class TrlReward:
         completion_ids: Sequence[Sequence[int]] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        """One score a completion; None where there is no score to give.
+        """Return one score per completion; None where the verifier has no score.
 
         Raises:
             RewardError: the verifier broke its contract.
@@ -134,13 +135,13 @@ class TrlReward:
         return [None if NOT_APPLICABLE in verdict.tags else verdict.score for verdict in verdicts]
 
     def close(self) -> None:
-        """End its worker processes; they start again when it is called again."""
+        """End the worker processes; the next call starts them again."""
         if self._judges is not None:
             self._judges.close()
         self._judges = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A verifier is found again by name: its function goes by the name that now means the verifier.
+        # The verifier is pickled by its reference, because its module's name for the function now means the verifier.
         return {**self.__dict__, "_judges": None, "_verifier": self._verifier.reference}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -150,13 +151,13 @@ class TrlReward:
 def as_trl(
     verifier: Verifier, *, params: Mapping[str, Any] = MappingProxyType({}), gold: str = "gold", workers: int = 1
 ) -> TrlReward:
-    """A verifier as a reward function for `GRPOTrainer(reward_funcs=...)`, with the isolation that it runs in here.
+    """Turn a verifier into a function for `GRPOTrainer(reward_funcs=...)`; it keeps its isolation.
 
     Args:
-        verifier: What judges.
-        params: Its parameters.
-        gold: The column of the data set that is the gold; the others are `meta`.
-        workers: Processes, where it runs in processes.
+        verifier: The verifier that judges.
+        params: The verifier's parameters.
+        gold: The column of the data set that holds the gold; all other columns become `meta`.
+        workers: Number of processes, if the verifier runs in processes.
 
     Raises:
         RewardError: the parameters do not fit.
@@ -186,7 +187,7 @@ def _trl_arguments(samples: Sequence[Sample], *, columns: Mapping[str, str], con
 
 
 def _ignored(*_: object) -> None:
-    """What a function logs beside its scores has no place in a verdict."""
+    """Ignore what a reward function logs beside its scores, since a verdict has no place for it."""
 
 
 def _verdicts(returned: Any, *, floor: float) -> list[Verdict]:
@@ -206,7 +207,7 @@ def _samples(
     *,
     gold: str,
 ) -> list[Sample]:
-    """TRL's lists as samples; equal prompts that stand beside each other are one group."""
+    """Turn TRL's lists into samples; adjacent equal prompts form one group."""
     texts = [_text(prompt) for prompt in prompts]
     groups: list[int] = []
     for place, text in enumerate(texts):
@@ -231,7 +232,7 @@ def _samples(
 
 
 def _text(messages: Any) -> str:
-    """The content of the last message; a text is itself."""
+    """Return the content of the last message; a plain text is returned as it is."""
     if isinstance(messages, str):
         return messages
     content = cast("Sequence[Mapping[str, Any]]", messages)[-1]["content"]

@@ -1,7 +1,7 @@
-"""Whether a data set and a reward fit each other, before anything is trained: no model is needed.
+"""Checks, without a model and before any training, whether a data set and a reward fit each other.
 
-Every gold is given as the answer to its own row, which must be paid, and to some other rows, which must not. A gold
-that cannot be read, prompts with golds that contradict each other, and rows that are there twice come out as well.
+Each gold is submitted as the answer to its own row, which must be rewarded, and to some other rows, which must not. The
+audit also finds golds that cannot be read, equal prompts with contradicting golds, and duplicate rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rlpost.workbench.answers import placed, text_of
 
 Judged = Callable[[Sequence[Sample]], list[Verdict]]
 PLACES = ("whole_text", "last_boxed")
-"""Where the gold is put when nobody says where the reward reads the answer: bare, and in a box."""
+"""Places where the gold is put if the caller does not say where the reward reads the answer: bare, and in a box."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,14 +26,14 @@ class AuditRow:
     """A row of the data set."""
 
     sample: Sample
-    """Its response is a reference answer where the data set has one, else empty."""
+    """The row as a sample; its response is a reference answer if the data set has one, else empty."""
     group: str
-    """Equal for rows with equal prompts."""
+    """The same text for all rows with the same prompt."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crossing:
-    """A gold that was paid as the answer to another row."""
+    """A gold that was rewarded as the answer to another row."""
 
     row: str
     answer_of: str
@@ -54,36 +54,36 @@ class BadRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditReport:
-    """What was found."""
+    """The findings of an audit."""
 
     rows: int
     asked: int
-    """Rows whose gold, or reference answer, could be given as an answer."""
+    """Rows whose gold, or reference answer, could be submitted as an answer."""
     unreadable: tuple[BadRow, ...]
     unpaid: tuple[BadRow, ...]
     """Rows whose own gold does not get the score that a right answer must get."""
     broken: tuple[BadRow, ...]
-    """Rows on which the verifier broke or a service was missing; nothing is known about them."""
+    """Rows on which the verifier broke or its service was missing; the audit knows nothing about them."""
     conflicting: tuple[BadRow, ...]
-    """Rows of one prompt whose golds are not paid for each other."""
+    """Rows with the same prompt whose golds are not rewarded for each other."""
     crossed: int
-    """Pairs of rows that were asked."""
+    """Pairs of rows whose golds were tried on each other."""
     crossings: tuple[Crossing, ...]
-    """Pairs that were paid in one direction only, or between many rows: the verifier is too kind."""
+    """Pairs that were rewarded in one direction only, or between many rows: the verifier is too lenient."""
     equivalent: int
-    """Pairs that were paid both ways: one gold written differently."""
+    """Pairs that were rewarded in both directions: the same gold, written differently."""
     duplicates: int
-    """Rows whose prompt and gold an earlier row has; no fault, but each counts twice in training."""
+    """Rows that repeat the prompt and gold of an earlier row; not an error, but each counts twice in training."""
 
     @property
     def quarantined(self) -> tuple[BadRow, ...]:
-        """Rows that should not be trained on, each once."""
+        """Rows that should not be trained on, without repetition."""
         bad = {row.id: row for row in (*self.conflicting, *self.unpaid, *self.unreadable)}
         return tuple(bad.values())
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether the audit found no problem."""
         return not (self.quarantined or self.broken or self.crossings)
 
 
@@ -95,10 +95,10 @@ def audit(
     Args:
         rows: The data set.
         judged: The reward.
-        where: Where the reward reads the answer; None tries the places of `PLACES` and takes the best.
-        least: Score of a right answer; a wrong one must get less.
-        others: Golds of other rows that each row is crossed with.
-        seed: Of the choice of these.
+        where: Where the reward reads the answer; None tries all of `PLACES` and takes the best.
+        least: Score that a right answer must reach; a wrong one must stay below.
+        others: Number of other rows whose golds are tried on each row.
+        seed: Seed for the choice of these rows.
     """
     own = _own(judged, rows, PLACES if where is None else (where,))
     readable = _readable(judged, rows, own)
@@ -125,14 +125,14 @@ def audit(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Own:
-    """The best that a row's own gold gets, and the response that got it."""
+    """The best verdict that a row's own gold gets, and the response that got it."""
 
     response: str
     verdict: Verdict
 
 
 def _answers(row: AuditRow, places: Sequence[str]) -> tuple[str, ...]:
-    """Responses that are right if the row is; none where its gold is a rule and it has no reference answer."""
+    """Responses that are right if the row is; none if its gold is a rule and it has no reference answer."""
     if row.sample.response:
         return (row.sample.response,)
     gold = row.sample.gold
@@ -143,12 +143,12 @@ def _answers(row: AuditRow, places: Sequence[str]) -> tuple[str, ...]:
         text = text_of(entry["entry"]["answer"]) if isinstance(entry, Mapping) else None
     if text is None:
         return ()
-    # Bare as well: a gold may be a whole solution, with the answer where the verifier finds it.
+    # The bare text is tried too: a gold may be a whole solution that contains the answer where the verifier looks.
     return tuple(dict.fromkeys([*(placed(text, where=where) for where in places), text]))
 
 
 def _own(judged: Judged, rows: Sequence[AuditRow], places: Sequence[str]) -> list[_Own | None]:
-    """For each row, the best of its answers; None where it has none."""
+    """For each row, the best of its answers; None if it has none."""
     asked = [(index, answer) for index, row in enumerate(rows) for answer in _answers(row, places)]
     verdicts = judged([replace(rows[index].sample, response=answer) for index, answer in asked])
     best: list[_Own | None] = [None] * len(rows)
@@ -164,7 +164,7 @@ def _worth(verdict: Verdict) -> float:
 
 
 def _readable(judged: Judged, rows: Sequence[AuditRow], own: Sequence[_Own | None]) -> list[Verdict]:
-    """A verdict on each row, by an empty answer where none is known: whether its gold can be read at all."""
+    """Judge each row, with an empty answer if it has none of its own, to see whether its gold can be read at all."""
     unknown = [replace(rows[index].sample, response="") for index, one in enumerate(own) if one is None]
     given = iter(judged(unknown))
     return [next(given) if one is None else one.verdict for one in own]
@@ -173,7 +173,7 @@ def _readable(judged: Judged, rows: Sequence[AuditRow], own: Sequence[_Own | Non
 def _pairs(
     rows: Sequence[AuditRow], usable: Sequence[int], *, others: int, rng: random.Random
 ) -> list[tuple[int, int]]:
-    """(row, row whose gold answers it), of different golds and prompts; in both directions."""
+    """Choose pairs (row, row whose gold answers it) with different golds and prompts, each in both directions."""
     pairs: dict[tuple[int, int], None] = {}
     for index in usable:
         for other in rng.sample(usable, k=min(others, len(usable))):
@@ -199,7 +199,7 @@ def _cross(
         for pair, sample, verdict in zip(pairs, samples, judged(samples), strict=True)
         if _worth(verdict) >= least
     }
-    # Equal both ways is one answer in two spellings, unless it happens all over the place.
+    # Golds rewarded in both directions are one answer in two spellings, unless that happens among many rows.
     mutual = {pair for pair in paid if pair[::-1] in paid}
     if len(mutual) > len(pairs) // 2:
         mutual = set()

@@ -1,8 +1,8 @@
-"""How fast a verifier judges, on a mix that looks like a run's: its own cases with other numbers, and some bad ones.
+"""Measures how fast a verifier judges a realistic mix: its own cases with other numbers, and some pathological ones.
 
-Cases that come again and again would be answered from a library's caches. So numbers in them are drawn anew, the
-same for a response and its gold, and answers get a train of thought in front where the verifier reads them at the end.
-What is measured includes the way to a worker and back.
+Repeated cases would be answered from the caches of libraries. Numbers in them are therefore drawn anew, the same for a
+response and its gold, and an answer that the verifier reads at the end gets a chain of thought in front. The measured
+time includes the way to a worker process and back.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from rlpost.workbench.verifier_runner import VerifierRunner
 
 BATCH = 256
 LEAST_BATCH = 32
-"""Of verifiers that run programs, whose batches would otherwise outlast the clock."""
+"""Smallest batch for verifiers that run programs; a larger one would outlast the measurement."""
 WARM_UP = 32
 ADVERSARIAL = 0.05
-"""Share of adversarial cases; models that try to be paid for nothing are rare until they find out how."""
+"""Share of adversarial cases; models rarely try to be rewarded without an answer until they find out how."""
 PATHOLOGICAL_ANSWERS = ("9^{9^{9^{9}}}", "(10^8)!", "{" * 3000 + "1" + "}" * 3000)
 THOUGHT = "First {} and {} make {}, then we carry the {} over, which leaves {}. "
 _DIGITS = re.compile(r"\d+")
@@ -37,7 +37,7 @@ Mix = Iterator[tuple[Sample, Mapping[str, Any]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """What the project promises of a verifier, or of all whose name begins so."""
+    """The speed that the project promises for a verifier, or for all verifiers whose name begins with this text."""
 
     name: str
     per_second: float
@@ -51,12 +51,12 @@ BARS = (
 BATCH_SAMPLES = 2048
 BATCH_WORKERS = 2
 BATCH_BARS: Mapping[str, float] = {"math.equivalent": 8.0}
-"""Longest seconds for `BATCH_SAMPLES` samples on `BATCH_WORKERS` cores, pathological ones among them."""
+"""Most seconds that `BATCH_SAMPLES` samples, some of them pathological, may take on `BATCH_WORKERS` cores."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """Figures of one verifier."""
+    """The measured figures of one verifier."""
 
     name: str
     version: str
@@ -64,22 +64,22 @@ class Measured:
     seconds: float
     workers: int
     per_second: float
-    """Verdicts a second and core."""
+    """Verdicts per second and core."""
     p50_ms: float
     p99_ms: float
-    """Inside the verifier."""
+    """99th percentile of the time inside the verifier."""
     pathological: float
-    """Share of the samples."""
+    """Share of pathological samples."""
     policy_faults: int
     infra_faults: int
     bar: float | None
     batch_seconds: float | None = None
-    """Of `BATCH_SAMPLES` samples on `BATCH_WORKERS` workers, where there is a bar for it."""
+    """Seconds for `BATCH_SAMPLES` samples on `BATCH_WORKERS` workers, if the verifier has a bar for it."""
     batch_bar: float | None = None
 
     @property
     def met(self) -> bool | None:
-        """Whether the bars are met; None where there is none."""
+        """Whether the bars are met; None if the verifier has none."""
         if self.bar is None and self.batch_bar is None:
             return None
         fast = self.bar is None or self.per_second >= self.bar
@@ -96,7 +96,7 @@ def measure(verifier: Verifier, *, seconds: float, workers: int, pathological: f
     with VerifierRunner(verifier, workers=workers) as judge:
         _judge(judge, _taken(mix, WARM_UP * workers))
         while spent < seconds:
-            calls = _taken(mix, size * workers)  # making samples is outside the clock
+            calls = _taken(mix, size * workers)  # samples are made outside the measured time
             started = time.perf_counter()
             verdicts += _judge(judge, calls)
             spent += time.perf_counter() - started
@@ -121,7 +121,7 @@ def measure(verifier: Verifier, *, seconds: float, workers: int, pathological: f
 
 
 def realistic_mix(verifier: Verifier, *, pathological: float, rng: random.Random) -> Mix:
-    """Samples without end: the cases in turn with other numbers, and a share of answers that never end."""
+    """Yield samples without end: the cases in turn with other numbers, and a share of answers that never end."""
     honest = [case for case in verifier.cases if case.expect != "adversarial"] or list(verifier.cases)
     hostile = [case for case in verifier.cases if case.expect == "adversarial"]
     endless = _endless_cases(verifier)
@@ -135,7 +135,9 @@ def realistic_mix(verifier: Verifier, *, pathological: float, rng: random.Random
 
 
 def _endless_cases(verifier: Verifier) -> list[Case]:
-    """Answers that never end, against the golds of accepted cases that are not plain numbers, if there are any."""
+    """Answers that never finish computing, with the golds of accepted cases that are not plain numbers, if there are
+    any.
+    """
     accepted = [case for case in verifier.cases if case.expect == "accept"]
     hard = [case for case in accepted if not _DIGITS.fullmatch(str(case.gold))] or accepted
     return [
@@ -168,7 +170,7 @@ _Calls = Sequence[tuple[list[Sample], Mapping[str, Any]]]
 
 
 def _taken(mix: Mix, count: int) -> _Calls:
-    """The next samples; those with equal parameters go together, as a route's samples do."""
+    """Take the next samples, and group those with equal parameters, as a route's samples are grouped."""
     groups: dict[str, tuple[list[Sample], Mapping[str, Any]]] = {}
     for sample, params in islice(mix, count):
         groups.setdefault(repr(params), ([], params))[0].append(sample)

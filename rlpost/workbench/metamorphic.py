@@ -1,8 +1,8 @@
-"""Probes that follow from a verifier's cases: what must be true of any verifier, whatever its field.
+"""Probes that follow from a verifier's cases: properties that every verifier must have, whatever its field.
 
-Each probe is a sample with an expectation; a kind of probe that means nothing for a verifier is off, with a reason that
-is shown. Reasons come from what the verifier declares (it needs no gold, its gold is no answer), or from its author: a
-module may have a table `SELF_TEST_OFF = {"its.name": {"gold or another": "why it pays for that"}}`.
+A probe is a sample with an expectation. A kind of probe that makes no sense for a verifier is off, and the reason is
+shown. The reason follows from the verifier's declaration (it needs no gold, its gold is not an answer), or the author
+gives it: a module may have a table `SELF_TEST_OFF = {"its.name": {"gold or another": "why it pays for that"}}`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from rlpost.workbench.answers import gold_is_an_answer, gold_text, place_of, wit
 
 OFF_TABLE = "SELF_TEST_OFF"
 Expected = Literal["top", "low", "judged", "not paid"]
-"""`top`: the highest score. `low`: no more than the cases allow a wrong answer, without a fault of anyone. `judged`:
-any score, without a fault. `not paid`: as low, or a fault, but never one of the model's."""
+"""`top`: the highest score. `low`: at most the score that the cases allow for a wrong answer, and no fault. `judged`:
+any score, and no fault. `not paid`: a low score, or a fault that does not blame the model."""
 
 HOSTILE_TEXTS = {
     "empty": ("", " \n\t"),
@@ -35,36 +35,36 @@ HOSTILE_TEXTS = {
 }
 WRONG_GOLDS: tuple[Any, ...] = (None, True, [[[]]], {"nested": {"nested": [None]}}, [])
 LOOKED_AT = 100
-"""Characters of a hostile text that say whether it can be seen."""
+"""Number of leading characters of a hostile text that decide whether it is visible."""
 LARGEST_CROSS = 24
-"""Most pairs of golds that are crossed."""
+"""Most pairs of golds that are tried on each other."""
 REFUSAL = "I looked at {gold} for a while, but I did not work it out, so I will not commit to an answer here."
 ECHO = "Solve the task. Think step by step and put the final answer in \\boxed{{}}.{choices}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """One question to a verifier."""
+    """One sample for a verifier, and the expected verdict."""
 
     kind: str
     sample: Sample
     params: Mapping[str, Any]
     expected: Expected
     pair: tuple[int, int] | None = None
-    """Of crossed golds: (answer of this case, gold of that case)."""
+    """For golds tried on each other: (index of the case with the answer, index of the case with the gold)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeSet:
-    """All probes of a verifier, and the kinds that it has none of."""
+    """All probes of a verifier, and the kinds of probe that it has none of."""
 
     probes: tuple[Probe, ...]
     off: Mapping[str, str]
-    """Kind -> why."""
+    """Kind -> the reason why it is off."""
 
 
 def probes_of(verifier: Verifier) -> ProbeSet:
-    """What follows from the verifier's cases; every kind is among the probes or among those that are off.
+    """Derive the probes from the verifier's cases; every kind yields probes or is off for a reason.
 
     Raises:
         RewardError: the author's table names a kind that does not exist.
@@ -93,7 +93,7 @@ def most_for_wrong(verifier: Verifier) -> float:
 
 
 def probe_failure(verifier: Verifier, probe: Probe, verdict: Verdict) -> str | None:
-    """What must hold and does not; None where all is well."""
+    """Say which requirement the verdict breaks; None if it breaks none."""
     low, top = verifier.spec.score_range
     if probe.expected == "top":
         return None if verdict.fault is None and verdict.score == top else f"must score {top:g}"
@@ -107,7 +107,7 @@ def probe_failure(verifier: Verifier, probe: Probe, verdict: Verdict) -> str | N
     if probe.expected == "judged":
         return None
     limit = max(low, most_for_wrong(verifier))
-    # Where a wrong answer may be paid in part, how much is the verifier's own affair, short of the whole.
+    # Where partial credit for a wrong answer is allowed, the verifier decides how much, below the top score.
     if (verdict.score < top) if limit > low and limit > 0 else (verdict.score <= max(limit, low)):
         return None
     return f"must score {f'below {top:g}' if limit > 0 else f'at most {max(limit, low):g}'}"
@@ -136,7 +136,7 @@ def _probe(case: Case, response: str, *, gold: Any, expected: Expected, prompt: 
 def _hostile(kind: str) -> Callable[[Verifier, list[Case]], Made]:
     def make(verifier: Verifier, accepted: list[Case]) -> Made:
         case = accepted[0]
-        # A verifier that asks for nothing but a form may find that form in any text that can be seen.
+        # A verifier that judges only form may find that form in any visible text.
         free = not verifier.spec.requires
         return [
             _probe(case, text, gold=case.gold, expected="judged" if free and _is_visible(text) else "low")
@@ -158,7 +158,7 @@ def _gold_itself(verifier: Verifier, accepted: list[Case]) -> Made:
     if (why := _needs_gold(verifier)) is not None:
         return why
     if not gold_is_an_answer(verifier):
-        # Its own accepted response is then the only answer that is known to be right.
+        # Its own accepted response is then the only answer known to be right.
         return [_probe(accepted[0], accepted[0].response, gold=accepted[0].gold, expected="top")]
     answers = [(case, with_answer(verifier, case, gold_text(case.gold) or "")) for case in accepted]
     return [_probe(case, answer, gold=case.gold, expected="top") for case, answer in answers if answer is not None]
@@ -185,7 +185,7 @@ def _other_golds(verifier: Verifier, accepted: list[Case]) -> Made:
         for second in range(len(accepted))
         if first != second and _comparable(accepted[first], accepted[second])
     ]
-    # One that pays in both directions is another way to write the same gold, so both directions are asked together.
+    # A gold rewarded in both directions is another spelling of the same gold, so both directions are probed together.
     chosen = sorted({tuple(sorted(pair)) for pair in pairs})[: LARGEST_CROSS // 2]
     if not chosen:
         return "its accepted cases have one gold"
@@ -193,7 +193,7 @@ def _other_golds(verifier: Verifier, accepted: list[Case]) -> Made:
 
 
 def _comparable(one: Case, other: Case) -> bool:
-    """Whether neither gold is among the other's, and nothing else differs."""
+    """Whether neither gold is among the other's alternatives, and the cases differ in nothing else."""
     golds, other_golds = _alternatives(one.gold), _alternatives(other.gold)
     return one.params == other.params and one.meta == other.meta and not golds & other_golds
 
@@ -227,7 +227,7 @@ def _hedges(verifier: Verifier, accepted: list[Case]) -> Iterator[Probe]:
 
 
 def another_answer(verifier: Verifier, gold: str) -> str:
-    """A wrong answer: a number far off, or the most similar of the other cases' golds."""
+    """Return a wrong answer: a number far off, or the most similar gold of the other cases."""
     try:
         return f"{float(gold) * 3 + 17:g}"
     except ValueError:
@@ -258,8 +258,8 @@ def _wrong_golds(verifier: Verifier, accepted: list[Case]) -> Made:
         return why
     case = accepted[0]
     probes = [_probe(case, "", gold=gold, expected="not paid") for gold in WRONG_GOLDS]
-    if not any(isinstance(case.gold, dict) for case in accepted):  # a schema may be true, or say nothing
-        # Nothing at all may be required: an empty list is a gold that can be read.
+    if not any(isinstance(case.gold, dict) for case in accepted):  # a schema may be `true`, or require nothing
+        # A case may require nothing at all, so an empty list is a readable gold.
         wrong = [gold for gold in WRONG_GOLDS if gold != []]
         probes += [_probe(case, case.response, gold=gold, expected="not paid") for gold in wrong]
     return probes

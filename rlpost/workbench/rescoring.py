@@ -1,4 +1,4 @@
-"""What another reward would have said about a run: stored responses, judged again."""
+"""Judges the stored responses of a run with another reward, and compares the verdicts."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from rlpost.records import Fault, FinishReason, Sample, Verdict
 
 SAMPLES_FILE = "samples.jsonl"
 ADVANTAGE_TOLERANCE = 1e-9
-"""An advantage nearer to 0 than this has no sign."""
+"""An advantage closer to 0 than this has no sign."""
 
 Judged = Callable[[Sequence[Sample]], list[Verdict]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredGroup:
-    """The responses to one prompt, as a run has stored them."""
+    """The responses to one prompt, as a run stored them."""
 
     samples: tuple[Sample, ...]
     scores: tuple[float | None, ...]
     faults: tuple[Fault | None, ...]
-    """What the run's own reward said."""
+    """The faults that the run's own reward found."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flip:
-    """A response that the two rewards disagree about."""
+    """A response that the two rewards judge differently."""
 
     sample: Sample
     old: str
@@ -42,32 +42,32 @@ class Flip:
     old_score: float | None
     new_score: float | None
     reason: str
-    """Of the new reward."""
+    """The reason given by the new reward."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RescoreReport:
-    """What would change."""
+    """The differences between the two rewards."""
 
     responses: int
     groups: int
     matrix: Mapping[tuple[str, str], int]
-    """(old, new) -> responses; each is `paid`, `unpaid`, or a fault."""
+    """(old, new) -> number of responses; each is `paid`, `unpaid`, or a fault."""
     flips: tuple[Flip, ...]
     mean_change: float
-    """New score minus old, over the responses to which both gave a score; 0 where there is none."""
+    """New score minus old, averaged over the responses that both rewards scored; 0 if there are none."""
     groups_with_other_signs: int
     """Groups in which at least one response's advantage (score minus the group's mean) changes its sign."""
     groups_that_gain_signal: int
-    """Groups whose scores were all equal and no longer are."""
+    """Groups whose scores were all equal before and are not any more."""
     groups_that_lose_signal: int
 
 
 def stored_groups(run: Path, *, stage: str | None) -> list[StoredGroup]:
-    """The groups in `samples.jsonl` of a run's stages, of one stage's folder, or of a file.
+    """Read the groups in `samples.jsonl` of all stages of a run, of one stage's folder, or of one file.
 
     Raises:
-        ArtifactError: there is no such file, or a line of it is not a stored group.
+        ArtifactError: the file does not exist, or one of its lines is not a stored group.
     """
     files = _sample_files(run, stage)
     groups: list[StoredGroup] = []
@@ -83,7 +83,7 @@ def stored_groups(run: Path, *, stage: str | None) -> list[StoredGroup]:
 
 
 def rescore(groups: Sequence[StoredGroup], judged: Judged, *, threshold: float) -> RescoreReport:
-    """Judge all responses again; a score above `threshold` is called paid."""
+    """Judge all responses again; a score above `threshold` counts as paid."""
     verdicts = judged([sample for group in groups for sample in group.samples])
     given = iter(verdicts)
     judged_groups = [(group, [next(given) for _ in group.samples]) for group in groups]
@@ -130,7 +130,7 @@ def _called(score: float | None, fault: Fault | None, threshold: float) -> str:
 
 
 def _signs(scores_G: Sequence[float | None]) -> NDArray[np.float64]:
-    """Sign of each score minus the mean of the group; 0 for one that is masked."""
+    """The sign of each score minus the mean of the group; 0 for a masked sample."""
     known = [score for score in scores_G if score is not None]
     mean = float(np.mean(known)) if known else 0.0
     differences_G = np.array([0.0 if score is None else score - mean for score in scores_G])
@@ -144,7 +144,7 @@ def _sample_files(run: Path, stage: str | None) -> list[Path]:
         return [run / SAMPLES_FILE]
     found = sorted(run.glob(f"stages/*/{SAMPLES_FILE}"))
     if stage is not None:
-        # A stage's folder is called <number>-<name>, with `.partial` behind it while the stage is under way.
+        # A stage's folder is called <number>-<name>, with the suffix `.partial` while the stage is running.
         chosen = [path for path in found if path.parent.name.partition("-")[2].removesuffix(".partial") == stage]
         names = ", ".join(path.parent.name for path in found) or "none"
         if not chosen:

@@ -1,4 +1,6 @@
-"""All that can be asked of a verifier without a data set: its own cases, what follows from them, and where it runs."""
+"""Tests a verifier without a data set: by its own cases, by the probes that follow from them, and in other
+processes.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +21,20 @@ from rlpost.workbench.verifier_runner import VerifierRunner, why_it_is_not_serve
 
 OWN_KINDS = ("accept", "reject", "adversarial")
 LEAST_CASES = 3
-"""Of each kind, that a verifier ships."""
+"""Number of cases of each kind that a verifier must ship."""
 REPEATS = 3
 PLACES_SAMPLES = 3
-"""Cases of each kind that are judged again in other places."""
+"""Number of cases of each kind that are judged again in other threads and processes."""
 
 NO_RAY = "only with --ray"
-"""Why nothing is judged in a Ray actor, where nobody asked for it."""
+"""The reason shown when the caller asks for no Ray actor."""
 Elsewhere = Callable[[Verifier, Sequence[Sample], Mapping[str, Any]], list[Verdict]]
-"""Judges samples in another place; used for a Ray actor, which this package knows nothing about."""
+"""Judges samples elsewhere; used for a Ray actor, which this package does not know."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """One question that a verifier answered wrongly."""
+    """One probe or case that a verifier judged wrongly."""
 
     kind: str
     why: str
@@ -44,22 +46,22 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What a self-test found."""
+    """The outcome of a self-test."""
 
     name: str
     version: str
     ran: Mapping[str, int]
-    """Kind -> questions asked."""
+    """Kind -> number of samples judged."""
     failures: tuple[Failure, ...]
     off: Mapping[str, str]
-    """Kinds that mean nothing for this verifier, and why."""
+    """Kinds of probe that make no sense for this verifier -> the reason."""
     skipped: str | None
-    """Why nothing was asked: a library or a service is not here. Such a verifier has not passed."""
+    """The reason why nothing was tested: a library or a service is missing. Such a verifier has not passed."""
     seconds: float
 
     @property
     def passed(self) -> bool:
-        """Whether everything was asked and answered rightly."""
+        """Whether everything was tested and judged rightly."""
         return self.skipped is None and not self.failures
 
 
@@ -70,16 +72,16 @@ def self_test(
     params: Mapping[str, Any] | None = None,
     in_ray_actor: Elsewhere | None = None,
 ) -> Report:
-    """Judge the verifier's cases and what follows from them.
+    """Judge the verifier's cases and the probes that follow from them.
 
     Args:
-        verifier: What is tested.
-        more_cases: Cases from elsewhere, for example found by `fuzzing`, held to as if they were its own.
-        params: For every case, below its own; an endpoint, for example.
-        in_ray_actor: judges in a Ray actor; None leaves that place out.
+        verifier: The verifier to test.
+        more_cases: Further cases, for example found by `fuzzing`, which the verifier must satisfy like its own.
+        params: Parameters for every case, for example an endpoint; a case's own parameters take precedence.
+        in_ray_actor: Judges in a Ray actor; None skips that place.
 
     Raises:
-        RewardError: the verifier broke its contract, for example by a score outside its range.
+        RewardError: the verifier broke its contract, for example with a score outside its range.
     """
     started = time.monotonic()
     tally = _Tally()
@@ -106,13 +108,13 @@ def self_test(
 
 
 def broken(name: str, why: str) -> Report:
-    """The report on a verifier that cannot be loaded."""
+    """Report a verifier that cannot be loaded."""
     failure = Failure(kind="loading", why=why)
     return Report(name=name, version="?", ran={}, failures=(failure,), off={}, skipped=None, seconds=0.0)
 
 
 def with_params(verifier: Verifier, params: Mapping[str, Any]) -> Verifier:
-    """The same verifier, whose cases have these parameters below their own.
+    """Return the same verifier with these parameters added to all its cases; a case's own parameters take precedence.
 
     Raises:
         RewardError: a parameter does not exist or has the wrong type.
@@ -170,7 +172,9 @@ def _probes(judge: VerifierRunner, tally: _Tally) -> Mapping[str, str]:
 
 
 def _crossed(verifier: Verifier, crossed: Sequence[tuple[Probe, Verdict]], tally: _Tally) -> None:
-    """Golds that pay for each other's answers are one gold written in two ways; one that pays alone is wrong."""
+    """Golds that are rewarded for each other are one gold in two spellings; a gold rewarded in one direction is a
+    failure.
+    """
     paid = {probe.pair for probe, verdict in crossed if probe_failure(verifier, probe, verdict) is not None}
     for probe, verdict in crossed:
         assert probe.pair is not None
@@ -181,7 +185,7 @@ def _crossed(verifier: Verifier, crossed: Sequence[tuple[Probe, Verdict]], tally
 
 
 def _places(judge: VerifierRunner, tally: _Tally, in_ray_actor: Elsewhere | None) -> Mapping[str, str]:
-    """The same verdicts three times, from another thread, through pickles, and in a Ray actor."""
+    """Compare verdicts on the same case: three times here, from another thread, through pickles, and in a Ray actor."""
     verifier = judge.verifier
     off = {} if in_ray_actor is not None else {"Ray actor": NO_RAY}
     if load_verifier(verifier.reference).spec != verifier.spec:
@@ -200,13 +204,13 @@ def _places(judge: VerifierRunner, tally: _Tally, in_ray_actor: Elsewhere | None
 
 
 def _elsewhere(judge: VerifierRunner, case: Case, in_ray_actor: Elsewhere | None) -> dict[str, list[Verdict]]:
-    """Place -> verdicts on one case that must all be equal; the first is that of this thread."""
+    """Return place -> verdicts on one case, which must all be equal; the first place is this thread."""
     sample, params = case.sample(), judge.verifier.validated(case.params)
     here = judge([sample], params=params)
     places = {"three times": here + judge([sample] * (REPEATS - 1), params=params)}
     with ThreadPoolExecutor(max_workers=1) as thread:
         places["thread"] = here + thread.submit(judge, [sample], params=params).result()
-    # Only what this process has pickled itself is unpickled.
+    # This unpickles only what this process has just pickled.
     travelled: Sample = pickle.loads(pickle.dumps(sample))
     places["pickled"] = here + pickle.loads(pickle.dumps(judge([travelled], params=params)))
     if in_ray_actor is not None:
@@ -221,5 +225,5 @@ def _a_few_of_each_kind(verifier: Verifier) -> list[Case]:
 
 
 def _meaning(verdict: Verdict) -> tuple[Any, ...]:
-    """What must be equal: everything but the milliseconds."""
+    """The parts of a verdict that must be equal: everything except the milliseconds."""
     return (verdict.score, verdict.fault, verdict.parsed, dict(verdict.parts), verdict.tags)

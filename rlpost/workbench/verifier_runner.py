@@ -1,4 +1,4 @@
-"""One verifier outside of a run, for the `rlpost reward` commands: no routes and no cache."""
+"""Runs one verifier outside a run, for the `rlpost reward` commands: without routes and cache."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from rlpost.scoring.executors import Executors
 from rlpost.scoring.remote import Patience
 
 _NOT_ITS_FAULT = re.compile(rf"fails its own case: .*{re.escape(repr(Fault.INFRA))}", re.DOTALL)
-"""What a worker says that could not judge its first case because something was not there."""
+"""The message of a worker that could not judge its first case because a service or a tool was missing."""
 
 
 PATIENCE = Patience(attempts=2, first_wait_s=0.5, longest_wait_s=1.0, give_up_after_s=20.0)
-"""With services that fail: a person is waiting, and nothing is lost when they try again."""
+"""Retries for failing services; they are few, because a person is waiting and can simply try again."""
 
 
 class VerifierRunner:
-    """Judges as a run would, but without routes and cache. Use it in a with-block.
+    """Judges like a run, but without routes and cache. Use it in a with-block.
 
     Args:
-        verifier: What judges.
-        workers: Processes, where it runs in processes.
+        verifier: The verifier that judges.
+        workers: Number of processes, if the verifier runs in processes.
     """
 
     def __init__(self, verifier: Verifier, *, workers: int) -> None:
@@ -42,7 +42,7 @@ class VerifierRunner:
         self.close()
 
     def __call__(self, samples: Sequence[Sample], *, params: Mapping[str, Any]) -> list[Verdict]:
-        """One verdict a sample, in the same order; `params` are checked already.
+        """Return one verdict per sample, in the same order; `params` must have been checked.
 
         Raises:
             RewardError: the verifier broke its contract.
@@ -54,15 +54,15 @@ class VerifierRunner:
         self._executors.close()
 
     def case(self, case: Case) -> Verdict:
-        """The verdict on a case, with the case's parameters."""
+        """Judge a case, with the case's parameters."""
         return self([case.sample()], params=self.verifier.validated(case.params))[0]
 
 
 def why_it_is_not_set_up(verifier: Verifier) -> str | None:
-    """What parameters a verifier of a service lacks, such as an endpoint; None where its first case has all.
+    """Say which parameters a verifier of a service lacks, such as an endpoint; None if its first case has all of them.
 
     Raises:
-        RewardError: a verifier that needs no service has a case whose parameters do not fit.
+        RewardError: the verifier needs no service, and a case has parameters that do not fit.
     """
     try:
         for case in verifier.cases[:1]:
@@ -75,8 +75,8 @@ def why_it_is_not_set_up(verifier: Verifier) -> str | None:
 
 
 def why_it_is_not_served(judge: VerifierRunner) -> str | None:
-    """Why the verifier cannot judge its first accepted case here, if that is no fault of its own: a service, a tool or
-    a containment is not there. None where it judges, rightly or not.
+    """Say why the verifier cannot judge its first accepted case here, if a missing service, tool or sandbox is the
+    cause. None if it judges the case, rightly or wrongly.
     """
     case = next((case for case in judge.verifier.cases if case.expect == "accept"), None)
     if case is None:

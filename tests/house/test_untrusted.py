@@ -16,7 +16,7 @@ UNPICKLES = {
     *("dill.load", "dill.loads", "pd.read_pickle", "pandas.read_pickle", "yaml.load", "yaml.unsafe_load"),
 }
 ALLOWED = {
-    # Inside the sandbox, where programs of a model's making run.
+    # Inside the sandbox, where model-written programs run.
     "rlpost/sandbox/guest_program.py": {"exec", "compile"},
     "rlpost/sandbox/guest_server.py": {"exec", "compile"},
     "rlpost/sandbox/guest_tests.py": {"exec"},

@@ -34,14 +34,14 @@ def test_it_says_what_the_machine_has_and_what_contains_programs() -> None:
 def test_a_person_gets_lines() -> None:
     lines = run().splitlines()
     assert lines[0].startswith("rlpost ")
-    assert any(line.startswith("programs of a model's making: contained by ") for line in lines)
+    assert any(line.startswith("model-written programs: contained by ") for line in lines)
     assert "  print 200 MB: contained" in lines
 
 
 def test_a_machine_that_contains_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = Containment(holds=False, checks={}, refusal="no namespaces", seconds=0.1)
     monkeypatch.setattr(module, "containment", lambda: refused)
-    assert "programs of a model's making: REFUSED on this machine. no namespaces" in run().splitlines()
+    assert "model-written programs: REFUSED on this machine. no namespaces" in run().splitlines()
 
 
 def test_a_missing_extra_is_named_with_its_remedy() -> None:
