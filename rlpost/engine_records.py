@@ -1,6 +1,6 @@
-"""Records about weights and engines: what was published, who serves it, how busy each engine is.
+"""Records about weights and engines: which weights were published, which engine serves them, how busy each engine is.
 
-Flow: `WeightManifest -> WeightReceipt -> PublishReport`; `EngineLoad` comes with every answer of an engine.
+Flow: `WeightManifest -> WeightReceipt -> PublishReport`. An `EngineLoad` accompanies every answer of an engine.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightManifest:
-    """One published version of the weights. Made by the learner; pulled by generators."""
+    """One published version of the weights. The learner makes it; generators pull the weights by it."""
 
     version: int
     path: str
-    """What every puller of this node can read: a safetensors file of the whole model, or a folder with an adapter."""
+    """A path that every generator of this node can read: a safetensors file of the whole model, or an adapter's
+    folder."""
     checksum: str
-    """xxh3-128 of the file's bytes, in hex; of an adapter, of its adapter_model.safetensors."""
+    """xxh3-128 of the file's bytes, in hex; for an adapter, of its adapter_model.safetensors."""
     tensor_count: int
     byte_count: int
     kind: Literal["full", "adapter"] = "full"
@@ -25,39 +26,39 @@ class WeightManifest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightReceipt:
-    """A generator's acknowledgement that it serves these weights. Made by a generator; checked by the publisher."""
+    """A generator's acknowledgement that it serves these weights. A generator makes it; the publisher checks it."""
 
     generator: str
     version: int
     checksum: str
-    """Of the bytes that the generator read, computed by the generator."""
+    """Checksum of the bytes that the generator read, computed by the generator."""
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineLoad:
-    """What one engine says about itself, when it was last heard. Made by a generator; taken for routing and metrics."""
+    """The state of one engine when it last answered. A generator makes it; routing and metrics use it."""
 
     generator: str
     limit: int
-    """Responses that it wants to work on at a time, from KV cache use and preemptions."""
+    """Number of responses that the engine wants to work on at once, derived from KV cache use and preemptions."""
     running: int
     waiting: int
     kv_cache_use: float
     """Share of the KV cache in use, 0 to 1."""
     preemptions: int
-    """Responses put back for want of KV cache, since the engine started."""
+    """Responses preempted because the KV cache was full, since the engine started."""
     tokens: int
     """Tokens sampled since the engine started."""
     busy_s: float
     """Seconds spent in steps since the engine started."""
     version: int
-    """Weights that it serves."""
+    """Version of the weights that the engine serves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishReport:
-    """What one weight sync cost, end to end. Made by the weight store; taken by the tracker."""
+    """The cost of one weight sync, end to end. The weight store makes it; the tracker logs it."""
 
     version: int
     byte_count: int
@@ -67,5 +68,5 @@ class PublishReport:
 
     @property
     def seconds(self) -> float:
-        """Publishing and pulling together."""
+        """Time to write the weights plus time to pull them."""
         return self.write_seconds + self.pull_seconds

@@ -1,17 +1,17 @@
-"""Every error that rlpost raises for a user: one root, picklable, each with an exit code.
+"""All errors that rlpost raises for a user: one root class, picklable, each with an exit code.
 
-A message says what must hold, what was found, and what to set. Bugs of rlpost itself are assertions, not these.
-Errors cross process boundaries by pickle, so each class takes exactly one positional argument, its message.
+A message says what must hold, what was found, and what to set. Bugs in rlpost itself raise assertions instead. Errors
+cross process boundaries by pickle, so each class takes exactly one positional argument, its message.
 """
 
 from __future__ import annotations
 
 LONGEST_MESSAGE = 2000
-"""Characters of a message about input; about a screen."""
+"""Longest message about invalid input, in characters; about a screen."""
 
 
 def shortened(text: str, *, most: int) -> str:
-    """At most `most` characters: the beginning, and the last third, where a message says what to set."""
+    """Cut a text to at most `most` characters; keep its beginning, and its last third, which says what to set."""
     if len(text) <= most:
         return text
     gap = " [...] "
@@ -20,13 +20,13 @@ def shortened(text: str, *, most: int) -> str:
 
 
 class RlpostError(Exception):
-    """Root of all errors meant for a person. `exit_code` is what the command line returns."""
+    """The root of all errors meant for a person. `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
 
 class InputError(RlpostError, ValueError):
-    """What was given cannot be used. The message is cut to `LONGEST_MESSAGE`: what was found may be of any length."""
+    """Invalid input. The message is cut to `LONGEST_MESSAGE`, because it quotes input of any length."""
 
     exit_code = 2
 
@@ -35,7 +35,7 @@ class InputError(RlpostError, ValueError):
 
 
 class RecipeError(InputError):
-    """The recipe or the cluster file is wrong; known before any actor starts."""
+    """The recipe or the cluster file is wrong; detected before any actor starts."""
 
 
 class DataError(InputError):
@@ -59,24 +59,24 @@ class ClusterError(RlpostError):
 
 
 class ArtifactError(RlpostError):
-    """An artifact or checkpoint is incomplete, altered, or belongs to another recipe."""
+    """An artifact or checkpoint is incomplete, modified, or belongs to another recipe."""
 
     exit_code = 2
 
 
 class UnavailableError(ClusterError):
-    """The cluster does not answer, has no room, or lost parts of the run: the same command may go on another time."""
+    """The cluster does not answer, has no room, or lost parts of the run; the same command may succeed later."""
 
     exit_code = 69
     """EX_UNAVAILABLE."""
 
 
 class ActorLostError(UnavailableError):
-    """The process of an actor is gone, or says nothing; its work can be given to another."""
+    """The process of an actor is gone, or does not answer; another actor can take over its work."""
 
 
 class LearnerLostError(UnavailableError):
-    """A rank of the learner is gone, and with it the step under way; all ranks must start again."""
+    """A learner rank is gone, and the current step is lost; all ranks must start again."""
 
 
 class GateError(RlpostError):
@@ -86,14 +86,14 @@ class GateError(RlpostError):
 
 
 class PreemptedError(RlpostError):
-    """The run was asked to stop, and did at a place from which the same command goes on."""
+    """The run was asked to stop, and stopped at a point from which the same command continues."""
 
     exit_code = 75
-    """EX_TEMPFAIL: to be tried again."""
+    """EX_TEMPFAIL: the command should be tried again."""
 
 
 class LedgerError(RlpostError):
-    """A stage's ledger leaves a prompt unaccounted for, or counts one twice."""
+    """A stage's ledger lacks an account of a prompt, or counts a prompt twice."""
 
 
 class StorageError(RlpostError):
@@ -105,7 +105,7 @@ class TrainingError(RlpostError):
 
 
 class NonFiniteError(TrainingError):
-    """The loss of an optimizer step or its gradient is not a finite number; the weights are as they were."""
+    """The loss of an optimizer step or its gradient is not finite; the weights are unchanged."""
 
 
 class WeightSyncError(RlpostError):
@@ -113,7 +113,7 @@ class WeightSyncError(RlpostError):
 
 
 class DamagedWeightsError(WeightSyncError):
-    """Published weights are not what the learner wrote; they can be written again."""
+    """Published weights differ from those that the learner wrote; they can be written again."""
 
 
 class ParityError(RlpostError):
@@ -125,9 +125,9 @@ class DeadlineError(RlpostError, TimeoutError):
 
     exit_code = UnavailableError.exit_code
     report: str | None = None
-    """Where it is written who waited for whom, and where everybody was."""
+    """Path of the stall report, which shows all waits and the stacks of all processes; None if there is none."""
 
     def __str__(self) -> str:
-        """The message, and where the report is."""
+        """The message, followed by the path of the report."""
         message = super().__str__()
         return message if self.report is None else f"{message}\nStall report: {self.report}"

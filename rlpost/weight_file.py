@@ -1,6 +1,6 @@
-"""The file format in which weights travel from a learner to generators: safetensors, with an xxh3-128 of its bytes.
+"""The file format of weights on their way from a learner to generators: safetensors, with an xxh3-128 of its bytes.
 
-It stands below both sides, so that neither imports the other.
+Learner and generators both import this module, so that neither imports the other.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MODEL_FILE = "model.safetensors"
-"""The weights in a Hugging Face model directory that was not split into shards."""
+"""Name of the weights in a Hugging Face model directory that is not split into shards."""
 ADAPTER_FILE = "adapter_model.safetensors"
-"""The weights in a folder that peft loads as an adapter."""
+"""Name of the weights in a folder that peft loads as an adapter."""
 _LENGTH_BYTES = 8
-"""At the head of a safetensors file: the size of the header that follows, which is JSON."""
+"""Number of bytes at the head of a safetensors file that hold the size of the JSON header that follows."""
 
 
 def write_weight_file(state: Mapping[str, Tensor], path: Path, *, version: int) -> WeightManifest:
-    """Write `state` (name -> tensor, any device) to `path` and say what is in it.
+    """Write `state` (name -> tensor, any device) to `path` and return a manifest of it.
 
-    Tied tensors (for example `lm_head.weight`) are written once under each of their names: a vLLM engine that was
-    not sent the head by name goes on sampling with the old one.
+    Tied tensors (for example `lm_head.weight`) are written under each of their names: a vLLM engine that is not sent
+    the head by name keeps sampling with the old head.
     """
     from safetensors.torch import save_file
 
@@ -41,7 +41,7 @@ def write_weight_file(state: Mapping[str, Tensor], path: Path, *, version: int) 
     for name, tensor in state.items():
         plain = tensor.detach().cpu().contiguous()
         storage = plain.untyped_storage().data_ptr()
-        # safetensors refuses two names for one storage, because a reader could not tell which of them was meant.
+        # safetensors refuses two names for one storage, because a reader could not tell which of them is meant.
         tensors[name] = plain.clone() if storage in storages else plain
         storages.add(storage)
     save_file(tensors, path, metadata={"format": "pt"})
@@ -49,13 +49,13 @@ def write_weight_file(state: Mapping[str, Tensor], path: Path, *, version: int) 
 
 
 def mapped_tensors(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor of a file that `write_weight_file` wrote, as views of the mapped file: nothing is copied.
+    """Return name -> tensor of a file written by `write_weight_file`, as views of the mapped file, without a copy.
 
-    safetensors 0.8 loses two numbers of Python for every tensor that it hands to torch, so a process that reads files
-    again and again would grow with each.
+    safetensors 0.8 leaks two Python integers for every tensor that it hands to torch, so a process that repeatedly
+    reads files through it would grow with each.
 
     Raises:
-        ModelError: A tensor is of a type that no learner writes.
+        ModelError: a tensor has a type that no learner writes.
     """
     import torch
 
@@ -85,10 +85,10 @@ def mapped_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def manifest_of_model_dir(directory: Path, *, version: int) -> WeightManifest:
-    """Describe the weights of a Hugging Face model directory, so that generators can switch to a finished artifact.
+    """Describe the weights of a Hugging Face model directory, so that generators can load a finished artifact.
 
     Raises:
-        ModelError: The directory has no single `model.safetensors`.
+        ModelError: the directory has no single `model.safetensors`.
     """
     from safetensors import safe_open
 
@@ -115,7 +115,7 @@ def manifest_of_adapter(directory: Path, *, version: int) -> WeightManifest:
 
 
 def checksum_of(path: Path | str) -> str:
-    """The xxh3-128 of a file's bytes, in hex."""
+    """Return the xxh3-128 of a file's bytes, in hex."""
     if Path(path).stat().st_size == 0:
         return xxhash.xxh3_128_hexdigest(b"")  # An empty file cannot be mapped.
     with Path(path).open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -123,10 +123,10 @@ def checksum_of(path: Path | str) -> str:
 
 
 def verified_checksum(path: Path, *, expected: str, version: int) -> str:
-    """The checksum of a published file, if it is the one that the manifest promises.
+    """Return the checksum of a published file, if it equals the one in the manifest.
 
     Raises:
-        DamagedWeightsError: The file is missing or altered.
+        DamagedWeightsError: the file is missing or modified.
     """
     if not path.is_file():
         raise DamagedWeightsError(

@@ -1,1 +1,1 @@
-"""What a machine forces on a run: number formats of a processor, idle threads, the end of a process, a full disk."""
+"""Adaptations to the machine: number formats of its processor, idle threads, the end of a process, a full disk."""

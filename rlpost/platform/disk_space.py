@@ -1,4 +1,4 @@
-"""A write that fails for lack of room, told as that, whichever library noticed."""
+"""Reports a write that fails for lack of space as a `StorageError`, whichever library noticed the failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNS = (
     "No space left on device",
     "Disk quota exceeded",
     "File too large",
-    # torch's zip writer keeps the system's reason to itself.
+    # torch's zip writer does not report the system's reason.
     "PytorchStreamWriter failed writing",
     "unexpected pos",
 )
@@ -22,17 +22,17 @@ _SIGNS = (
 
 @contextmanager
 def room_for(directory: Path) -> Generator[None]:
-    """Around everything that writes into `directory`.
+    """Wrap everything that writes into `directory`.
 
     Raises:
-        StorageError: a write found no room.
+        StorageError: a write found no space left.
     """
     try:
         yield
     except RlpostError:
         raise
-    except BaseException as error:  # torch's CheckpointException is no Exception.
-        # safetensors, torch and Ray pass the system's error number on as text only.
+    except BaseException as error:  # torch's CheckpointException is not an Exception
+        # safetensors, torch and Ray pass on the system's error number only as text.
         lines = "".join(traceback.format_exception(error))
         if not any(sign in lines for sign in _SIGNS):
             raise

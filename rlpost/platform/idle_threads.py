@@ -1,7 +1,7 @@
-"""Threads of libraries that look around by the clock, seldom enough that matrix products do not notice.
+"""Makes the idle threads of libraries wake up so rarely that they do not slow matrix products down.
 
-Every gloo process group has a thread that wakes a hundred times a second, and an engine has a dozen groups. A product
-on all cores stands still on each of them while one is taken away.
+Every gloo process group has a thread that wakes up a hundred times a second, and an engine has a dozen groups. While
+such a thread occupies a core, a matrix product that runs on all cores has to wait for it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 SLACK_S = 0.1
-"""How much later than asked such a thread may wake. What it is sent wakes it at once, as before."""
+"""Longest extra delay before such a thread wakes up on its timer. Incoming data still wakes it at once."""
 _SET_TIMER_SLACK, _GET_TIMER_SLACK = 29, 30
 
 
 @contextmanager
 def rarely_waking() -> Generator[None]:
-    """Threads that are started in the with-block wait `SLACK_S` longer whenever they wait for a time to pass (Linux).
+    """Delay the timers of threads that are started in the with-block by up to `SLACK_S` (Linux).
 
-    By the timer slack of prctl(2), which a thread has from the one that started it.
+    This sets the timer slack of prctl(2), which a thread inherits from the thread that starts it.
     """
     before_ns = timer_slack_ns()
     if before_ns is None:
@@ -34,7 +34,7 @@ def rarely_waking() -> Generator[None]:
 
 
 def timer_slack_ns() -> int | None:
-    """Of this thread; None where the system has no such thing, as some sandboxes of containers have not."""
+    """Return the timer slack of this thread; None if the system has none, as in some container sandboxes."""
     answer = _prctl(_GET_TIMER_SLACK, 0) if sys.platform == "linux" else -1
     return answer if answer > 0 else None
 

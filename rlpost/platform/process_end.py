@@ -1,8 +1,9 @@
-"""The end of a process whose threads must not be cut off: it leaves out what the interpreter does at its end.
+"""Ends a process whose threads must not be interrupted, without the interpreter's own shutdown.
 
-A gloo thread that lets go of a collective's tensor takes the interpreter's lock for it. If the interpreter ends before,
-the thread is cut off inside a C++ destructor, and the process aborts, whatever its exit code was to be. Leaving the
-process group does not end these threads as long as anything refers to the group, and after training something does.
+A gloo thread that releases a collective's tensor acquires the interpreter's lock. If the interpreter shuts down first,
+the thread is interrupted inside a C++ destructor and the process aborts, whatever its exit code would have been.
+Leaving the process group does not end these threads while anything refers to the group, and after training something
+does.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ _ASKED_FOR = Event()
 
 
 def ask_for_abrupt_end() -> None:
-    """`end_if_asked` does something in this process from now on."""
+    """From now on, let `end_if_asked` end this process."""
     _ASKED_FOR.set()
 
 
 def end_if_asked(exit_code: int) -> None:
-    """End the process here with everything written out; returns where nobody has asked for it."""
+    """End the process here, with all output flushed, if `ask_for_abrupt_end` was called; otherwise return."""
     if not _ASKED_FOR.is_set():
         return
     logging.shutdown()

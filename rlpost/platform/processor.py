@@ -1,4 +1,4 @@
-"""What a processor is good at, where a recipe should know: bfloat16 is slow on those without instructions for it."""
+"""Properties of the processor that a recipe should respect: bfloat16 is slow without instructions for it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rlpost.recipe.schema import ClusterConfig, Recipe
 
 CPU_INFO = Path("/proc/cpuinfo")
 _BFLOAT16_FLAGS = frozenset({"avx512bw", "avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
-"""With one of these oneDNN, which torch and vLLM multiply with, has kernels for bfloat16; the last is Arm's."""
+"""With one of these flags, oneDNN (which torch and vLLM use) has bfloat16 kernels; the last flag is Arm's."""
 
 
 def has_bfloat16_kernels() -> bool | None:
-    """Whether matrix products in bfloat16 are fast on this machine's processor; None where Linux does not tell."""
+    """Whether matrix products in bfloat16 are fast on this machine's processor; None if Linux does not report it."""
     try:
         lines = CPU_INFO.read_text().splitlines()
     except OSError:
@@ -26,7 +26,7 @@ def has_bfloat16_kernels() -> bool | None:
 
 
 def slow_format_lines(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
-    """What makes a run many times slower than it could be, seen from the machine that this runs on (LOG.md)."""
+    """Warn about number formats that make a run many times slower, judged by the machine that this runs on (LOG.md)."""
     if has_bfloat16_kernels() is not False:
         return []
     formats = {stage.learner.compute_dtype or recipe.model.dtype for stage in recipe.stages}

@@ -1,1 +1,1 @@
-"""Metrics, the account of where a step's time goes, and the console."""
+"""Metrics, the account of the time in a step, and the console."""

@@ -1,4 +1,4 @@
-"""Where the time of a step goes: each part on the clock of whoever did it, and the rest named `other`."""
+"""The account of the time in a step: each part is timed where it is done, and the rest is called `other`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 PARTS = ("generate", "score", "wait", "train", "sync")
-"""`wait`: the learner had nothing to do while rollouts were made beside it; in a synchronous step, while nobody made or
-judged any."""
+"""`wait`: the time in which the learner was idle while rollouts were generated concurrently; in a synchronous step, the
+time in which nothing generated or scored rollouts."""
 
 
 class StepClock:
-    """Measures a step and named parts of it; the first step begins when the clock is made."""
+    """Measures a step and its named parts; the first step begins when the clock is created."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -21,13 +21,13 @@ class StepClock:
 
     @contextmanager
     def part(self, name: str) -> Generator[None]:
-        """Adds the seconds of a with-block to this part of the step."""
+        """Add the duration of a with-block to this part of the step."""
         started = time.perf_counter()
         yield
         self._parts[name] = self._parts.get(name, 0.0) + time.perf_counter() - started
 
     def lap(self) -> Lap:
-        """End the step; the next one begins."""
+        """End the step and begin the next one."""
         now = time.perf_counter()
         lap = Lap(wall_s=now - self._started, parts_s=self._parts)
         self._started, self._parts = now, {}
@@ -35,16 +35,16 @@ class StepClock:
 
 
 class Lap(NamedTuple):
-    """One step on the clock."""
+    """The times of one step."""
 
     wall_s: float
     parts_s: Mapping[str, float]
 
 
 def step_account(wall_s: float, **parts_s: float) -> dict[str, float]:
-    """Metrics `time/step_s`, `time/<part>_s`, `time/other_s` and `time/other_share`.
+    """Return the metrics `time/step_s`, `time/<part>_s`, `time/other_s` and `time/other_share`.
 
-    `other` is what is none of the parts: transport, packing, bookkeeping.
+    `other` is the time outside all parts: transport, packing, bookkeeping.
     """
     assert set(parts_s) <= set(PARTS), f"parts are {PARTS}, found {sorted(parts_s)}"
     other_s = max(0.0, wall_s - sum(parts_s.values()))
@@ -53,7 +53,9 @@ def step_account(wall_s: float, **parts_s: float) -> dict[str, float]:
 
 
 def stage_account(records: list[dict[str, float]]) -> Mapping[str, float]:
-    """Shares of all steps' time together, for example `{"generate": 0.41, "train": 0.5, "other": 0.03, ...}`."""
+    """Return each part's share of the time of all steps, for example `{"generate": 0.41, "train": 0.5, "other": 0.03,
+    ...}`.
+    """
     total = sum(record.get("time/step_s", 0.0) for record in records)
     if not total:
         return {}

@@ -1,4 +1,4 @@
-"""What a run's speed is limited by, in a sentence that names the figure and what to change."""
+"""Names what limits the speed of a run, in a sentence with the figure and the setting to change."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 _WARM_UP_STEPS = 2
 _NOTICEABLE = 0.10
-"""A share of the step below this is not worth a change."""
+"""Smallest share of a step that is worth a change."""
 
 
 class Shares(NamedTuple):
-    """Of the learner's time; `engines_busy` of the engines' own."""
+    """Shares of the learner's time; `engines_busy` is a share of the engines' own time."""
 
     generate: float
     score: float
@@ -23,7 +23,7 @@ class Shares(NamedTuple):
 
 
 def shares_of(records: Sequence[Mapping[str, float]]) -> Shares:
-    """Averages over the steps, each step weighed by its length; the first steps, which warm up, are left out."""
+    """Average over the steps, weighted by their duration; the first steps, which warm up, are left out."""
     steady = records[_WARM_UP_STEPS:] or records
     total_s = sum(record["time/step_s"] for record in steady)
     assert total_s > 0, "a step takes time"
@@ -36,7 +36,7 @@ def shares_of(records: Sequence[Mapping[str, float]]) -> Shares:
 
 
 def bottleneck_sentence(records: Sequence[Mapping[str, float]], *, max_staleness: int) -> str:
-    """For the records of one RL stage's metrics.jsonl."""
+    """Describe the bottleneck, given the records in one RL stage's metrics.jsonl."""
     shares = shares_of(records)
     for name, remedy in (
         (

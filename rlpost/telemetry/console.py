@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: progress bars on a terminal, plain lines in a job's log."""
+"""The display of a run: progress bars on a terminal, plain lines in a job's log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = ("loss", "reward", "accuracy", "response_tokens")
 
 
 class StageProgress:
-    """One bar, or one line every few seconds where there is no terminal."""
+    """A progress bar, or without a terminal one line every few seconds."""
 
     def __init__(self, console: RichConsole, name: str, *, total: int, bar: Progress | None, done: int) -> None:
         self._console, self._name, self._total = console, name, total
@@ -27,7 +27,7 @@ class StageProgress:
         self._last_line = 0.0
 
     def step(self, done: int, metrics: Mapping[str, float]) -> None:
-        """`done` of `total` steps are finished; the metrics are those of the last one."""
+        """Show that `done` of `total` steps are finished; the metrics are those of the last step."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, shown=describe(metrics))
         elif done == self._total or time.monotonic() - self._last_line > _LINE_EVERY_S:
@@ -38,21 +38,21 @@ class StageProgress:
 
 
 class Console:
-    """Writes to standard output; `hide` takes out of a line what nobody is to see."""
+    """Writes to standard output; `hide` removes secrets from a line."""
 
     def __init__(self, hide: Callable[[str], str] = str) -> None:
         self._hide = hide
         plain = RichConsole()
-        # A job's log has no width of its own, and a table cut to 80 columns is hard to read.
+        # A job's log has no width, and a table cut to 80 columns is hard to read.
         self._rich = plain if plain.is_terminal else RichConsole(width=_LOG_WIDTH)
 
     def say(self, text: str) -> None:
-        """One line of plain text; markup in it is not interpreted."""
+        """Print one line of plain text; markup in it is not interpreted."""
         self._rich.print(self._hide(text), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, name: str, *, total: int, done: int) -> Generator[StageProgress]:
-        """A stage's bar, for the length of a with-block."""
+        """Show the progress of a stage during a with-block."""
         if not self._rich.is_terminal:
             yield StageProgress(self._rich, name, total=total, bar=None, done=done)
             return
@@ -67,7 +67,7 @@ class Console:
             yield StageProgress(self._rich, name, total=total, bar=bar, done=done)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table of text cells."""
+        """Print a table of text cells."""
         table = Table(title=title, title_justify="left")
         for place, name in enumerate(header):
             table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
@@ -77,7 +77,7 @@ class Console:
 
 
 def describe(metrics: Mapping[str, float]) -> str:
-    """The few numbers that fit on a line: learning, step time, and where the time goes."""
+    """Format the few numbers that fit on a line: learning, step time, and the account of the time."""
     shown = [f"{name} {metrics[name]:.3g}" for name in _SHOWN if name in metrics]
     shown += [f"{name} {value:g}" for name, value in metrics.items() if name.startswith("faults/") and value]
     if metrics.get("staleness/max"):

@@ -1,4 +1,4 @@
-"""Files to which a run appends one record a line, and what is taken back when it goes on from an earlier step."""
+"""Files with one record per line, and the removal of records when a run resumes from an earlier step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def keep_lines_while(path: Path, keeps: Callable[[bytes], bool]) -> None:
-    """Shorten a file to the lines before the first that is cut off, or that `keeps` refuses.
+    """Truncate a file before the first line that is incomplete or that `keeps` rejects.
 
-    In place and a line at a time: a crash in the middle loses no line that is kept, and a long file fills no memory.
+    The file is changed in place and read line by line, so a crash loses no kept line and a long file needs no memory.
     """
     kept = 0
     with path.open("r+b") as file:
@@ -22,7 +22,7 @@ def keep_lines_while(path: Path, keeps: Callable[[bytes], bool]) -> None:
 
 
 def is_before(text: bytes, step: int) -> bool:
-    """Whether a line is the record of an earlier step; one that cannot be read is none."""
+    """Whether a line is the record of an earlier step; an unreadable line is not."""
     try:
         return bool(json.loads(text)["step"] < step)
     except (ValueError, TypeError, KeyError):

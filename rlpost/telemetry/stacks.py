@@ -1,6 +1,6 @@
-"""Where the threads of a process are: of this one from the inside, of another one on this machine through py-spy.
+"""Stacks of the threads of a process: of this process directly, of another one on this machine through py-spy.
 
-Names of functions, files and lines only: no values of variables, no arguments or environment of a process.
+They show only functions, files and lines: no values of variables, and no arguments or environment of a process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 PY_SPY_TIMEOUT_S = 10.0
 _ATTEMPTS = 2
-"""The process runs on while it is looked at, which may blur a picture."""
+"""Number of attempts: the process keeps running while it is sampled, which may spoil a sample."""
 _REMEDY = "looking needs root, CAP_SYS_PTRACE, or kernel.yama.ptrace_scope 0"
 _LONGEST_REASON = 300
 _NAMELESS = "without a name"
@@ -24,7 +24,7 @@ _NONE = "  no Python thread"
 
 
 def own_stacks() -> str:
-    """Of all threads of this process, the innermost call first."""
+    """Return the stacks of all threads of this process, innermost call first."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return "\n".join(
         _thread(
@@ -36,9 +36,9 @@ def own_stacks() -> str:
 
 
 def stacks_of(pid: int) -> str:
-    """Of all Python threads of a process on this machine, or the reason why they cannot be seen.
+    """Return the stacks of all Python threads of a process on this machine, or the reason why they are unavailable.
 
-    The process is not halted for it; one that was stopped is left stopped.
+    The process is not paused for this; a stopped process stays stopped.
     """
     py_spy = _py_spy()
     if py_spy is None:

@@ -1,4 +1,4 @@
-"""What is written down about a run that does not move: who waits for whom, the state of its parts, and their stacks."""
+"""The report about a run that makes no progress: all waits, the state of each process, and all stacks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from rlpost.telemetry.waits import Progress, Wait, Waits
 
 
 class Part(NamedTuple):
-    """A process of the run other than the driver, as it is now."""
+    """The current state of a process of the run other than the driver."""
 
     name: str
     state: str
-    """One line."""
+    """The state in one line."""
     stacks: str
-    """Of its threads, or the reason why there are none."""
+    """Stacks of its threads, or the reason why there are none."""
 
 
 class StallReporter:
-    """Writes a report into `folder` and tells its short form; from any thread, one at a time.
+    """Writes a report into `folder` and prints a short form. Thread-safe; one report is made at a time.
 
     Args:
-        waits: What the report is about.
-        folder: Made when the first report is written.
-        look: The other processes of the run; may take half a minute.
-        say: Tells a person.
+        waits: The registry of waits to report.
+        folder: Created with the first report.
+        look: Returns the other processes of the run; may take half a minute.
+        say: Prints a line for the user.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class StallReporter:
         self._one_at_a_time = threading.Lock()
 
     def report(self, headline: str) -> str | None:
-        """The path of the report; None if it could not be written, which is told."""
+        """Write a report and return its path; print an error and return None if it cannot be written."""
         with self._one_at_a_time:
             now_s, now = self._waits.clock(), datetime.now(UTC)
             waits = [wait_in_words(wait, now_s=now_s, now=now) for wait in self._waits.open()]
@@ -58,7 +58,7 @@ class StallReporter:
 
 
 def report_text(headline: str, *, now: datetime, waits: Sequence[str], last: str, parts: Sequence[Part]) -> str:
-    """The whole report."""
+    """Format the whole report."""
     sections = [
         f"Stall report of {now:%Y-%m-%d %H:%M:%S} UTC\n{headline}\n{last}",
         "\n".join(["Waits of the driver, the longest first", *(f"  {line}" for line in waits or ["none"])]),
@@ -70,7 +70,9 @@ def report_text(headline: str, *, now: datetime, waits: Sequence[str], last: str
 
 
 def wait_in_words(wait: Wait, *, now_s: float, now: datetime) -> str:
-    """For example `collector waits for responses of the engines: for 121 s, since 10:13:01, until 10:41:01 UTC`."""
+    """Format a wait as `collector waits for responses of the engines: for 121 s, since 10:13:01, until 10:41:01
+    UTC`.
+    """
     until = "without a deadline of its own"
     if wait.deadline_s < math.inf:
         until = f"until {_at(wait.deadline_s, now_s=now_s, now=now)} UTC"
@@ -79,7 +81,7 @@ def wait_in_words(wait: Wait, *, now_s: float, now: datetime) -> str:
 
 
 def progress_in_words(progress: Progress, *, now_s: float, now: datetime) -> str:
-    """For example `last progress: responses, 121 s ago, at 10:13:01 UTC`."""
+    """Format progress as `last progress: responses, 121 s ago, at 10:13:01 UTC`."""
     at = _at(progress.at_s, now_s=now_s, now=now)
     return f"last progress: {progress.what}, {now_s - progress.at_s:.0f} s ago, at {at} UTC"
 

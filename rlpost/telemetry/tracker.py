@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line a step, readable while the run goes on."""
+"""metrics.jsonl: one line per step, readable while the run is going on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rlpost.telemetry.line_files import is_before, keep_lines_while
 
 
 class JsonlTracker:
-    """Appends records of one stage. On resume, records of steps that will run again are taken out first."""
+    """Appends the records of one stage. On resume, it first removes the records of steps that will run again."""
 
     def __init__(self, path: Path, *, first_step: int) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class JsonlTracker:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """All complete records; a last line cut off by a crash is left out."""
+    """Read all complete records; a last line that a crash cut off is skipped."""
     records: list[dict[str, float]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

@@ -1,4 +1,4 @@
-"""Who waits for whom, since when and until when; and what moved the run on last. Each process knows its own."""
+"""The open waits of a process (who waits for whom, since when, until when), and its last progress."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rlpost.errors import DeadlineError
 
 Result = TypeVar("Result")
 MAIN = "driver"
-"""What the main thread is called as an owner; every other thread has its own name."""
+"""Owner name of a wait of the main thread; any other thread's owner name is its thread name."""
 
 
 class Progress(NamedTuple):
-    """Something that moved the run on. Example: `Progress("responses", at_s=812.5, by_itself=True)`."""
+    """An event by which the run made progress. Example: `Progress("responses", at_s=812.5, by_itself=True)`."""
 
     what: str
     at_s: float
-    """On the registry's clock."""
+    """Time on the registry's clock."""
     by_itself: bool
-    """False where a part was replaced: what went before was no mere slowness."""
+    """False if a part had to be replaced; the run was then stuck, and not merely slow."""
 
 
 class Wait:
-    """One wait, entered in its registry for the length of a with-block."""
+    """One wait, listed in its registry during a with-block."""
 
     __slots__ = ("_registry", "awaited", "deadline_s", "is_pause", "owner", "since_s")
 
@@ -38,7 +38,7 @@ class Wait:
         self.owner = MAIN if thread is threading.main_thread() else thread.name
 
     def extend(self, timeout_s: float) -> None:
-        """What is waited for has shown progress: the deadline is that long from now."""
+        """Restart the deadline from now, because the awaited part has made progress."""
         self.deadline_s = self._registry.clock() + timeout_s
 
     def __enter__(self) -> Wait:
@@ -46,7 +46,7 @@ class Wait:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # Before the entry goes, so that the report shows the wait that took too long.
+        # The report is written before the wait is removed, so that it shows the wait that took too long.
         try:
             if isinstance(error, DeadlineError) and error.report is None:
                 error.report = self._registry.report(str(error))
@@ -55,73 +55,75 @@ class Wait:
 
 
 class Waits:
-    """The registry. Safe for several threads, and cheap: it is used wherever the driver waits."""
+    """The registry of waits. Thread-safe, and cheap, because every wait of the driver uses it."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.progress = Progress("the start", clock(), by_itself=True)
-        """What moved the run on last."""
+        """The last progress of the run."""
         self.on_overdue: Callable[[str], str | None] | None = None
-        """Writes a stall report under the given headline and returns where it is; None while nobody watches."""
+        """Writes a stall report under the given headline and returns its path; None while there is no watchdog."""
         self._lock = threading.Lock()
         self._open: set[Wait] = set()
 
     def until(self, awaited: str, *, timeout_s: float = math.inf, since_s: float | None = None) -> Wait:
-        """A wait for `awaited`; a `DeadlineError` that leaves its with-block gets a stall report.
+        """Open a wait for `awaited`; a `DeadlineError` that leaves its with-block gets a stall report.
 
         Args:
-            awaited: Whom or what this thread waits for.
-            timeout_s: After `since_s`; none where the wait ends with another one that has a deadline.
-            since_s: On the registry's clock; a wait in many short turns began with the first of them.
+            awaited: The awaited process or event.
+            timeout_s: Deadline, counted from `since_s`; none if the wait ends with another wait that has one.
+            since_s: Start on the registry's clock; for a wait in many short turns, the start of the first turn.
         """
         since_s = self.clock() if since_s is None else since_s
         return Wait(self, awaited, since_s=since_s, deadline_s=since_s + timeout_s, is_pause=False)
 
     def pause(self, awaited: str, *, timeout_s: float) -> Wait:
-        """A wait that somebody was told of already: while it lasts, nothing counts as a stall."""
+        """Open a wait that was announced to the user; until it ends, nothing counts as a stall."""
         now_s = self.clock()
         return Wait(self, awaited, since_s=now_s, deadline_s=now_s + timeout_s, is_pause=True)
 
     def note(self, what: str, *, by_itself: bool = True) -> None:
-        """The run has moved on."""
+        """Record that the run has made progress."""
         self.progress = Progress(what, self.clock(), by_itself)
 
     def open(self) -> list[Wait]:
-        """All waits that are under way, the longest first."""
+        """Return all open waits, the longest first."""
         with self._lock:
             found = list(self._open)
         return sorted(found, key=lambda wait: wait.since_s)
 
     def report(self, headline: str) -> str | None:
-        """Have a stall report written now; returns where it is, None if nobody watches or it could not be written."""
+        """Write a stall report now and return its path; None if there is no watchdog or the report could not be
+        written.
+        """
         return None if self.on_overdue is None else self.on_overdue(headline)
 
     def add(self, wait: Wait) -> None:
-        """Enter it; `Wait` does."""
+        """Add a wait; only `Wait` calls this."""
         with self._lock:
             self._open.add(wait)
 
     def remove(self, wait: Wait) -> None:
-        """Take it out; `Wait` does."""
+        """Remove a wait; only `Wait` calls this."""
         with self._lock:
             self._open.discard(wait)
 
 
 WAITS = Waits()
-"""Of this process."""
+"""The registry of this process."""
 
 
 def result_of(future: Future[Result], awaited: str, *, timeout_s: float) -> Result:
-    """What another thread is working on.
+    """Wait for the result of another thread.
 
     Raises:
-        DeadlineError: it is not there in time. And whatever that thread raised.
+        DeadlineError: the result is not there in time. Exceptions of that thread are raised unchanged.
     """
     with WAITS.until(awaited, timeout_s=timeout_s):
         try:
             return future.result(timeout_s)
         except TimeoutError as error:
-            if future.done():  # In the last moment, or what it raises is a timeout of its own.
+            if future.done():  # It finished at the last moment, or the result itself raises a timeout.
                 return future.result()
             raise DeadlineError(
                 f"{awaited} must be there within {timeout_s:g} s and did not come: look at the stall report, or raise "

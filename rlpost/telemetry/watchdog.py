@@ -1,6 +1,6 @@
-"""Sees that a run moves on, whatever its processes do, and has a report written when it does not.
+"""Watches whether a run makes progress, whatever its processes do, and has a report written if it does not.
 
-It only tells. What is done about a part that hangs follows from the deadline of whoever waits for it.
+It only reports. A part that hangs is dealt with at the deadline of the wait for it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from rlpost.telemetry.stall_report import Part, StallReporter
 from rlpost.telemetry.waits import Progress, Waits
 
 _LOOKS = 8
-"""Looks within the time without progress after which a report is due."""
+"""Number of checks within the time without progress after which a report is due."""
 _LONGEST_LOOK_S = 5.0
 _STOP_TIMEOUT_S = 5.0
 
 
 class Watchdog:
-    """Looks when it is told to. A stall is reported once, then each time it has lasted twice as long.
+    """Checks for progress at each call of `look`. It reports a stall once, and again whenever its duration has doubled.
 
-    A run whose steps simply take long is reported once: a stall that ends by itself teaches to wait twice as long.
+    A run with long steps is reported only once: after a stall that ends without a restart, the next report comes only
+    after twice the duration of that stall.
 
     Args:
-        waits: Says what moved the run on, and when.
-        report_after_s: Time without progress.
+        waits: Knows the last progress of the run, and its time.
+        report_after_s: Time without progress after which a report is due.
         report: Writes a report under a headline.
-        say: Tells a person.
+        say: Prints a line for the user.
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class Watchdog:
         self._patience_s = self._due_after_s = report_after_s
         self._quiet_from_s = waits.clock()
         self._before_stall: Progress | None = None
-        """The last progress before the stall that was reported; None while none was."""
+        """The last progress before the reported stall; None if no stall is reported."""
 
     def look(self) -> None:
-        """Report what is to be reported now."""
+        """Report a stall if one is due, or that a reported stall has ended."""
         now_s, progress = self._waits.clock(), self._waits.progress
         if any(wait.is_pause for wait in self._waits.open()):
             self._quiet_from_s = now_s
@@ -70,7 +71,7 @@ def watching(
     look: Callable[[], Sequence[Part]],
     say: Callable[[str], None],
 ) -> Generator[None]:
-    """A watchdog on a thread of its own, and reports of deadlines that pass, for the length of a with-block."""
+    """Run a watchdog on its own thread, and report missed deadlines, during a with-block."""
     reporter = StallReporter(waits, folder=folder, look=look, say=say)
     watchdog = Watchdog(waits, report_after_s=report_after_s, report=reporter.report, say=say)
     ended = threading.Event()
@@ -79,7 +80,7 @@ def watching(
         while not ended.wait(min(_LONGEST_LOOK_S, report_after_s / _LOOKS)):
             watchdog.look()
 
-    # A daemon, since a report under way must not hold up a run that was told to end.
+    # A daemon thread, since a report in progress must not delay a run that was told to stop.
     thread = threading.Thread(target=watch, name="watchdog", daemon=True)
     waits.note("the start")
     waits.on_overdue = reporter.report

@@ -1,1 +1,1 @@
-"""Learner -> generators: versioned weights with checksums and acknowledgements."""
+"""Sends weights from the learner to the generators: versioned, with checksums and acknowledgements."""

@@ -1,4 +1,4 @@
-"""A weight store for one node: a folder of weight files, in shared memory where there is room."""
+"""A weight store for one node: a folder of weight files, in shared memory if it has room."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from rlpost.telemetry.waits import WAITS
 SHARED_MEMORY = Path("/dev/shm")
 NAME_STEM = "weights-"
 KEPT = 2
-"""Versions that stay after a pull: the current one and the previous one."""
+"""Number of versions that stay after a pull: the current one and the previous one."""
 
 
 def default_directory(run_name: str, *, byte_count: int) -> Path:
-    """Where to keep the weight files of a run: shared memory if it has room for them, else the temporary folder.
+    """Choose a folder for the weight files of a run: in shared memory if it has room, else in the temporary folder.
 
     Args:
-        run_name: Unique among the runs of this node. A run that starts again under its old name reuses its folder, so
-            that what a killed run left behind does not stay in memory.
+        run_name: Unique among the runs of this node. A run that is started again under its old name reuses its folder,
+            so that files left by a killed run do not stay in memory.
         byte_count: Size of one version of the weights.
     """
     folder = f"rlpost-{run_name}"
@@ -38,10 +38,10 @@ def default_directory(run_name: str, *, byte_count: int) -> Path:
 
 
 class SharedMemoryStore:
-    """Publishes weights as files that the generators of this node pull. A `WeightStore`."""
+    """A `WeightStore` that publishes weights as files, which the generators of this node pull."""
 
     def __init__(self, directory: Path, generator: Generator) -> None:
-        """Take over `directory`, which no other store may use, and remove weight files that a killed run left there."""
+        """Take over `directory`, which no other store may use, and remove weight files that a killed run left in it."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._remove_files()
@@ -51,17 +51,17 @@ class SharedMemoryStore:
         self._pulling: Future[PublishReport] | None = None
 
     def publish(self, learner: Learner, *, version: int, keep_kv_cache: bool) -> Future[PublishReport]:
-        """Write this version, and let every generator pull it in the background and check each receipt.
+        """Write this version, then in the background let every generator pull it, and check each receipt.
 
         Returns when the weights are written, so that the learner may change them. The current and the previous version
-        stay on disk, so that a generator which starts late finds the one that it was told of.
+        stay on disk, so that a generator that starts late finds the version that it was told to load.
 
         Raises:
-            WeightSyncError: The publication before this one failed. What fails of this one is raised by the result.
+            WeightSyncError: the previous publication failed. A failure of this one is raised by the returned future.
         """
         before, self._pulling = self._pulling, None
         if before is not None:
-            # Bounded by the generators' own deadline for a pull.
+            # The generators' own deadline for a pull bounds this wait.
             with WAITS.until(f"the pull before weights {version}"):
                 before.result()
         start = time.monotonic()
@@ -72,20 +72,20 @@ class SharedMemoryStore:
         return self._pulling
 
     def close(self) -> None:
-        """Wait for a pull under way, remove the weight files, and the folder if nothing else is in it. Idempotent."""
+        """Wait for an open pull, then remove the weight files, and the folder if it is empty. Idempotent."""
         self._puller.shutdown(wait=True)
         self._remove_files()
         if self._directory.is_dir() and not any(self._directory.iterdir()):
             self._directory.rmdir()
 
     def _pull(self, manifest: WeightManifest, *, write_seconds: float, keep_kv_cache: bool) -> PublishReport:
-        """Runs on the thread of the store."""
+        """Let the generators pull; runs on the store's thread."""
         start = time.monotonic()
         receipts = self._generator.pull_weights(manifest, keep_kv_cache=keep_kv_cache)
         if not receipts:
             self._check_that_none_serves(manifest)
         _check(receipts, manifest)
-        # Only now: until its receipt is there, a generator may still be reading an older version.
+        # Removed only now: a generator may read an older version until its receipt arrives.
         for path in self._published[:-KEPT]:
             _remove(path)
         self._published = self._published[-KEPT:]
@@ -99,7 +99,7 @@ class SharedMemoryStore:
         )
 
     def _check_that_none_serves(self, manifest: WeightManifest) -> None:
-        """Without a receipt, all engines must be on their way back from a death; they pull before they serve."""
+        """Check that all engines are restarting, if there is no receipt; they pull the weights before they serve."""
         behind = [load.generator for load in self._generator.loads() if load.version < manifest.version]
         if behind:
             raise WeightSyncError(
@@ -111,13 +111,13 @@ class SharedMemoryStore:
             _remove(path)
 
     def _write(self, learner: Learner, *, version: int) -> WeightManifest:
-        """Write beside, then rename: what has its final name is whole."""
+        """Write under a temporary name, then rename, so that a file with its final name is complete."""
         unfinished = self._directory / f"{NAME_STEM}{version:08d}.unfinished"
         manifest = learner.write_weights(unfinished, version=version)
         assert manifest.version == version, f"asked for weights {version}, the learner wrote {manifest.version}"
         path = unfinished.with_suffix(".safetensors" if manifest.kind == "full" else ".adapter")
         if path.is_dir():
-            # A folder is not replaced by a rename, as a file is.
+            # A rename replaces a file, but not a folder.
             shutil.rmtree(path)
         unfinished.replace(path)
         if path not in self._published:
@@ -126,7 +126,7 @@ class SharedMemoryStore:
 
 
 def _remove(path: Path) -> None:
-    """A weight file, or the folder of an adapter."""
+    """Remove a weight file or an adapter's folder."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

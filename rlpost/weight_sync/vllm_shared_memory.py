@@ -1,6 +1,6 @@
 """A weight-transfer backend for vLLM that reads a safetensors file, from shared memory or any folder.
 
-vLLM imports this module in its worker when an engine names the backend; nothing else imports it.
+vLLM imports this module in its worker process when an engine names the backend; nothing else imports it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass
 class WeightFileInit(WeightTransferInitInfo):
-    """A file needs no rendezvous."""
+    """Empty, because a file needs no rendezvous."""
 
 
 @dataclass
 class WeightFileUpdate(WeightTransferUpdateInfo):
-    """Which file to load; fields as in `rlpost.records.WeightManifest`."""
+    """The file to load; its fields are those of `rlpost.engine_records.WeightManifest`."""
 
     path: str
     checksum: str
@@ -44,22 +44,23 @@ class WeightFileUpdate(WeightTransferUpdateInfo):
 class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUpdate]):
     """Checks a weight file against its checksum and against the model, then loads it layer by layer.
 
-    All checks come before the first change to the model, so that a refused file leaves it serving as before.
+    All checks come before the first change to the model, so a rejected file leaves the engine serving as before.
     """
 
     init_info_cls = WeightFileInit
     update_info_cls = WeightFileUpdate
     loaded_checksum = ""
-    """Of the bytes of the last file that was loaded, as this process read them."""
+    """Checksum of the last loaded file, computed from the bytes that this process read."""
 
     def init_transfer_engine(self, init_info: WeightFileInit) -> None:
-        """Learn which tensors the model is made of from the directory that it was started from.
+        """Read the names and shapes of the model's tensors from the directory that the engine started from.
 
         Raises:
-            ModelError: There is no safetensors file in it.
+            ModelError: the directory has no safetensors file.
         """
         del init_info
-        # vLLM warns at every update of tables that no weight file holds (rotary embeddings); we check names ourselves.
+        # At every update vLLM warns about tables that no weight file holds (rotary embeddings); this class checks names
+        # itself.
         logging.getLogger(initialize_layerwise_reload.__module__).setLevel(logging.ERROR)
         files = sorted(Path(self.model_config.model).glob("*.safetensors"))
         self._expected = {name: shape for file in files for name, shape in _shapes_of(file).items()}
@@ -70,33 +71,33 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
             )
 
     def start_weight_update(self) -> None:
-        """Nothing yet: the model is opened for loading only after the file has passed its checks."""
+        """Do nothing yet: the model is opened for loading only after the file has passed its checks."""
 
     def receive_weights(self, update_info: WeightFileUpdate) -> None:
         """Check the file and load it.
 
         Raises:
-            WeightSyncError: The file is missing, altered, or not of this model; the model is unchanged.
-            ModelError: A tensor is of a type that no learner writes; the model is unchanged.
+            WeightSyncError: the file is missing, modified, or of another model; the model is unchanged.
+            ModelError: a tensor has a type that no learner writes; the model is unchanged.
         """
         checksum = verified_checksum(Path(update_info.path), expected=update_info.checksum, version=update_info.version)
         names = self._names_to_load(update_info)
         tensors = mapped_tensors(Path(update_info.path))
         initialize_layerwise_reload(self.model)
-        # vLLM keeps tied weights twice on CPU (the head's are repacked), so the head is sent even where the model
-        # directory does not name it; without it the engine would go on sampling with the old head.
+        # vLLM keeps tied weights twice on CPU (the head's are repacked), so the head is sent even if the model
+        # directory does not name it; otherwise the engine would keep sampling with the old head.
         cast(Any, self.model).load_weights((name, tensors[name_in_file]) for name, name_in_file in names.items())
         self.loaded_checksum = checksum
 
     def finish_weight_update(self) -> None:
-        """Bring the loaded weights into the form that the kernels read."""
+        """Convert the loaded weights into the layout that the kernels read."""
         finalize_layerwise_reload(self.model, self.model_config)
 
     def shutdown(self) -> None:
-        """Nothing is held between updates."""
+        """Do nothing, since nothing is held between updates."""
 
     def _names_to_load(self, update: WeightFileUpdate) -> dict[str, str]:
-        """Name in the model -> name in the file, for every tensor to load."""
+        """Return name in the model -> name in the file, for every tensor to load."""
         try:
             found = _shapes_of(Path(update.path))
         except SafetensorError as error:
@@ -125,7 +126,7 @@ def _shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _embedding_name(found: Shapes, update: WeightFileUpdate) -> str:
-    """The tensor that the head of a tied model is: the head itself, or the input embedding."""
+    """Return the name of the tensor to load as the head of a tied model: the head itself, or the input embedding."""
     if HEAD in found:
         return HEAD
     candidates = [name for name in found if name.endswith(EMBEDDING_SUFFIX)]
