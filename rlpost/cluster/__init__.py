@@ -1,1 +1,1 @@
-"""The only package that imports ray: placement, actors, launch."""
+"""The only package that imports ray: it places, starts and supervises the actors of a run."""

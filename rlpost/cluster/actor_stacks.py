@@ -1,4 +1,4 @@
-"""Where the actors of a run are, and the stacks of each, taken on its own node."""
+"""The location of the actors of a run, and their stacks, each taken on the actor's own node."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from rlpost.telemetry.stall_report import Part
 
 _AT_A_TIME = 8
 _OTHER_NODES_TIMEOUT_S = 3 * PY_SPY_TIMEOUT_S
-"""With the start of a process there."""
+"""This includes the time to start a process on the other node."""
 
 
 class Whereabouts(NamedTuple):
-    """Of an actor's process."""
+    """The location of an actor's process."""
 
     node: str
-    """Ray's id."""
+    """Ray's id of the node."""
     pid: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeenActor:
-    """An actor as its supervisor sees it."""
+    """An actor, as its supervisor sees it."""
 
     name: str
     state: str
-    """One line."""
+    """The state in one line."""
     whereabouts: Any
-    """Reference to the answer to `own_whereabouts`, asked when the actor started."""
+    """Reference to the answer of `own_whereabouts`, requested when the actor started."""
 
 
 def own_whereabouts() -> Whereabouts:
-    """For an actor to tell of itself."""
+    """Return the location of this process; an actor calls it about itself."""
     return Whereabouts(ray.get_runtime_context().get_node_id(), os.getpid())
 
 
 def parts_of(actors: Sequence[SeenActor], *, here: str | None = None) -> list[Part]:
-    """Their states and stacks; in place of stacks the reason why there are none.
+    """Return the states and stacks of actors; instead of missing stacks, the reason why they are missing.
 
     Args:
-        actors: In the order in which they are shown.
-        here: The driver's node; on others a task of Ray looks.
+        actors: Actors in the order of the report.
+        here: The driver's node; on other nodes a Ray task takes the stacks.
     """
     here = ray.get_runtime_context().get_node_id() if here is None else here
     found = [_answered(actor.whereabouts) for actor in actors]
@@ -71,7 +71,7 @@ def _part(actor: SeenActor, place: Whereabouts | None, stacks: dict[tuple[str, i
 
 
 def _answered(call: Any) -> Whereabouts | None:
-    """None as long as there is no process, and for one that ended before it could answer."""
+    """Return the answer; None if the process does not exist yet, or ended before it could answer."""
     try:
         return ray.get(call, timeout=0) if ray.wait([call], timeout=0)[0] else None
     except RayError:
@@ -79,7 +79,7 @@ def _answered(call: Any) -> Whereabouts | None:
 
 
 def _stacks_of_all(pids: Sequence[int]) -> dict[int, str]:
-    """Of processes on this node."""
+    """Return the stacks of several processes on this node."""
     with ThreadPoolExecutor(max_workers=_AT_A_TIME, thread_name_prefix="py-spy") as executor:
         return dict(zip(pids, executor.map(stacks_of, pids), strict=True))
 

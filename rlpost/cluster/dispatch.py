@@ -1,4 +1,4 @@
-"""Which engine gets which request: groups wait in one queue and go where there is most room."""
+"""Assigns requests to engines: groups wait in one queue and go to the engine with the most room."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from rlpost.records import GenerationRequest
 
 
 class Assignment(NamedTuple):
-    """Requests that one engine gets now."""
+    """The requests that one engine gets now."""
 
     engine: Engine
     requests: list[GenerationRequest]
 
 
 class Dispatcher:
-    """The queue of the pool. All samples of a prompt go to one engine, which then computes the prompt once.
+    """The queue of the pool. All samples of a prompt go to one engine, which then computes the prompt only once.
 
-    Room is what an engine says it can work on, and one group of backlog, less what it was given: so a slow engine gets
-    less, and no engine waits for the journey of its next group. Urgent requests wait for no room.
+    The room of an engine is the number of requests that it says it can work on, plus one group of backlog, minus the
+    requests that it already has. A slow engine therefore gets less, and no engine idles while its next group is on the
+    way. Urgent requests do not wait for room.
 
-    In deterministic mode the engine follows from the prompt's place in the order of issue, which its key
-    `<index>:<prompt id>` names, so that a resumed run routes alike; and groups do not wait for room, so that an engine
-    gets equal batches in equal runs.
+    In deterministic mode, the engine follows from the prompt's position in the order of issue, which is the index in
+    its key `<index>:<prompt id>`, so that a resumed run makes the same assignments. Groups then do not wait for room,
+    so that an engine gets equal batches in equal runs.
     """
 
     def __init__(self, *, deterministic: bool) -> None:
@@ -35,21 +36,21 @@ class Dispatcher:
         self._groups_routed = 0
 
     def add(self, requests: Iterable[GenerationRequest]) -> None:
-        """At the end of the queue, or urgent ones at its head; samples of one prompt are neighbours."""
+        """Append requests to the queue, or prepend urgent ones; samples of one prompt must be adjacent."""
         groups = _groups(requests)
         self._groups.extendleft(group for group in reversed(groups) if group[0].urgent)
         self._groups.extend(group for group in groups if not group[0].urgent)
 
     def put_back(self, requests: Iterable[GenerationRequest]) -> None:
-        """Before all others: they were issued before."""
+        """Put requests before all others, because they were issued earlier."""
         self._groups.extendleft(reversed(_groups(requests)))
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop all requests that are waiting."""
         self._groups.clear()
 
     def assign(self, engines: Sequence[Engine]) -> list[Assignment]:
-        """Take from the queue what the engines have room for, and book it as in flight on them."""
+        """Take requests from the queue as far as the engines have room, and record them as in flight on the engines."""
         given: dict[Engine, list[GenerationRequest]] = {}
         while self._groups and (engine := self._engine_for(self._groups[0], engines)) is not None:
             group = self._groups.popleft()

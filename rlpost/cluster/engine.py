@@ -1,4 +1,4 @@
-"""One engine as the pool knows it: its state, what it was given, what it said last. Knows nothing of Ray."""
+"""One engine as the pool sees it: its state, its requests, and its last answer. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ from rlpost.records import GenerationRequest
 
 
 class EngineState(StrEnum):
-    """The life of an engine, in order; each state waits for the answer to one call."""
+    """The states of an engine, in order; in each state the pool waits for the answer to one call."""
 
     STARTING = "starting"
-    """Waits for devices and for the model (`ready`)."""
+    """Waits for devices, then loads the model (`ready`)."""
     STALE = "stale"
-    """Pulls the weights that the others hold (`catch_up`)."""
+    """Pulls the weights that the other engines have (`catch_up`)."""
     SERVING = "serving"
-    """Gets requests (`poll`)."""
+    """Receives requests (`poll`)."""
     LEAVING = "leaving"
-    """Gets no more requests, finishes those it has (`poll`)."""
+    """Receives no more requests, and finishes those that it has (`poll`)."""
     ENDING = "ending"
     """Frees its devices (`close`)."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Engine:
-    """An engine and the one call that it is to answer next, which follows from its state."""
+    """An engine, and the one open call to it, which follows from its state."""
 
     place: int
-    """Which of the run's places for engines it takes; free again when it has ended."""
+    """The number of its slot among the run's engines; the slot is free again when the engine has ended."""
     actor: Any
     call: Any
-    """Reference to the answer."""
+    """Reference to the answer of the open call."""
     whereabouts: Any = None
-    """Reference to where its process is."""
+    """Reference to the location of its process."""
     state: EngineState = EngineState.STARTING
     deadline_s: float = math.inf
-    """On the monotonic clock: when the state has lasted too long."""
+    """Time on the monotonic clock at which the current state has lasted too long."""
     answer_due_s: float = math.inf
-    """On the monotonic clock: when an engine at work has been silent for too long."""
+    """Time on the monotonic clock at which a working engine has been silent for too long."""
     replaces: bool = False
-    """Whether it stands in for one that died, and is itself replaced if it dies before it serves."""
+    """Whether it replaces an engine that died; it is then replaced itself if it dies before it serves."""
     load: EngineLoad | None = None
-    """As last heard; there is one from STALE on."""
+    """The last reported load; it exists from the state STALE on."""
     in_flight: dict[tuple[str, int], GenerationRequest] = field(
         default_factory=dict[tuple[str, int], GenerationRequest]
     )
-    """Given to it and not yet answered."""
+    """Requests that were given to it and are not answered yet."""
     submissions: list[Any] = field(default_factory=list[Any])
     """References to submissions that it has not acknowledged yet."""
     holds: tuple[WeightManifest, ...] = ()
-    """What it has pulled, or pulls, to catch up."""
+    """The weights that it has pulled, or is pulling, to catch up."""
     pulls: int = 0
-    """Weight updates under way; while there is one, the engine may not end."""
+    """Number of weight updates in progress; during an update the engine may not end."""
     pulse: Any = None
-    """Reference to a sign of life that was asked for in a weight update, where nobody may be polling."""
+    """Reference to the answer of a liveness check, which is made during a weight update, when nobody may be polling."""
     pulse_due_s: float = math.inf
-    """On the monotonic clock: when that sign has not come for too long."""
+    """Time on the monotonic clock at which that answer is overdue."""
 
     @property
     def name(self) -> str:
-        """On receipts, in errors and in metrics."""
+        """Its name on receipts, in errors and in metrics."""
         return f"rollout-{self.place}"
 
     def in_words(self, *, has_answered: bool, now_s: float, silence_timeout_s: float) -> str:
-        """State, work and silence, for a report; `now_s` is on the monotonic clock."""
+        """Describe state, work and silence for a report; `now_s` is on the monotonic clock."""
         words = [str(self.state), f"{len(self.in_flight)} requests"]
         if self.pulls:
             words.append("pulls weights")
@@ -81,6 +81,6 @@ class Engine:
         return ", ".join(words)
 
     def room(self, backlog: int) -> int:
-        """Requests it may still get, when `backlog` of them may wait inside it beyond the limit that it set itself."""
+        """Return how many more requests it may get, if `backlog` of them may wait inside it beyond its own limit."""
         assert self.load is not None, f"{self.name} was asked for room before it said anything"
         return self.load.limit + backlog - len(self.in_flight)

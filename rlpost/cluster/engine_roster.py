@@ -1,6 +1,6 @@
-"""Which engines there are: they start, catch up with the weights, serve, leave and end, while the others work.
+"""The engines of a run: each starts, catches up with the weights, serves, leaves and ends while the others work.
 
-An engine whose process dies, or says nothing, is replaced by a new one; the others answer its requests meanwhile.
+An engine whose process dies or falls silent is replaced by a new one; the other engines answer its requests.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class EngineRoster:
     ) -> None:
         self._cluster, self._placement = cluster, placement
         self._engine, self._environment = engine, environment
-        # ray's types know neither this option nor what comes of it.
+        # ray's type stubs know neither this option nor its result.
         remote: Any = ray.remote
         self._remote_class = remote(concurrency_groups=THREADS)(actor_class)
         self._leave_timeout_s = leave_timeout_s
@@ -56,22 +56,23 @@ class EngineRoster:
         )
         self._restarts_due_s: list[float] = []
         self._orphans: list[GenerationRequest] = []
-        """What engines that died have left unanswered."""
+        """Requests that dead engines have left unanswered."""
         self.engines: list[Engine] = []
         self.manifests: tuple[WeightManifest, ...] = ()
-        """What an engine must pull, in this order, to serve what the others do; none while that is its first model."""
+        """The weights that an engine must pull, in this order, to serve the same weights as the others; empty at
+        first."""
 
     def those(self, *states: EngineState) -> list[Engine]:
-        """The engines in one of these states."""
+        """Return the engines that are in one of these states."""
         return [engine for engine in self.engines if engine.state in states]
 
     @property
     def deaths(self) -> int:
-        """Engines that died since the start of the run."""
+        """Number of engines that died since the start of the run."""
         return self._budget.total
 
     def start(self, count: int, *, replaces: bool = False) -> None:
-        """Ask for this many more engines, on the lowest free places."""
+        """Start this many more engines in the lowest free slots."""
         taken = {engine.place for engine in self.engines}
         free = [place for place in range(len(taken) + count) if place not in taken]
         for place in free[:count]:
@@ -88,7 +89,9 @@ class EngineRoster:
             self.engines.append(started)
 
     def seen(self) -> list[SeenActor]:
-        """The engines, for reports of stalls. Without the pool's lock, which may be what everybody waits for."""
+        """Return the engines for stall reports. It does not take the pool's lock, for which other threads may be
+        waiting.
+        """
         now_s, silence_s = time.monotonic(), self._cluster.rollout.silence_timeout_s
         return [
             SeenActor(
@@ -102,7 +105,7 @@ class EngineRoster:
         ]
 
     def await_first(self) -> None:
-        """Until the engines that the pool began with serve.
+        """Wait until the first engines of the pool are serving.
 
         Raises:
             RlpostError: one of them did not start.
@@ -113,7 +116,7 @@ class EngineRoster:
             self._serve(engine, load)
 
     def resize(self, count: int) -> None:
-        """Go on with `count` engines: call leaving ones back, let the last leave, or start more.
+        """Change the number of engines to `count`: call leaving ones back, let the last ones leave, or start more.
 
         Raises:
             ClusterError: `count` is below 1.
@@ -127,7 +130,7 @@ class EngineRoster:
         for engine in self.those(EngineState.LEAVING)[: max(0, count - before)]:
             engine.state, engine.deadline_s = EngineState.SERVING, math.inf
             staying.append(engine)
-        # Those that do not serve yet go first, then the last to have come.
+        # Engines that do not serve yet leave first, then those with the highest slots.
         staying.sort(key=lambda engine: (engine.state is not EngineState.SERVING, engine.place))
         for engine in staying[count:]:
             self._leave(engine)
@@ -136,11 +139,13 @@ class EngineRoster:
             self._say(f"rollout actors: {before} -> {count}")
 
     def submit(self, engine: Engine, requests: Sequence[GenerationRequest]) -> None:
-        """Send requests that are booked on the engine; what it refuses is raised by `check_submissions`."""
+        """Send requests that are recorded as in flight on the engine; `check_submissions` raises the engine's
+        errors.
+        """
         engine.submissions.append(engine.actor.submit.remote(requests))
 
     def check_submissions(self) -> None:
-        """Raise what an engine found wrong with its requests; no waiting. A death is the business of `take`."""
+        """Raise errors that engines reported about their requests, without waiting. `take` handles a death."""
         for engine in self.engines:
             if engine.submissions:
                 done, engine.submissions = ray.wait(engine.submissions, num_returns=len(engine.submissions), timeout=0)
@@ -148,13 +153,13 @@ class EngineRoster:
                     wait_for(f"rollout actor {engine.name}", done, timeout_s=self._cluster.step_timeout_s)
 
     def abandon(self) -> None:
-        """Have the engines drop all requests, and forget them here. A death is the business of `take`."""
+        """Make the engines drop all requests, and forget them here. `take` handles a death."""
         at_work = self.those(EngineState.SERVING, EngineState.LEAVING)
         timeout_s = self._cluster.rollout.silence_timeout_s
         for engine in at_work:
             with contextlib.suppress(ActorLostError, DeadlineError):
                 wait_for(f"rollout actor {engine.name}", engine.submissions, timeout_s=timeout_s)
-                # After the poll under way, whose answer is of no use either.
+                # After the current poll, whose answer is of no use either.
                 wait_for(f"rollout actor {engine.name}", [engine.actor.abandon.remote()], timeout_s=timeout_s)
                 wait_for(f"rollout actor {engine.name}", [engine.call], timeout_s=timeout_s)
                 self._listen(engine)
@@ -163,10 +168,10 @@ class EngineRoster:
         self._orphans.clear()
 
     def take(self, engine: Engine) -> list[Rollout]:
-        """Read the answer that has come to the engine's call, and make the next call.
+        """Read the received answer to the engine's call, and make the next call.
 
         Raises:
-            RlpostError: an engine that has requests failed.
+            RlpostError: an engine with requests failed.
         """
         try:
             (answer,) = wait_for(f"rollout actor {engine.name}", [engine.call], timeout_s=self._cluster.step_timeout_s)
@@ -189,10 +194,10 @@ class EngineRoster:
         return []
 
     def move_on(self) -> list[GenerationRequest]:
-        """Replace what has died, end engines that have left, give up what takes too long.
+        """Replace dead engines, end engines that have left, and give up on overdue ones.
 
         Returns:
-            Requests that others must answer instead.
+            Requests that other engines must answer instead.
 
         Raises:
             ClusterError: more engines have died than the cluster file allows.
@@ -207,7 +212,7 @@ class EngineRoster:
         return given_up + self._give_up_overdue(now_s)
 
     def bury(self, engine: Engine, error: ClusterError) -> None:
-        """Leave the requests of an engine that died to the others, and see to a new one in its place; once.
+        """Pass on the requests of a dead engine to the others, and schedule its replacement; only the first call acts.
 
         Raises:
             ClusterError: more engines have died than the cluster file allows.
@@ -222,30 +227,30 @@ class EngineRoster:
         if engine.state is not EngineState.LEAVING:
             self._restarts_due_s.append(time.monotonic() + pause_s)
             successor = f"; a new one starts in {pause_s:g} s"
-        # Ray's account of a death fills a page; every other reason is a line.
+        # Ray's account of a death fills a page; other reasons are a single line.
         reason = "" if "\n" in str(error) else f" ({error})"
         self._say(f"rollout actor {engine.name} was lost while it was {engine.state}{orphans}{successor}{reason}")
         WAITS.note(f"rollout actor {engine.name} is replaced", by_itself=False)
 
     def bury_silent(self) -> None:
-        """Kill engines at work that have said nothing for too long; they count as dead.
+        """Kill working engines that have been silent for too long; they count as dead.
 
         Raises:
-            DeadlineError: the cluster file says to stop then.
-            ClusterError: as for `move_on`.
+            DeadlineError: the cluster file says to stop the run in this case.
+            ClusterError: see `move_on`.
         """
         now_s, limit_s = time.monotonic(), self._cluster.rollout.silence_timeout_s
         for engine in self.those(EngineState.SERVING, EngineState.LEAVING):
-            # What is answered and not yet read is the driver's delay and not the engine's.
+            # An unread answer means that the driver is late, not the engine.
             if now_s > engine.answer_due_s and not ray.wait([engine.call], timeout=0)[0]:
                 self._bury_overdue(engine, f"said nothing for {limit_s:g} s")
 
     def feel_pulse(self, engines: Sequence[Engine]) -> None:
-        """Ask these engines for a sign of life; one that has not given it for too long is killed and counts as dead.
+        """Check that these engines are alive; an engine whose answer is overdue is killed and counts as dead.
 
         Raises:
-            DeadlineError: the cluster file says to stop then.
-            ClusterError: as for `move_on`.
+            DeadlineError: the cluster file says to stop the run in this case.
+            ClusterError: see `move_on`.
         """
         limit_s = self._cluster.rollout.silence_timeout_s
         for engine in [engine for engine in engines if engine in self.engines]:
@@ -255,7 +260,7 @@ class EngineRoster:
                 self._bury_overdue(engine, f"said nothing for {limit_s:g} s")
 
     def _bury_overdue(self, engine: Engine, what: str) -> None:
-        """With a report, taken while its process is still there."""
+        """Replace the engine, or stop the run; a stall report is written first, while the process still exists."""
         text = f"rollout actor {engine.name} {what}"
         report = WAITS.report(text)
         if self._cluster.watchdog.on_stall == "stop":
@@ -310,7 +315,7 @@ class EngineRoster:
         return answer.rollouts
 
     def _catch_up(self, engine: Engine) -> None:
-        """Pull again whenever the others have pulled something newer meanwhile."""
+        """Make a stale engine pull the weights; called again if the others have pulled newer ones in the meantime."""
         engine.state, engine.holds = EngineState.STALE, self.manifests
         engine.call = engine.actor.catch_up.remote(self.manifests)
 
@@ -329,17 +334,16 @@ class EngineRoster:
         self.engines.remove(engine)
 
     def _survive(self, engine: Engine, error: RlpostError) -> None:
-        """An engine that died is replaced; one that was added may fail alone; all else ends the run.
+        """Replace an engine that died; drop an added engine that failed to start; for every other error end the run.
 
-        One that stands in for another is tried again whatever its engine says, as the devices of the one that died may
-        not be free yet.
+        A replacement is tried again after any error, because the devices of the dead engine may not be free yet.
         """
         at_work = engine.state in (EngineState.SERVING, EngineState.LEAVING)
         if isinstance(error, ActorLostError if at_work else ClusterError) and (at_work or engine.replaces):
             self.bury(engine, error)
             return
         if engine.state is EngineState.STALE and engine.holds is not self.manifests:
-            # The file that it was told of may be gone by now.
+            # The weight file that it was told to load may have been deleted by now.
             self._catch_up(engine)
             return
         if at_work or engine.replaces:
@@ -349,7 +353,9 @@ class EngineRoster:
 
 
 def current_manifests(before: Sequence[WeightManifest], pulled: WeightManifest) -> tuple[WeightManifest, ...]:
-    """What brings a new engine to where the others are: the last whole model, and the last adapter on top of it."""
+    """Return the weights that bring a new engine up to date: the last whole model, and the last adapter on top of
+    it.
+    """
     if pulled.kind == "full":
         return (pulled,)
     return (*(manifest for manifest in before if manifest.kind == "full"), pulled)

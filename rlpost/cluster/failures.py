@@ -1,7 +1,7 @@
-"""Failures of machines told apart from bugs and bad data, inside the actor, where the error still has its class.
+"""Tells failures of machines from bugs and bad data, inside the actor, where the error still has its class.
 
-A failure of a machine costs a part, which is replaced within its budget. Whatever is not known to be one stays as it
-is, and ends the run.
+If a machine fails, the affected actor is replaced, within its restart budget. Any other error stays as it is, and ends
+the run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
 LOST = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError)
-"""What Ray raises for a call whose process is gone, the one that Ray itself ended for want of memory included."""
+"""Ray's errors for a call whose process is gone, including a process that Ray killed because memory ran out."""
 
 _CLASSES = {
     ("torch", "OutOfMemoryError"),
@@ -32,7 +32,7 @@ _CLASSES = {
     ("torch", "DistStoreError"),
     ("vllm", "EngineDeadError"),
 }
-"""By package and name, so that neither is imported here."""
+"""Listed by package and name, so that neither package is imported here."""
 _WORDS = (
     "CUDA error",
     "CUBLAS_STATUS_",
@@ -42,16 +42,16 @@ _WORDS = (
     "Executor failed",
     "RPC call to",
 )
-"""Of torch's and vLLM's errors that have no class of their own."""
+"""Messages of torch and vLLM for errors that have no class of their own."""
 _BUG_ON_DEVICE = "device-side assert"
-"""An index outside of its table, for example: comes back however often it is tried."""
+"""For example an index outside of its table: it fails again on every attempt."""
 _LONGEST_REASON = 300
 
 
 def is_of_the_machine(error: BaseException) -> bool:
-    """Whether this error, or what it was raised from, says that a machine, a device or a connection has failed."""
+    """Whether this error, or one of its causes, says that a machine, a device or a connection has failed."""
     if isinstance(error, RlpostError) and not isinstance(error, ClusterError):
-        return False  # Told apart already.
+        return False  # Already classified.
     chain = list(_chain(error))
     return not any(_BUG_ON_DEVICE in str(one) for one in chain) and any(map(_is_known, chain))
 
@@ -59,13 +59,13 @@ def is_of_the_machine(error: BaseException) -> bool:
 def told_apart(
     part: str, lost: type[ActorLostError] | type[LearnerLostError]
 ) -> Callable[[Callable[Arguments, Answer]], Callable[Arguments, Answer]]:
-    """For methods of an actor: a failure of the machine is raised as `lost`, and its traceback goes to the actor's log.
+    """Decorate an actor's method: a machine failure is raised as `lost`, and its traceback goes to the actor's log.
 
-    A full disk is a `StorageError` and nothing that a new process would mend.
+    A full disk becomes a `StorageError`, because a new process would not fix it.
 
     Args:
-        part: What failed, for the message.
-        lost: Makes whoever waits for the answer replace the part.
+        part: Name of the failed part in the message.
+        lost: Error class that makes the caller replace the part.
     """
 
     def decorate(method: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:

@@ -1,4 +1,4 @@
-"""One engine in a process of its own, as a Ray actor."""
+"""One engine in its own process, as a Ray actor."""
 
 from __future__ import annotations
 
@@ -18,48 +18,49 @@ from rlpost.settings import EngineSettings
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 THREADS = {"submit": 1, "poll": 1, "weights": 1}
-"""Ray's concurrency groups: calls of one group run one after the other, in order, beside those of the others."""
+"""Ray's concurrency groups: calls in one group run one after another, in order, and concurrently with other groups."""
 
 GATHER_S = 0.02
-"""How long the first rollout of an answer waits for others: a journey to the driver costs as much as many rollouts.
-The engine does not wait meanwhile, since the pool gives it one group more than it works on."""
+"""Time that the first rollout of an answer waits for others, because one trip to the driver costs as much as many
+rollouts. The engine does not idle meanwhile, since the pool gives it one group more than it works on."""
 
 
 def in_group(name: str) -> Callable[[Method], Method]:
-    """Run an actor's method on the thread of this group; the innermost decorator, since Ray looks for the mark there.
+    """Run an actor's method on the thread of this group. It must be the innermost decorator, because Ray looks for its
+    mark there.
 
-    Ray's own types take what its decorator returns for something else than a method.
+    Ray's own type stubs do not treat the decorated function as a method.
     """
     return cast(Any, ray.method(concurrency_group=name))
 
 
 class PollAnswer(NamedTuple):
-    """What an engine has to say at a time."""
+    """One answer of an engine to a poll."""
 
     rollouts: list[Rollout]
     load: EngineLoad
 
 
 class ClosableGenerator(Generator, Protocol):
-    """What an engine's process holds."""
+    """The generator that an engine's process holds."""
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free its resources."""
         ...
 
 
 class GeneratorActor:
-    """One `VllmGenerator`; vllm is imported here, after the actor's environment is set.
+    """One `VllmGenerator` in its own process; vllm is imported here, after the actor's environment is set.
 
-    `ray.method` stands next to each function: Ray looks for its mark below all other decorators.
+    `ray.method` is the innermost decorator of each method, because Ray looks for its mark below all other decorators.
     """
 
     _generator: ClosableGenerator
-    """Built by `ready`, so that a process that is stuck there can be found."""
+    """Created by `ready` and not by `__init__`, so that a process that hangs there can be located."""
 
     def __init__(self, settings: EngineSettings, name: str) -> None:
         self._settings, self._name = settings, name
-        # Two counters, each with one writing thread, need no lock.
+        # Two counters with one writing thread each need no lock.
         self._submitted = 0
         self._returned = 0
 
@@ -70,12 +71,14 @@ class GeneratorActor:
 
     @in_group("submit")
     def whereabouts(self) -> Whereabouts:
-        """For reports of stalls; in a group whose thread is free while the engine starts."""
+        """Return the location of this process, for stall reports; this group's thread is free while the engine
+        starts.
+        """
         return own_whereabouts()
 
     @told_apart("the engine", ActorLostError)
     def ready(self) -> EngineLoad:
-        """Start the engine; answers once it serves."""
+        """Start the engine; the call returns once it serves."""
         self._generator = self._build(self._settings, self._name)
         return self._generator.loads()[0]
 
@@ -83,14 +86,16 @@ class GeneratorActor:
     @in_group("submit")
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
         """See `interfaces.Generator`."""
-        # First, so that a poll at the same time never takes the engine for idle while it is not.
+        # Counted first, so that a concurrent poll never takes the engine for idle.
         self._submitted += len(requests)
         self._generator.submit(requests)
 
     @told_apart("the engine", ActorLostError)
     @in_group("poll")
     def poll(self, timeout_s: float) -> PollAnswer:
-        """Rollouts finished since the last call, after up to `timeout_s` and a little for company; and the load."""
+        """Return the load and the rollouts finished since the last call; wait up to `timeout_s`, plus a little for more
+        rollouts.
+        """
         rollouts = self._generator.poll(timeout_s)
         deadline_s = time.monotonic() + GATHER_S
         while rollouts and self._others_run(rollouts) and (left_s := deadline_s - time.monotonic()) > 0:
@@ -101,7 +106,7 @@ class GeneratorActor:
     @told_apart("the engine", ActorLostError)
     @in_group("poll")
     def abandon(self) -> None:
-        """See `interfaces.Generator`; when no submission is on its way."""
+        """See `interfaces.Generator`; call it only when no submission is in progress."""
         self._generator.abandon()
         self._submitted = self._returned = 0
 
@@ -114,7 +119,7 @@ class GeneratorActor:
     @told_apart("the engine", ActorLostError)
     @in_group("weights")
     def catch_up(self, manifests: Sequence[WeightManifest]) -> EngineLoad:
-        """Pull what the other engines hold, before the first request."""
+        """Pull the weights that the other engines have, before the first request."""
         for manifest in manifests:
             self._generator.pull_weights(manifest, keep_kv_cache=False)
         return self._generator.loads()[0]

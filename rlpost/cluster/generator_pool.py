@@ -1,4 +1,4 @@
-"""The pool of engines that the stage sees as one generator."""
+"""The pool of engines, which a stage uses as one generator."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from rlpost.telemetry.waits import WAITS
 
 ORDERS_EVERY_S = 1.0
 LEAVE_TIMEOUT_S = 60.0
-"""How long an engine that is to leave may finish what it has; then others answer its requests, in the same words."""
+"""Time in which a leaving engine may finish its requests; then other engines answer them, with the same tokens."""
 
 
 class GeneratorPool:
-    """Implements `interfaces.Generator` over several engines; they start with the pool and are awaited at first use.
+    """Implements `interfaces.Generator` over several engines. They start with the pool, and the first use waits for
+    them.
 
-    Requests wait in one queue and are given out as engines have room (see `Dispatcher`): when they are submitted, and
-    whenever an engine has answered. One long poll is always under way at each engine and brings rollouts by the batch.
-    While nobody polls, as when the learner starts again, a thread of the pool's own looks after the engines.
+    Requests wait in one queue and are assigned when they are submitted and whenever an engine has answered (see
+    `Dispatcher`). One long poll is always open at each engine and returns rollouts in batches. While nobody polls, for
+    example while the learner restarts, a thread of the pool supervises the engines.
 
-    One thread polls; `submit`, `pull_weights`, `resize` and `loads` may be called from others at the same time.
+    Only one thread may call `poll`; `submit`, `pull_weights`, `resize` and `loads` are thread-safe.
     """
 
     def __init__(
@@ -54,21 +55,22 @@ class GeneratorPool:
         """Start as many engines as the cluster file says.
 
         Args:
-            cluster: Names roles and deadlines.
-            placement: Devices for engines.
-            engine: What each engine is built from.
-            environment: Variables of the engines' processes.
-            deterministic: Whether routing must follow from the order of issue alone.
-            wanted_actors: How many engines somebody has asked for since the last call, None if nobody has; looked at
-                once a second while the pool is polled.
-            say: Tells the user what became of that.
-            actor_class: What runs in an engine's process.
-            leave_timeout_s: How long an engine that is to leave may finish what it has.
+            cluster: Roles and deadlines.
+            placement: Devices for the engines.
+            engine: Settings of each engine.
+            environment: Environment variables of the engines' processes.
+            deterministic: Whether the assignment must follow from the order of issue alone.
+            wanted_actors: Returns how many engines a user has asked for since the last call, or None; called once a
+                second while the pool is polled.
+            say: Prints the outcome of such a request.
+            actor_class: Class that runs in an engine's process.
+            leave_timeout_s: Time in which a leaving engine may finish its requests.
         """
         self._cluster = cluster
         self._wanted_actors, self._say = wanted_actors, say
         self._lock = threading.Lock()
-        """Guards the fields below. Nobody holds it while waiting for an answer, but for the first engines."""
+        """Guards the fields below. It is not held while waiting for an answer, except for the start of the first
+        engines."""
         self._dispatcher = Dispatcher(deterministic=deterministic)
         self._roster = EngineRoster(
             cluster,
@@ -83,14 +85,14 @@ class GeneratorPool:
         self._started = False
         self._next_look_s = self._polled_s = time.monotonic()
         self._heard: list[Rollout] = []
-        """What engines have answered since the last poll."""
+        """Rollouts received since the last poll."""
         self._failure: Exception | None = None
-        """What ended the thread that looks after the engines."""
+        """The error that ended the supervising thread."""
         self._closing = threading.Event()
         self._caretaker = threading.Thread(target=self._take_care, name="engines", daemon=True)
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
-        """See `interfaces.Generator`. What an engine refuses is raised by the next `poll`."""
+        """See `interfaces.Generator`. An engine's error about its requests is raised by the next `poll`."""
         self._await_start()
         with self._lock:
             self._dispatcher.add(requests)
@@ -110,13 +112,14 @@ class GeneratorPool:
                 return rollouts
 
     def pull_weights(self, manifest: WeightManifest, *, keep_kv_cache: bool) -> list[WeightReceipt]:
-        """See `interfaces.Generator`. An engine that is starting pulls them too, before its first request.
+        """See `interfaces.Generator`. A starting engine pulls these weights too, before its first request.
 
-        An engine that dies meanwhile gives no receipt; the one in its place pulls them before its first request.
+        An engine that dies in the meantime gives no receipt; its replacement pulls the weights before its first
+        request.
         """
         self._await_start()
         with self._lock:
-            # At the same time, so that no engine begins to serve older weights in between.
+            # Under the same lock, so that no engine begins to serve older weights in between.
             self._roster.manifests = current_manifests(self._roster.manifests, manifest)
             pulling = self._roster.those(EngineState.SERVING, EngineState.LEAVING)
             pulls = {engine.actor.pull_weights.remote(manifest, keep_kv_cache): engine for engine in pulling}
@@ -144,10 +147,10 @@ class GeneratorPool:
             return [engine.load for engine in working if engine.load is not None]
 
     def resize(self, count: int) -> None:
-        """Go on with `count` engines; returns at once, and `poll` sees it through.
+        """Change the number of engines to `count`. It returns at once; `poll` completes the change.
 
-        An added engine gets its first request when it holds the weights of the others. One that is to leave finishes
-        what it has, or leaves it to the others after a while: the seeds make the answers the same.
+        An added engine gets its first request once it holds the weights of the others. A leaving engine finishes its
+        requests, or after a while the others answer them; the seeds make the answers the same.
 
         Raises:
             ClusterError: `count` is below 1.
@@ -158,11 +161,11 @@ class GeneratorPool:
             self._dispatch()
 
     def seen(self) -> list[SeenActor]:
-        """The engines, for reports of stalls; no waiting, not even for the pool's lock."""
+        """Return the engines for stall reports, without waiting, not even for the pool's lock."""
         return self._roster.seen()
 
     def close(self) -> None:
-        """Look after the engines no longer, before Ray's session ends and they with it."""
+        """End the supervising thread, before Ray's session ends the engines."""
         self._closing.set()
         if self._caretaker.is_alive():
             self._caretaker.join(timeout=10)
@@ -173,7 +176,7 @@ class GeneratorPool:
                 continue
             try:
                 self._listen(ORDERS_EVERY_S)
-            except Exception as error:  # Of any kind, for the thread that polls next.
+            except Exception as error:  # Any error is kept for the thread that polls next.
                 self._failure = error
                 return
 
@@ -181,7 +184,7 @@ class GeneratorPool:
         return max(0.0, self._polled_s + ORDERS_EVERY_S - time.monotonic())
 
     def _receipts(self, pulls: Mapping[Any, Engine]) -> list[WeightReceipt]:
-        """Of the engines that lived to give one, in their order."""
+        """Return the receipts, in order; an engine that died gives none."""
         timeout_s = self._cluster.step_timeout_s
         self._await_pulls(pulls, timeout_s=timeout_s)
         receipts: list[WeightReceipt] = []
@@ -206,7 +209,7 @@ class GeneratorPool:
                     )
                 _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=ORDERS_EVERY_S)
                 if waiting:
-                    # Nobody may be polling now, and an engine that has stopped would be waited for in vain.
+                    # Possibly nobody is polling now, and a dead engine would never answer.
                     with self._lock:
                         self._roster.bury_silent()
                         self._roster.feel_pulse([pulls[pull] for pull in waiting])
@@ -227,11 +230,11 @@ class GeneratorPool:
             if wanted is not None:
                 self.resize(wanted)
         except RlpostError as refusal:
-            # A mistake in an order is no reason to end the run.
+            # A mistake in a request to scale must not end the run.
             self._say(str(refusal))
 
     def _listen(self, wait_s: float) -> None:
-        """Wait for the first answer, then hear all that are there."""
+        """Wait for the first answer, then process all answers that are there."""
         if self._failure is not None:
             raise self._failure
         with self._lock:
@@ -240,7 +243,7 @@ class GeneratorPool:
         answered = _answered(list(calls), wait_s=min(wait_s, ORDERS_EVERY_S))
         with self._lock:
             for call in answered:
-                # A resize may have come in between, or another thread that listens.
+                # A resize or another listening thread may have taken the answer in between.
                 if calls[call] in self._roster.engines and calls[call].call is call:
                     self._heard += self._roster.take(calls[call])
             self._dispatcher.put_back(self._roster.move_on())
@@ -252,7 +255,7 @@ class GeneratorPool:
 
 
 def _answered(calls: list[Any], *, wait_s: float) -> list[Any]:
-    if not calls:  # All engines have died, and the first new one starts in a moment.
+    if not calls:  # All engines have died, and the first replacement starts soon.
         time.sleep(min(wait_s, 0.1))
         return []
     done, others = ray.wait(calls, num_returns=1, timeout=wait_s)

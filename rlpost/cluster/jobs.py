@@ -1,4 +1,4 @@
-"""Jobs of a Ray cluster through its job server: submitted, followed, and how they ended."""
+"""Jobs of a Ray cluster, submitted and followed through its job server."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from rlpost.cluster.resubmission import JobEnd
 from rlpost.errors import DeadlineError, UnavailableError
 
 ANSWER_TIMEOUT_S = 30.0
-"""Of one question to the job server."""
+"""Timeout of one request to the job server."""
 START_TIMEOUT_S = 60.0
-"""For the node that runs the job's driver to be there."""
+"""Longest wait for the node that runs the job's driver to be ready."""
 SILENCE_TIMEOUT_S = 300.0
-"""A job whose server answers nothing for so long is taken for lost."""
+"""A job whose server has not answered for this long counts as lost."""
 ASK_EVERY_S = 2.0
 LAST_WORDS_S = 10.0
-"""For the rest of the log of a job that has ended."""
+"""Longest wait for the rest of the log of a job that has ended."""
 RESTING_S = 1.0
 
 AnswerT = TypeVar("AnswerT")
 
 
 class JobClient(Protocol):
-    """What is used of Ray's `JobSubmissionClient`."""
+    """The part of Ray's `JobSubmissionClient` that is used here."""
 
     def submit_job(self, *, entrypoint: str) -> str:
-        """Returns the job's id."""
+        """Submit a job and return its id."""
         ...
 
     def get_job_info(self, job_id: str) -> Any:
-        """Ray's `JobDetails`."""
+        """Return Ray's `JobDetails`."""
         ...
 
     def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
-        """The log from its first line until the job has ended."""
+        """Yield the log from its first line until the job has ended."""
         ...
 
 
@@ -52,9 +52,9 @@ class RayJobs:
     """Implements `resubmission.Jobs`.
 
     Args:
-        address: Of the job server, for `connect` and for a person.
-        connect: Makes a client; raises where no job server answers.
-        show: Takes the job's log, in pieces.
+        address: Address of the job server, for `connect` and for messages.
+        connect: Makes a client; raises if no job server answers.
+        show: Prints a piece of the job's log.
     """
 
     def __init__(self, address: str, *, connect: Callable[[str], JobClient], show: Callable[[str], None]) -> None:
@@ -65,20 +65,20 @@ class RayJobs:
         """See `Jobs`.
 
         Raises:
-            UnavailableError: the job server does not answer, or does not take the job.
+            UnavailableError: the job server does not answer, or does not accept the job.
         """
         try:
             if self._client is None:
                 self._client = _answer_of(lambda: self._connect(self._address))
             return _taken_by(self._client, entry)
-        except Exception as error:  # Of many kinds, some of them Ray's and some of its HTTP library.
+        except Exception as error:  # Ray and its HTTP library raise many kinds of errors.
             raise UnavailableError(
                 f"the job server at {self._address} must take the job; found {_line(error)}: start a cluster with "
                 "`ray start --head`, or set --address to what it printed"
             ) from error
 
     def follow(self, job_id: str) -> JobEnd:
-        """See `Jobs`. The log is read again from where it broke off; a silent server is asked again for minutes."""
+        """See `Jobs`. An interrupted log is resumed where it broke off; a silent server is retried for minutes."""
         assert self._client is not None, "submit comes first"
         client, heard_s = self._client, time.monotonic()
         log = _Log(client, job_id, skip=0)
@@ -86,7 +86,7 @@ class RayJobs:
             self._show_some(log, ASK_EVERY_S)
             try:
                 details = _answer_of(lambda: client.get_job_info(job_id))
-            except Exception as error:  # As in submit.
+            except Exception as error:  # As in `submit`.
                 silent_s = time.monotonic() - heard_s
                 if silent_s > SILENCE_TIMEOUT_S or "status code 404" in str(error):
                     said = f"the job server at {self._address} was asked about it for {silent_s:.0f} s: {_line(error)}"
@@ -103,7 +103,7 @@ class RayJobs:
 
     def hints(self, job_id: str) -> str:
         """See `Jobs`."""
-        # Ray's own command sends the token only when told to.
+        # Ray's own command sends the token only if this variable is set.
         token = "RAY_AUTH_MODE=token " if os.environ.get("RAY_AUTH_MODE") == "token" else ""
         where = f"--address {shlex.quote(self._address)}"
         return (
@@ -118,7 +118,7 @@ class RayJobs:
 
 
 def _taken_by(client: JobClient, entry: str) -> str:
-    """The job's id; a cluster that has just started takes no jobs yet."""
+    """Submit the job and return its id; a cluster that has just started may need a while before it accepts jobs."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
@@ -130,10 +130,10 @@ def _taken_by(client: JobClient, entry: str) -> str:
 
 
 def connect(address: str) -> JobClient:
-    """A client of Ray's job server; raises many kinds of errors where none answers."""
-    # It would tell of every connection that it closes.
+    """Make a client of Ray's job server; raises many kinds of errors if none answers."""
+    # The client would log every connection that it closes.
     logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
-    # Ray's own command reads these, for a server behind a gate; its client does not.
+    # Ray's own command reads these headers, for a server behind a gateway; its client does not.
     headers: dict[str, Any] | None = json.loads(os.environ.get("RAY_JOB_HEADERS", "null"))
     return JobSubmissionClient(address, headers=headers)
 
@@ -145,19 +145,19 @@ def _end_of(details: Any) -> JobEnd:
 
 
 class _Log:
-    """A job's log as it grows, read by a thread of its own; `skip` characters of it are known."""
+    """A job's growing log, read on its own thread; the first `skip` characters are already known."""
 
     def __init__(self, client: JobClient, job_id: str, *, skip: int) -> None:
         self._client, self._job_id, self._skip = client, job_id, skip
         self._texts: queue.Queue[str | None] = queue.Queue()
         self.length = skip
-        """Characters that are known."""
+        """Number of characters read so far."""
         self.ended = False
-        """Whether it broke off, or the job ended."""
+        """Whether the job ended or the connection broke off."""
         threading.Thread(target=self._follow, daemon=True).start()
 
     def texts(self, timeout_s: float) -> Iterator[str]:
-        """What is new, until the timeout or the log's end."""
+        """Yield new text until the timeout or the end of the log."""
         deadline_s = time.monotonic() + timeout_s
         while not self.ended and (left_s := deadline_s - time.monotonic()) > 0:
             try:
@@ -172,7 +172,7 @@ class _Log:
     def _follow(self) -> None:
         try:
             asyncio.run(self._read())
-        except Exception as error:  # Whoever asks for the job's state learns whether it matters.
+        except Exception as error:  # The later request for the job's state shows whether this matters.
             logging.getLogger(__name__).info("the log of job %s broke off: %s", self._job_id, error)
         finally:
             self._texts.put(None)
@@ -190,10 +190,10 @@ class _Outcome(NamedTuple):
 
 
 def _answer_of(question: Callable[[], AnswerT]) -> AnswerT:
-    """Ray's client waits for ever; the thread of a question that is never answered ends with the process.
+    """Ask with a timeout, since Ray's client waits forever; a thread without an answer ends with the process.
 
     Raises:
-        DeadlineError: there was no answer in time. Otherwise whatever the question raises.
+        DeadlineError: there was no answer in time. Errors of the question itself are raised unchanged.
     """
     outcomes: queue.Queue[_Outcome] = queue.Queue()
 

@@ -1,4 +1,4 @@
-"""The learner ranks as Ray actors, and the learner that the stage sees."""
+"""The learner ranks as Ray actors, and the learner that a stage uses."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ from rlpost.settings import LearnerSettings
 from rlpost.telemetry.waits import WAITS
 
 DEATH_KNOWN_AFTER_S = 5.0
-"""Within this time after a rank's death every call to it fails."""
+"""Within this time after a rank's death, every call to it fails."""
 
 
 class LearnerActor:
-    """One rank in one process; torch is imported when it joins, after its environment is set."""
+    """One learner rank in its own process; torch is imported in `join`, after the process's environment is set."""
 
     def __init__(self) -> None:
         self._listener: socket.socket | None = None
 
     def whereabouts(self) -> Whereabouts:
-        """For reports of stalls."""
+        """Return the location of this process, for stall reports."""
         return own_whereabouts()
 
     def free_address(self) -> tuple[str, int]:
-        """Where the ranks may meet on this node; the port is held from now on, and on this interface only."""
+        """Return an address on this node where the ranks can meet; the port is held from now on, on this interface
+        only.
+        """
         self._listener = socket.create_server((ray.util.get_node_ip_address(), 0))
         return self._listener.getsockname()
 
@@ -60,7 +62,7 @@ class LearnerActor:
         return LearnerRank(device, timeout_s=timeout_s, store=store)
 
     def ping(self) -> None:
-        """Answers when the calls before it have ended; fails when the process is gone."""
+        """Return after the earlier calls have ended; the call fails if the process is gone."""
 
     @told_apart("a learner rank", LearnerLostError)
     def build(self, settings: LearnerSettings) -> None:
@@ -70,13 +72,13 @@ class LearnerActor:
     @told_apart("a learner rank", LearnerLostError)
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """See `LearnerRank.call`."""
-        # Here, where the folder is known and the error is not yet text.
+        # Checked here, where the folder is known and the error is not yet text.
         with room_for(next((part for part in arguments if isinstance(part, Path)), Path())):
             return self._rank.call(method, *arguments, **options)
 
 
 class LearnerGroup:
-    """Hands out one learner a stage. Its processes live as long as the run, or until one of them dies or hangs."""
+    """Provides one learner per stage. Its processes live as long as the run, unless one of them dies or hangs."""
 
     def __init__(
         self,
@@ -99,10 +101,10 @@ class LearnerGroup:
         self._start()
 
     def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
-        """Be ready for the next `build`: where a rank is lost, end the others and start all anew.
+        """Prepare for the next `build`: if a rank is lost, end the others and start all ranks again.
 
         Raises:
-            ClusterError: that has happened too often.
+            ClusterError: this has happened too often.
         """
         if isinstance(error, DamagedWeightsError):
             time.sleep(self._damages.pause_s(error, now_s=time.monotonic()))
@@ -117,14 +119,16 @@ class LearnerGroup:
         WAITS.note("new learner ranks were asked for", by_itself=False)
 
     def seen(self) -> list[SeenActor]:
-        """The ranks, for reports of stalls; no waiting."""
+        """Return the ranks for stall reports, without waiting."""
         return [
             SeenActor(name=f"learner rank {rank}", state="at work", whereabouts=whereabouts)
             for rank, whereabouts in enumerate(self._whereabouts)
         ]
 
     def _start(self) -> None:
-        """The first `build` waits until they have joined, so that imports overlap with other starts."""
+        """Start the ranks without waiting: the first `build` waits for them, so that their imports overlap with other
+        starts.
+        """
         remote_class = ray.remote(self._actor_class)
         runtime = {"env_vars": self._environment}
         self.actors = [
@@ -132,7 +136,7 @@ class LearnerGroup:
             for rank in range(self._cluster.learner.ranks)
         ]
         self._whereabouts = [actor.whereabouts.remote() for actor in self.actors]
-        # Travels from rank 0 to the others by itself.
+        # Ray sends the address from rank 0 to the others without a detour through the driver.
         address = self.actors[0].free_address.remote()
         role, ranks = self._cluster.learner, len(self.actors)
         self._joining = [
@@ -141,18 +145,18 @@ class LearnerGroup:
         ]
 
     def build(self, settings: LearnerSettings) -> RayLearner:
-        """The learner of the next stage, or of the one that was interrupted.
+        """Return the learner of the next stage, or of the interrupted one.
 
         Raises:
             DeadlineError: the ranks have not started within `start_timeout_s`.
-            LearnerLostError: one of them died or failed while it started again or loaded the model.
-            ClusterError: one of them could not be started at all.
+            LearnerLostError: a rank died or failed while it was restarting or loading the model.
+            ClusterError: a rank could not be started at all.
         """
         timeout_s = self._cluster.start_timeout_s
         if self._starts_again:
             answers_of(self.actors, "join", self._joining, timeout_s=timeout_s)
         else:
-            # What cannot start the first time is not worth a second one.
+            # If the first start fails, a second attempt is pointless.
             wait_for("the learner group", self._joining, timeout_s=timeout_s)
             self._setbacks.begin()
         self._starts_again = False
@@ -164,7 +168,7 @@ class LearnerGroup:
 
 
 class RayLearner(RemoteLearner):
-    """Every rank runs every call; a batch travels once, through the object store."""
+    """Runs every call on every rank; a batch is sent once, through the object store."""
 
     def __init__(self, actors: list[Any], *, timeout_s: float, setbacks: Setbacks) -> None:
         self._actors = actors
@@ -184,23 +188,23 @@ class RayLearner(RemoteLearner):
 
 
 def answers_of(actors: list[Any], method: str, calls: list[Any], *, timeout_s: float) -> list[Any]:
-    """What all ranks say to a call.
+    """Return the answers of all ranks to a call.
 
     Raises:
-        LearnerLostError: one of them died, or its machine failed it.
+        LearnerLostError: a rank died, or its machine failed.
         DeadlineError, RlpostError: see `wait_for`.
     """
     try:
         return wait_for(f"the learner ({method})", calls, timeout_s=timeout_s)
     except ClusterError as error:
-        # A rank's death is often first seen by another one, whose connection to it breaks.
+        # A dead rank is often first noticed by another one, whose connection to it breaks.
         if (lost := _lost_rank(actors)) is not None:
             raise LearnerLostError(f"learner rank {lost} died in {method}") from error
         raise
 
 
 def _lost_rank(actors: list[Any]) -> int | None:
-    """A rank whose process is gone; one that is busy is not."""
+    """Return a rank whose process is gone, not one that is merely busy; None if there is none."""
     pings = [actor.ping.remote() for actor in actors]
     done, _ = ray.wait(pings, num_returns=len(pings), timeout=DEATH_KNOWN_AFTER_S)
     for rank, ping in enumerate(pings):

@@ -1,4 +1,4 @@
-"""Devices for roles: asks Ray for all of a run's actors at once and says so when the cluster cannot give them."""
+"""Devices for roles: requests all of a run's actors from Ray at once, and reports if the cluster cannot place them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlpost.telemetry.waits import WAITS
 
 
 class Placement:
-    """One bundle an actor: learner ranks first, rollout actors after them."""
+    """One bundle per actor: learner ranks first, rollout actors after them."""
 
     def __init__(self, cluster: ClusterConfig) -> None:
         self._cluster = cluster
@@ -32,11 +32,11 @@ class Placement:
             )
 
     def learner(self, rank: int) -> dict[str, Any]:
-        """Options of a learner actor."""
+        """Return the options of a learner actor."""
         return self._options(rank, _learner_bundle(self._cluster.learner))
 
     def rollout(self, place: int) -> dict[str, Any]:
-        """Options of a rollout actor; places beyond the cluster file's are whatever the cluster has free."""
+        """Return the options of a rollout actor; slots beyond those of the cluster file use any free resources."""
         resources = _rollout_bundle(self._cluster.rollout)
         if place >= self._cluster.rollout.actors:
             return _any_place(resources)
@@ -48,10 +48,10 @@ class Placement:
 
 
 def check_machine(cluster: ClusterConfig) -> None:
-    """Whether this machine has the devices that the roles ask for, before a private Ray cluster is started on it.
+    """Check that this machine has the devices that the roles need, before a private Ray cluster is started on it.
 
     Raises:
-        RecipeError: it has not.
+        RecipeError: it has too few.
     """
     import torch  # Actors import this module too, before they need torch.
 
@@ -69,7 +69,7 @@ def check_machine(cluster: ClusterConfig) -> None:
 
 
 def _any_place(resources: dict[str, float]) -> dict[str, Any]:
-    # Ray's control service would keep an account of each call: 60 MiB in 8 minutes of polling.
+    # Otherwise Ray's control service would record each call: 60 MiB in 8 minutes of polling.
     return {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0), "enable_task_events": False}
 
 
@@ -83,5 +83,5 @@ def _learner_bundle(role: LearnerRole) -> dict[str, float]:
 
 
 def _rollout_bundle(role: RolloutRole) -> dict[str, float]:
-    # On CPU, learner and engine take turns on the same cores, so they are placed by half cores.
+    # On CPU, learner and engine take turns on the same cores, so each counts as half a core.
     return {"CPU": 1.0, "GPU": float(role.tensor_parallel)} if role.device == "cuda" else {"CPU": 0.5}

@@ -1,4 +1,4 @@
-"""How often a part of a run may die or hang and come back. Knows nothing of Ray."""
+"""Limits on how often a part of a run may die or hang and be restarted. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Literal
 from rlpost.errors import ClusterError, DeadlineError, LearnerLostError, RlpostError, UnavailableError
 
 WINDOW_S = 600.0
-"""Deaths further back than this are forgotten."""
+"""Deaths longer ago than this no longer count."""
 LONGEST_PAUSE_S = 30.0
 
 
 class RestartBudget:
-    """At most `most` deaths within ten minutes; the pause before each restart doubles, from 1 s to 30 s.
+    """Allows at most `most` deaths within ten minutes; the pause before each restart doubles, from 1 s to 30 s.
 
     Args:
-        what: Who does what, for the message: `learner ranks died`.
-        most: Deaths that the run outlives; 0 ends it at the first one.
-        setting: What to raise to outlive more.
+        what: The event, for the message: `learner ranks died`.
+        most: Number of deaths that the run survives; with 0, the first death ends it.
+        setting: Name of the setting that raises this number.
     """
 
     def __init__(self, what: str, *, most: int, setting: str) -> None:
         self._what, self._most, self._setting = what, most, setting
         self._deaths_s: deque[float] = deque()
         self.total = 0
-        """Deaths since the start of the run."""
+        """Number of deaths since the start of the run."""
 
     def pause_s(self, error: RlpostError, *, now_s: float) -> float:
-        """How long to wait before the restart after this death.
+        """Return how long to wait before the restart after this death.
 
         Raises:
-            UnavailableError: there were too many.
+            UnavailableError: there were too many deaths.
         """
         self.total += 1
         self._deaths_s.append(now_s)
@@ -47,13 +47,13 @@ class RestartBudget:
 
 
 class Setbacks:
-    """Whether a stage gets further between two losses of its learner.
+    """Tracks whether a stage makes progress between two losses of its learner.
 
-    A loss that comes back at the same place, however much time lies between, is no accident.
+    A loss that recurs at the same step, however much time lies between, is no accident.
 
     Args:
-        most: Losses in a row without an optimizer step beyond the furthest before them.
-        on_hang: Whether ranks that hang are replaced; if they hang again without getting further, the run ends.
+        most: Number of consecutive losses allowed without an optimizer step beyond the furthest one before.
+        on_hang: Whether hanging ranks are replaced; if they hang again without progress, the run ends.
     """
 
     def __init__(self, *, most: int, on_hang: Literal["restart", "stop"]) -> None:
@@ -61,17 +61,17 @@ class Setbacks:
         self.begin()
 
     def begin(self) -> None:
-        """A stage begins, for the first time."""
+        """Begin a stage for the first time."""
         self._furthest = 0
         self._in_a_row, self._lost_at = 0, -1
         self._hung_at = -1
 
     def reached(self, step: int) -> None:
-        """This optimizer step of the stage is finished."""
+        """Record that this optimizer step of the stage is finished."""
         self._furthest = max(self._furthest, step)
 
     def of_hang(self, overdue: DeadlineError) -> RlpostError:
-        """What to raise where the learner gave no answer in time."""
+        """Return the error to raise after the learner missed a deadline."""
         if self._on_hang == "stop":
             return overdue
         message = overdue.args[0]
@@ -83,10 +83,10 @@ class Setbacks:
         return LearnerLostError(message)
 
     def lost(self, error: LearnerLostError) -> None:
-        """The ranks are about to start again.
+        """Record that the ranks are about to be restarted.
 
         Raises:
-            ClusterError: that has not helped before.
+            ClusterError: restarting has not helped before.
         """
         self._in_a_row = self._in_a_row + 1 if self._lost_at == self._furthest else 1
         self._lost_at = self._furthest

@@ -1,4 +1,4 @@
-"""A job that ended so that the same command goes on is submitted again, while it gets further. Knows nothing of Ray."""
+"""Resubmits a job whose command can resume, while the run makes progress. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _GOES_ON = (PreemptedError.exit_code, UnavailableError.exit_code)
 
 
 class JobEnd(NamedTuple):
-    """How a job ended."""
+    """The outcome of a job."""
 
     exit_code: int | None
-    """Of its driver, negative for a signal; None where the job server does not know it."""
+    """Exit code of its driver, negative for a signal; None if the job server does not know it."""
     stopped: bool
-    """Somebody asked the job server to stop it."""
+    """Whether a user stopped it through the job server."""
     said: str
-    """The job server's own words, in one line; they count where there is no exit code."""
+    """The job server's own message, in one line; used if there is no exit code."""
 
     @property
     def status(self) -> int:
-        """As a shell would tell it; a job whose end nobody saw is one that the cluster lost."""
+        """The exit code as a shell would report it; a job whose end is unknown counts as lost by the cluster."""
         if self.stopped:
             return INTERRUPTED
         if self.exit_code is None:
@@ -43,7 +43,7 @@ class JobEnd(NamedTuple):
 
     @property
     def goes_on(self) -> bool:
-        """Whether the same command can be expected to go on from here: the driver was taken away, and did not fail."""
+        """Whether the same command can be expected to resume: the driver was killed or stopped, and did not fail."""
         return self.status in _GOES_ON or (bool(_killed_by(self.status)) and self.status != INTERRUPTED)
 
     def __str__(self) -> str:
@@ -65,15 +65,15 @@ class Jobs(Protocol):
     """A job server."""
 
     def submit(self, entry: str) -> str:
-        """Start a shell command as a job; returns the job's id."""
+        """Start a shell command as a job, and return the job's id."""
         ...
 
     def follow(self, job_id: str) -> JobEnd:
-        """Show the job's log until it ends."""
+        """Show the job's log until the job ends."""
         ...
 
     def hints(self, job_id: str) -> str:
-        """How a person follows and stops the job."""
+        """Tell the user how to follow and stop the job."""
         ...
 
 
@@ -86,12 +86,12 @@ def run_to_end(
     say: Callable[[str], None],
     sleep: Callable[[float], None],
 ) -> int:
-    """Run the command as a job, and again when it is taken away; returns the exit code of the last driver.
+    """Run the command as a job, and resubmit it when its driver is killed; return the exit code of the last driver.
 
-    `retries` counts the submissions in a row that brought the run no further: nothing new in `marks`.
+    `retries` limits the number of consecutive submissions without progress, that is, with nothing new in `marks`.
 
     Raises:
-        UnavailableError: the job server does not take the first submission.
+        UnavailableError: the job server does not accept the first submission.
     """
     attempt, used = 1, 0
     while True:
@@ -112,7 +112,7 @@ def run_to_end(
 
 
 def _attempt(jobs: Jobs, entry: str, *, first: bool, say: Callable[[str], None]) -> tuple[str, JobEnd]:
-    """One submission: what to call it, and how it ended."""
+    """Make one submission, and return its name and its outcome."""
     try:
         job_id = jobs.submit(entry)
     except UnavailableError as error:

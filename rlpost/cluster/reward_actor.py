@@ -1,4 +1,4 @@
-"""A Ray actor that judges, to see that a verifier says there what it says here."""
+"""A Ray actor that runs verifiers, to check that they give the same verdicts there as in this process."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ANSWER_TIMEOUT_S = 120.0
 
 
 class RewardActor:
-    """Judges with whatever verifier it is asked for, and keeps its workers until it ends."""
+    """Runs any verifier that it is asked for, and keeps the verifier's workers until it ends."""
 
     def __init__(self) -> None:
         self._judges: dict[str, VerifierRunner] = {}
 
     def judge(self, reference: str, samples: Sequence[Sample], params: Mapping[str, Any]) -> list[Verdict]:
-        """One verdict a sample."""
+        """Return one verdict per sample."""
         if reference not in self._judges:
             self._judges[reference] = VerifierRunner(load_verifier(reference), workers=1)
         return self._judges[reference](samples, params=params)
@@ -39,7 +39,7 @@ class RewardActor:
 
 @contextmanager
 def reward_actor() -> Generator[Elsewhere]:
-    """A function that judges in an actor of a private Ray, for the length of a with-block."""
+    """Provide a function that judges in an actor of a private Ray cluster, during a with-block."""
     with ray_session(ClusterConfig(name="reward-test")):
         actor: Any = ray.remote(num_cpus=1)(RewardActor).remote()
 

@@ -1,4 +1,4 @@
-"""A Ray cluster for the length of a run: attach to a running one, or start a private one and end it."""
+"""A Ray cluster for the duration of a run: attaches to a running cluster, or starts a private one and ends it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from rlpost.telemetry.waits import WAITS
 
 @contextmanager
 def ray_session(cluster: ClusterConfig) -> Generator[None]:
-    """Attach to `cluster.address`, or to the cluster of the Ray job this process is part of, or start a private one.
+    """Attach to `cluster.address`, or to the cluster of the Ray job that runs this process, or start a private one.
 
     Raises:
         UnavailableError: the address does not answer.
         RecipeError: this machine has too few devices for a private cluster.
     """
-    # Ray 2.60 hides GPUs from actors that ask for none only on request; it would warn about it at every start.
+    # Ray 2.60 hides GPUs from actors that ask for none only on request, and warns about this at every start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray keeps workers ready for tasks, of which a run has none; each wakes a hundred times a second.
+    # Ray keeps idle workers ready for tasks; a run has no tasks, and each worker wakes a hundred times a second.
     os.environ.setdefault("RAY_num_workers_soft_limit", "0")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
-    # The actors' own logs stay in Ray's session folder; their errors reach the driver as exceptions.
+    # The actors' logs stay in Ray's session folder; their errors reach the driver as exceptions.
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         check_machine(cluster)
@@ -47,7 +47,7 @@ def ray_session(cluster: ClusterConfig) -> Generator[None]:
             f"the Ray cluster at {address or 'this machine'} must answer; {error}: start one with `ray start --head`, "
             "or leave address out of the cluster file for a private one"
         ) from error
-    # Ray has put its own there, which ends a run with an exit code that says nothing.
+    # Ray has installed its own handler, which ends a run with a meaningless exit code.
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
@@ -56,12 +56,12 @@ def ray_session(cluster: ClusterConfig) -> Generator[None]:
 
 
 def wait_for(who: str, answers: list[Any], *, timeout_s: float) -> list[Any]:
-    """The answers of calls under way, in order.
+    """Return the answers of open calls, in order.
 
     Raises:
-        DeadlineError: not all answered in time.
-        ActorLostError: an actor died; its last words are in the message.
-        RlpostError: whatever an actor raised for the user, unchanged.
+        DeadlineError: some call was not answered in time.
+        ActorLostError: an actor died; the message contains its last error.
+        RlpostError: an error that an actor raised for the user, unchanged.
     """
     with WAITS.until(who, timeout_s=timeout_s):
         try:
