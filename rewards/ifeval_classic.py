@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rewards import ifeval_content as content
 from rewards import ifeval_layout as layout
 from rewards.ifeval_kwargs import Kind, a_character, a_count, a_relation, a_text, an_index, texts
+
+
+def _is_among_paragraphs(given: Mapping[str, Any]) -> bool:
+    return given["nth_paragraph"] <= given["num_paragraphs"]
+
 
 CLASSIC: Mapping[str, Kind] = {
     "keywords:existence": Kind(content.has_keywords, {"keywords": texts}),
@@ -30,7 +36,9 @@ CLASSIC: Mapping[str, Kind] = {
         layout.has_words, {"num_words": a_count, "relation": a_relation}, ("relation",)
     ),
     "length_constraints:nth_paragraph_first_word": Kind(
-        layout.has_first_word, {"num_paragraphs": an_index, "nth_paragraph": an_index, "first_word": a_text}
+        layout.has_first_word,
+        {"num_paragraphs": an_index, "nth_paragraph": an_index, "first_word": a_text},
+        fits=_is_among_paragraphs,
     ),
     "detectable_content:number_placeholders": Kind(layout.has_placeholders, {"num_placeholders": a_count}),
     "detectable_content:postscript": Kind(layout.has_postscript, {"postscript_marker": a_text}),

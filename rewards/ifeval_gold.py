@@ -12,9 +12,10 @@ from typing import NamedTuple, cast
 
 from rewards.ifeval_classic import CLASSIC
 from rewards.ifeval_kwargs import Kind
+from rewards.ifeval_training import TRAINING
 from rewards.ifeval_tulu import TULU
 
-SOURCES: Mapping[str, Mapping[str, Kind]] = {"IFEval": CLASSIC, "TÜLU 3": TULU}
+SOURCES: Mapping[str, Mapping[str, Kind]] = {"IFEval": CLASSIC, "TÜLU 3": TULU, "IF-RLVR": {**CLASSIC, **TRAINING}}
 KINDS: Mapping[str, Kind] = {name: kind for kinds in SOURCES.values() for name, kind in kinds.items()}
 _LONGEST_GOLD = 1_000_000
 _DEEPEST_GOLD = 20
@@ -127,6 +128,8 @@ def _instruction(name: object, kwargs: object) -> Instruction:
         arguments = {kind.names.get(key, key.lower()): kind.readers[key](value) for key, value in given.items()}
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from error
+    if kind.fits is not None and not kind.fits(arguments):
+        raise ValueError(f"no text can follow {name} with {given!r:.200}")
     return Instruction(id=name, check=partial(kind.check, **arguments))
 
 

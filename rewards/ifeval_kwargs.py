@@ -24,6 +24,8 @@ class Kind(NamedTuple):
     optional: tuple[str, ...] = ()
     names: Mapping[str, str] = {}
     """The check's own name of an argument, where it is not the gold's name in lower case."""
+    fits: Callable[[Mapping[str, Any]], bool] | None = None
+    """Whether the arguments, by the check's names, fit one another, so that some text can follow the instruction."""
 
 
 def holds(count: int, *, relation: Relation, limit: int) -> bool:
@@ -73,6 +75,11 @@ def a_text(value: object) -> str:
     if not text:
         raise ValueError(f"{value!r:.50} is not a text")
     return text
+
+
+def a_first_text(value: object) -> str:
+    """A text, or the first of a list of texts."""
+    return a_text(value) if isinstance(value, str) else texts(value)[0]
 
 
 def given_characters(value: object) -> str:

@@ -40,11 +40,16 @@ def has_paragraphs(text: str, *, num_paragraphs: int) -> bool:
 
 def has_first_word(text: str, *, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
     """Exactly that many paragraphs between blank lines, and one of them begins with the word."""
-    paragraphs = [part.strip() for part in _BLANK_LINE.split(text) if part.strip()]
-    if len(paragraphs) != num_paragraphs or nth_paragraph > num_paragraphs:
+    paragraphs = blocks(text)
+    if len(paragraphs) != num_paragraphs:
         return False
     word = _FIRST_WORD.match(paragraphs[nth_paragraph - 1].lstrip("'\"\u2018\u201c"))
     return word is not None and word[0].lower() == first_word.lower()
+
+
+def blocks(text: str) -> list[str]:
+    """The paragraphs between blank lines."""
+    return [part.strip() for part in _BLANK_LINE.split(text) if part.strip()]
 
 
 def has_placeholders(text: str, *, num_placeholders: int) -> bool:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from rewards import ifeval_content as content
 from rewards import ifeval_layout as layout
@@ -78,7 +79,7 @@ def has_sentence_count(text: str, *, n: int, quantifier: Quantifier) -> bool:
 def has_paragraph_beginning(text: str, *, n: int, first_word: str, i: int) -> bool:
     """Exactly that many paragraphs between blank lines, of which the i-th begins with the word."""
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n")]
-    return len(paragraphs) == n >= i and all(paragraphs) and paragraphs[i - 1].startswith(first_word)
+    return len(paragraphs) == n and all(paragraphs) and paragraphs[i - 1].startswith(first_word)
 
 
 def has_exact_postscript(text: str, *, postscript_marker: str) -> bool:
@@ -144,6 +145,10 @@ def _holds(count: int, *, quantifier: Quantifier, n: int, tolerance: int) -> boo
     return count >= n if quantifier == "at least" else count <= n
 
 
+def _is_among_paragraphs(given: Mapping[str, Any]) -> bool:
+    return given["i"] <= given["n"]
+
+
 def _a_tenth(n: int) -> int:
     return max(round(n * 0.1), 1)
 
@@ -157,7 +162,11 @@ TULU: Mapping[str, Kind] = {
     "verify_paragraph_count": Kind(has_starred_paragraphs, {"N": an_index}),
     "validate_word_constraint": Kind(has_word_count, {"N": a_count, "quantifier": a_quantifier}),
     "verify_sentence_constraint": Kind(has_sentence_count, {"N": a_count, "quantifier": a_quantifier}),
-    "validate_paragraphs": Kind(has_paragraph_beginning, {"N": an_index, "first_word": a_text, "i": an_index}),
+    "validate_paragraphs": Kind(
+        has_paragraph_beginning,
+        {"N": an_index, "first_word": a_text, "i": an_index},
+        fits=_is_among_paragraphs,
+    ),
     "verify_postscript": Kind(has_exact_postscript, {"postscript_marker": a_text}),
     "validate_placeholders": Kind(layout.has_placeholders, {"N": a_count}, names={"N": "num_placeholders"}),
     "verify_bullet_points": Kind(layout.has_bullets, {"N": a_count}, names={"N": "num_bullets"}),
