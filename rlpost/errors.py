@@ -50,6 +50,10 @@ class RewardError(InputError):
     """A verifier does not exist, its parameters are wrong, or it breaks its contract."""
 
 
+class PluginError(InputError):
+    """An advantage, a loss or another plug-in that a recipe names does not exist, or breaks its contract."""
+
+
 class SandboxError(RlpostError):
     """This machine cannot contain model-written programs, or the sandbox broke; nothing was run unprotected."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rlpost.advantage.group_mean import dr_grpo, grpo
 from rlpost.advantage.leave_one_out import leave_one_out
+from rlpost.advantage.plugin_advantage import plugin_advantage
 from rlpost.advantage.reinforce_plus_plus import reinforce_plus_plus, reinforce_plus_plus_baseline
 from rlpost.interfaces import AdvantageFn
 from rlpost.recipe.rl import AdvantageConfig
@@ -24,7 +25,12 @@ def advantage_of(config: AdvantageConfig) -> AdvantageFn:
 
     Scores that `normalise_then_sum` made are normalised already: `grpo` does not divide them by their standard
     deviation again.
+
+    Raises:
+        PluginError: a function of the author's own does not exist, or does not take its parameters.
     """
+    if config.scheme not in _FUNCTIONS:
+        return plugin_advantage(config)
     if config.combine == "normalise_then_sum" and config.scheme == "grpo":
         return dr_grpo
     return _FUNCTIONS[config.scheme]

@@ -18,6 +18,7 @@ from rlpost.recipe.problems import listed, problem_lines
 from rlpost.recipe.reward_words import reward_lines
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.scoring.routes import check_rewards, columns_read
+from rlpost.stages.plugins import plugin_problems
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 ClusterOption = Annotated[
@@ -61,4 +62,5 @@ def refusals(loaded: LoadedRecipe, cluster: ClusterConfig) -> list[str]:
     """Everything that keeps this recipe from running on this cluster, one line each with file and key."""
     rewards = check_rewards(loaded.recipe)
     reads = {} if rewards else columns_read(loaded.recipe)
-    return problem_lines(loaded.root, [*problems(loaded.recipe, cluster, verifier_reads=reads), *rewards])
+    found = [*problems(loaded.recipe, cluster, verifier_reads=reads), *rewards, *plugin_problems(loaded.recipe)]
+    return problem_lines(loaded.root, found)

@@ -12,10 +12,19 @@ from rlpost.losses.cispo import Cispo
 from rlpost.losses.gspo import Gspo
 from rlpost.losses.kl import KlPenalty, k3
 from rlpost.losses.off_policy import OffPolicy
+from rlpost.losses.plugin_surrogate import plugin_surrogate
 from rlpost.losses.ppo_clip import PpoClip
 from rlpost.losses.ratios import ratios_of
+from rlpost.losses.surrogate import Surrogate
 from rlpost.losses.value_loss import ValueLoss
-from rlpost.recipe.rl import OffPolicyConfig, PolicyLossConfig
+from rlpost.recipe.rl import (
+    CispoConfig,
+    GspoConfig,
+    OffPolicyConfig,
+    PluginLossConfig,
+    PolicyLossConfig,
+    PpoClipConfig,
+)
 from rlpost.recipe.stages import GrpoStage, PpoStage
 
 
@@ -39,7 +48,7 @@ class PolicyLoss:
     - `value_loss`, `value_clip_fraction`: of the critic, if there is one.
     """
 
-    surrogate: PpoClip | Gspo | Cispo
+    surrogate: Surrogate
     off_policy: OffPolicy
     kl: KlPenalty | None
     value: ValueLoss | None
@@ -120,14 +129,16 @@ def policy_loss_of(stage: GrpoStage | PpoStage) -> PolicyLoss:
     )
 
 
-def _surrogate_of(config: PolicyLossConfig) -> PpoClip | Gspo | Cispo:
-    match config.kind:
-        case "ppo_clip":
+def _surrogate_of(config: PolicyLossConfig) -> Surrogate:
+    match config:
+        case PpoClipConfig():
             return PpoClip(clip_low=config.clip_low, clip_high=config.clip_high, dual_clip=config.dual_clip)
-        case "gspo":
+        case GspoConfig():
             return Gspo(clip_low=config.clip_low, clip_high=config.clip_high)
-        case "cispo":
-            return Cispo(cap=config.clip_high)
+        case CispoConfig():
+            return Cispo(cap=config.cap)
+        case PluginLossConfig():
+            return plugin_surrogate(config)
 
 
 def _off_policy_of(config: OffPolicyConfig, stage: GrpoStage | PpoStage) -> OffPolicy:

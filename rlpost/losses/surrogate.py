@@ -1,11 +1,13 @@
-"""What every surrogate of the policy gradient returns, and the clip that PPO and GSPO share."""
+"""The form of every surrogate of the policy gradient, and the clip that PPO and GSPO share."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from rlpost.interfaces import LossInputs
 
 
 class SurrogateTokens(NamedTuple):
@@ -14,6 +16,14 @@ class SurrogateTokens(NamedTuple):
     losses_T: Tensor
     clipped_T: Tensor
     """Which tokens the clip changes; boolean."""
+
+
+class Surrogate(Protocol):
+    """A frozen, picklable dataclass of its coefficients; composed with correction and penalty in `policy_loss`."""
+
+    def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
+        """Losses without weights; `log_ratios_T` is log(current / proximal) with its gradient, shape [T]."""
+        ...
 
 
 def clip_ratios(ratios_T: Tensor, *, advantages_T: Tensor, clip_low: float, clip_high: float) -> SurrogateTokens:

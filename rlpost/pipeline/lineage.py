@@ -12,6 +12,8 @@ from rlpost import __version__
 from rlpost.data.chat import chat_template_source
 from rlpost.data.sources import load_solution
 from rlpost.pipeline.artifacts import file_hash, hash_model, text_hash
+from rlpost.plugins import plugin_identity
+from rlpost.recipe.plugin_reference import plugins_of
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import DataConfig, ModelConfig, TokenizerTraining
 from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage, PpoStage, RewardModelStage
@@ -58,6 +60,7 @@ def stage_inputs_hash(
         data=_chosen(data, stage.data),
         held_out=_chosen(data, recipe.evaluate.data if recipe.evaluate else []),
         rewards=_rewards(recipe) if judged else None,
+        plugins=[plugin_identity(use.reference) for use in plugins_of(stage)],
         seed=recipe.seed,
         deterministic=recipe.deterministic,
     )

@@ -1,7 +1,8 @@
 """A document of several layers: the file that it extends, the file itself, and the `--set` options on top.
 
-Mappings merge key by key and everything else is replaced, with one exception: where the lower layer has the list
-`stages`, an upper layer may give a mapping of stage name -> changes (`stages: {grpo: {steps: 5}}`).
+Mappings merge key by key and everything else is replaced, with two exceptions: where the lower layer has the list
+`stages`, an upper layer may give a mapping of stage name -> changes (`stages: {grpo: {steps: 5}}`), and a section of a
+stage whose `kind` changes, such as `loss`, starts anew.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rlpost.recipe.messages import found_words
 from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_reader import parse_yaml
-from rlpost.recipe.yaml_tree import KeyPath, Node, Where
+from rlpost.recipe.yaml_tree import KeyPath, Node, Where, child
 
 _PATCHED_BY_NAME: KeyPath = ("stages",)
 _MOST_BYTES = 256 << 10
@@ -115,10 +116,17 @@ def merged(base: Node, patch: Node, *, path: KeyPath, problems: list[Problem]) -
         return _patched_by_name(base, patch, path=path, problems=problems)
     if not isinstance(base.value, Mapping) or not isinstance(patch.value, Mapping):
         return patch
+    if len(path) > len(_PATCHED_BY_NAME) + 1 and _changes_kind(base, patch):
+        return patch
     values = dict(base.value)
     for key, node in patch.value.items():
         values[key] = merged(values[key], node, path=(*path, key), problems=problems) if key in values else node
     return Node(value=values, where=patch.where if path else base.where)
+
+
+def _changes_kind(base: Node, patch: Node) -> bool:
+    lower, upper = child(base, "kind"), child(patch, "kind")
+    return lower is not None and upper is not None and lower.value != upper.value
 
 
 def _patched_by_name(base: Node, patch: Node, *, path: KeyPath, problems: list[Problem]) -> Node:

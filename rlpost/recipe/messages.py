@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from rlpost.errors import shortened
 from rlpost.recipe.nearest import nearest_words
+from rlpost.recipe.plugin_reference import FORMS
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_tree import KeyPath, Node, nearest_node
 
@@ -68,6 +69,10 @@ class _Trail(NamedTuple):
     """The section that the last key was looked up in."""
     union: KeyPath | None
     """Path of the value that several types were tried on."""
+    kind: str
+    """The `kind` of that section, where it is one of several that differ by it."""
+    other_kinds: Mapping[str, type[BaseModel]]
+    """The other kinds, and their sections."""
 
 
 class _Located(NamedTuple):
@@ -80,6 +85,8 @@ def _trail(model: type[BaseModel], location: Sequence[str | int]) -> _Trail:
     path: KeyPath = ()
     section: type[BaseModel] | None = None
     union: KeyPath | None = None
+    label, kinds = "", dict[str, type[BaseModel]]()
+    kind, other_kinds = label, kinds
     for part in location:
         members = _members(annotation)
         if part == "[key]":
@@ -87,12 +94,15 @@ def _trail(model: type[BaseModel], location: Sequence[str | int]) -> _Trail:
         if len(members) > 1:
             annotation, is_tag = _labelled(members, str(part))
             union = union if is_tag else path
+            label = str(part) if is_tag else ""
+            kinds = _sections_by_kind(members) if is_tag else {}
             continue
         annotation = members[0]
         section = annotation if _is_section(annotation) else None
+        kind, other_kinds, label, kinds = label, kinds, "", {}
         annotation = _below(annotation, part)
         path = (*path, part)
-    return _Trail(path, section, union)
+    return _Trail(path, section, union, kind, other_kinds)
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -105,15 +115,26 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _labelled(members: list[Any], label: str) -> tuple[Any, bool]:
-    """The member of a union with this label, and whether the label is the value of its `kind`."""
-    for member in members:
-        if _is_section(member):
-            kind = member.model_fields.get("kind")
-            if kind is not None and label in get_args(kind.annotation):
-                return member, True
-            if label == member.__name__:
-                return member, False
+    """The member of a union with this label, and whether the label stands for the value of its `kind`."""
+    by_kind = _sections_by_kind(members)
+    if label in by_kind:
+        return by_kind[label], True
+    for member in filter(_is_section, members):
+        if label == member.__name__:
+            return member, False
+        if label == FORMS and "kind" in member.model_fields and member not in by_kind.values():
+            return member, True
     return Any, False
+
+
+def _sections_by_kind(members: list[Any]) -> dict[str, type[BaseModel]]:
+    """The sections among the members of a union, by the values that their `kind` may have."""
+    return {
+        kind: member
+        for member in members
+        if _is_section(member) and "kind" in member.model_fields
+        for kind in get_args(member.model_fields["kind"].annotation)
+    }
 
 
 def _below(annotation: Any, part: str | int) -> Any:
@@ -140,8 +161,7 @@ def _problem(item: _Located, *, root: Node) -> Problem:
     context: Mapping[str, Any] = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            known = _written_keys(trail.section)
-            text = f"unknown key; {nearest_words(str(trail.path[-1]), known)}"
+            text = _unknown_key(trail)
         case "missing":
             text = "is required and not there"
         case "value_error":
@@ -155,6 +175,17 @@ def _problem(item: _Located, *, root: Node) -> Problem:
         case _:
             text = _expected_found(_expected(details), item, root=root)
     return Problem(path=trail.path, text=text)
+
+
+def _unknown_key(trail: _Trail) -> str:
+    key = str(trail.path[-1])
+    owners = [kind for kind, section in trail.other_kinds.items() if key in _written_keys(section)]
+    if owners:
+        remedy = (
+            "a plug-in's settings stand in `params`" if trail.kind == FORMS else f"found kind: {trail.kind}: remove it"
+        )
+        return f"belongs to kind: {' or '.join(owners)}; {remedy}"
+    return f"unknown key; {nearest_words(key, _written_keys(trail.section))}"
 
 
 def _expected(details: ErrorDetails) -> str:

@@ -9,7 +9,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TypeVar
 
+from pydantic import BaseModel
+
+from rlpost.recipe.plugin_reference import IN_FILE, plugins_of
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import DataConfig, ModelConfig
@@ -18,10 +22,11 @@ from rlpost.recipe.yaml_tree import KeyPath, Node, nearest_node
 
 BUILTIN_TEMPLATE = "rlpost:"
 """What the name of a chat template that comes with rlpost begins with."""
-VERIFIER_FILE = re.compile(r"([^\n]+\.py)((?::\w+)?)")
-"""A verifier of a file: the path, and the name in it."""
 HUB_NAME = re.compile(r"(?=.{1,96}$)[\w.-]+(/[\w.-]+)?", re.ASCII)
 """What can be the name of a model or data set on a hub; anything else can only be a path."""
+
+
+SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
 def exists(path: Path) -> bool:
@@ -32,7 +37,10 @@ def exists(path: Path) -> bool:
 def resolve_paths(recipe: Recipe, *, root: Node) -> Recipe:
     """The recipe with absolute paths; `root` says which file each path was written in."""
     data = {name: _data_paths(config, root=root, name=name) for name, config in recipe.data.items()}
-    stages = [_critic_path(stage, recipe=recipe, root=root) for stage in recipe.stages]
+    stages = [
+        _stage_plugins(_critic_path(stage, recipe=recipe, root=root), index=index, root=root)
+        for index, stage in enumerate(recipe.stages)
+    ]
     return recipe.model_copy(
         update={
             "model": _model_paths(recipe.model, root=root),
@@ -80,14 +88,31 @@ def _reward_paths(rewards: RewardsConfig | None, *, root: Node) -> RewardsConfig
 
 def _verifier_paths(node: RewardNode, *, path: KeyPath, root: Node) -> RewardNode:
     if node.verifier is not None:
-        in_file = VERIFIER_FILE.fullmatch(node.verifier)
-        if in_file is None:
-            return node
         folder = nearest_node(root, (*path, "verifier")).where.folder
-        return node.model_copy(update={"verifier": f"{_absolute(in_file[1], folder=folder)}{in_file[2]}"})
+        return node.model_copy(update={"verifier": at_absolute_path(node.verifier, folder=folder)})
     return node.with_children(
         {below: _verifier_paths(child, path=(*path, *below), root=root) for below, child in node.children()}
     )
+
+
+def at_absolute_path(reference: str, *, folder: Path) -> str:
+    """`path/to/file.py:name` with the file's absolute path; `module:name` as it is."""
+    in_file = IN_FILE.fullmatch(reference)
+    return reference if in_file is None else f"{_absolute(in_file[1], folder=folder)}{in_file[2]}"
+
+
+def _stage_plugins(stage: AnyStage, *, index: int, root: Node) -> AnyStage:
+    """With the files of its plug-ins at absolute paths."""
+    for use in plugins_of(stage):
+        folder = nearest_node(root, ("stages", index, *use.path)).where.folder
+        stage = _with_value(stage, use.path, at_absolute_path(use.reference, folder=folder))
+    return stage
+
+
+def _with_value(section: SectionT, path: tuple[str, ...], value: str) -> SectionT:
+    key, *rest = path
+    new = _with_value(getattr(section, key), tuple(rest), value) if rest else value
+    return section.model_copy(update={key: new})
 
 
 def _critic_path(stage: AnyStage, *, recipe: Recipe, root: Node) -> AnyStage:

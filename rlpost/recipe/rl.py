@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from rlpost.recipe.plugin_reference import FORMS, NamesPlugin, known_or_plugin, names_plugin, own_plugin
 from rlpost.recipe.sections import Section
 
 Correction = Literal["none", "truncate", "icepop", "sequence_truncate", "sequence_mask", "geometric_mask"]
@@ -32,10 +34,22 @@ _PUBLISHED_BOUNDS: dict[Correction, Bounds] = {
 }
 
 
+SCHEMES = ("grpo", "dr_grpo", "leave_one_out", "reinforce_plus_plus", "reinforce_plus_plus_baseline")
+"""The advantages that come with rlpost."""
+
+
+def _scheme(text: str) -> str:
+    return known_or_plugin(text, noun="advantage", known=SCHEMES)
+
+
 class AdvantageConfig(Section):
     """Scores -> advantages."""
 
-    scheme: Literal["grpo", "dr_grpo", "leave_one_out", "reinforce_plus_plus", "reinforce_plus_plus_baseline"] = "grpo"
+    scheme: Annotated[str, AfterValidator(_scheme), NamesPlugin()] = "grpo"
+    """`grpo`, `dr_grpo`, `leave_one_out`, `reinforce_plus_plus`, `reinforce_plus_plus_baseline`, or a function of your
+    own: `module:name` or `path/to/file.py:name` (`docs/write-an-algorithm.md`)."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Passed to a function of your own."""
     parts: dict[str, float] = Field(default_factory=dict)
     """Named part of the verdicts -> weight: the score is their weighted sum. By default the verdict's own score."""
     combine: Literal["sum_then_normalise", "normalise_then_sum"] = "sum_then_normalise"
@@ -45,28 +59,77 @@ class AdvantageConfig(Section):
     def _parts_to_combine(self) -> AdvantageConfig:
         if self.combine == "normalise_then_sum" and not self.parts:
             raise ValueError("normalise_then_sum needs `parts`: the names of the verdict's parts and their weights")
+        if self.params and self.scheme in SCHEMES:
+            raise ValueError(f"`params` belong to an advantage of your own; {self.scheme} takes none: remove them")
         return self
 
 
-class PolicyLossConfig(Section):
-    """The surrogate of the policy gradient."""
+class _LossConfig(Section):
+    """The settings that all surrogates of the policy gradient share."""
 
-    kind: Literal["ppo_clip", "gspo", "cispo"] = "ppo_clip"
-    """Clipped token by token (PPO), clipped by sequence (GSPO), or weighted by a capped ratio (CISPO)."""
-    clip_low: float = Field(default=0.2, gt=0)
-    """The ratio may fall to 1 - clip_low; not used by cispo."""
-    clip_high: float = Field(default=0.2, gt=0)
-    """The ratio may rise to 1 + clip_high; under cispo this is the cap of the ratio itself."""
-    dual_clip: float | None = Field(default=None, gt=1)
-    """ppo_clip: cap of the ratio where the advantage is negative."""
     normalisation: Literal["token", "sequence", "constant"] = "token"
     """One global mean over tokens, the mean of per-sequence means, or the sum over batch size x max_tokens."""
 
-    @model_validator(mode="after")
-    def _dual_clip_is_ppo(self) -> PolicyLossConfig:
-        if self.dual_clip is not None and self.kind != "ppo_clip":
-            raise ValueError(f"dual_clip belongs to kind: ppo_clip; found kind: {self.kind}: remove it")
-        return self
+
+class PpoClipConfig(_LossConfig):
+    """PPO's surrogate: the ratio of each token is clipped."""
+
+    kind: Literal["ppo_clip"] = "ppo_clip"
+    clip_low: float = Field(default=0.2, gt=0)
+    """The ratio may fall to 1 - clip_low."""
+    clip_high: float = Field(default=0.2, gt=0)
+    """The ratio may rise to 1 + clip_high."""
+    dual_clip: float | None = Field(default=None, gt=1)
+    """Cap of the ratio where the advantage is negative."""
+
+
+class GspoConfig(_LossConfig):
+    """GSPO's surrogate: the ratio of each response is clipped. The defaults are the paper's (arXiv 2507.18071)."""
+
+    kind: Literal["gspo"]
+    clip_low: float = Field(default=3e-4, gt=0)
+    """The ratio may fall to 1 - clip_low."""
+    clip_high: float = Field(default=4e-4, gt=0)
+    """The ratio may rise to 1 + clip_high."""
+    normalisation: Literal["token", "sequence", "constant"] = "sequence"
+    """One global mean over tokens, the mean of per-sequence means, or the sum over batch size x max_tokens."""
+
+
+class CispoConfig(_LossConfig):
+    """CISPO's surrogate: each token is weighted by its capped ratio, which has no gradient."""
+
+    kind: Literal["cispo"]
+    cap: float = Field(default=5.0, gt=0)
+    """Cap of the ratio (ScaleRL, arXiv 2510.13786)."""
+
+
+class PluginLossConfig(_LossConfig):
+    """A surrogate of your own (`docs/write-an-algorithm.md`)."""
+
+    kind: Annotated[str, AfterValidator(own_plugin), NamesPlugin()]
+    """`module:name` or `path/to/file.py:name`."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the surrogate."""
+
+
+def _kind_of_loss(written: object) -> str:
+    """The tag in the union below; what no kind has as its tag is refused by pydantic."""
+    default = PpoClipConfig.model_fields["kind"].default
+    if isinstance(written, Mapping):
+        kind = str(cast("Mapping[str, Any]", written).get("kind", default))
+    else:
+        kind = getattr(written, "kind", default)
+    return FORMS if names_plugin(kind) else kind
+
+
+PolicyLossConfig = Annotated[
+    Annotated[PpoClipConfig, Tag("ppo_clip")]
+    | Annotated[GspoConfig, Tag("gspo")]
+    | Annotated[CispoConfig, Tag("cispo")]
+    | Annotated[PluginLossConfig, Tag(FORMS)],
+    Discriminator(_kind_of_loss),
+]
+"""The surrogate of the policy gradient; its settings are those of its kind."""
 
 
 class KlConfig(Section):

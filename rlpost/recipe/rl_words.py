@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from rlpost.recipe.rl import Correction, KlConfig, PolicyLossConfig
+from rlpost.recipe.rl import (
+    CispoConfig,
+    Correction,
+    GspoConfig,
+    KlConfig,
+    PluginLossConfig,
+    PolicyLossConfig,
+    PpoClipConfig,
+)
 from rlpost.recipe.stages import GrpoStage, PpoStage
 
 _MEAN_WORDS = {
@@ -73,7 +82,9 @@ def _staleness(stage: GrpoStage | PpoStage) -> str:
 
 
 def _objective(stage: GrpoStage | PpoStage) -> str:
-    credit = stage.advantage.scheme if isinstance(stage, GrpoStage) else "gae"
+    credit = "gae"
+    if isinstance(stage, GrpoStage):
+        credit = f"{stage.advantage.scheme}{_params(stage.advantage.params)}"
     name = "" if stage.algorithm is None else f"algorithm {stage.algorithm}: "
     return (
         f"{name}advantages {credit}, {_loss(stage.loss)}, {_MEAN_WORDS[stage.loss.normalisation]}; "
@@ -82,11 +93,26 @@ def _objective(stage: GrpoStage | PpoStage) -> str:
 
 
 def _loss(loss: PolicyLossConfig) -> str:
-    if loss.kind == "cispo":
-        return f"loss cispo, ratios of at most {loss.clip_high:g}"
-    what = "tokens" if loss.kind == "ppo_clip" else "responses"
-    text = f"loss {loss.kind}, ratios of {what} clipped to {1 - loss.clip_low:g} .. {1 + loss.clip_high:g}"
-    return text if loss.dual_clip is None else f"{text}, at most {loss.dual_clip:g} where the advantage is negative"
+    match loss:
+        case CispoConfig():
+            return f"loss cispo, ratios of at most {loss.cap:g}"
+        case GspoConfig():
+            return f"loss gspo, ratios of responses clipped to {_around_one(loss.clip_low, loss.clip_high)}"
+        case PpoClipConfig():
+            text = f"loss ppo_clip, ratios of tokens clipped to {_around_one(loss.clip_low, loss.clip_high)}"
+            cap = loss.dual_clip
+            return text if cap is None else f"{text}, at most {cap:g} where the advantage is negative"
+        case PluginLossConfig():
+            return f"loss {loss.kind}{_params(loss.params)}"
+
+
+def _around_one(below: float, above: float) -> str:
+    return f"{1 - below:g} .. {1 + above:g}"
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    given = ", ".join(f"{name}: {value}" for name, value in params.items())
+    return f" ({given})" if given else ""
 
 
 def _kl_penalty(kl: KlConfig) -> str:

@@ -6,11 +6,11 @@ Every default of the project is in this package and nowhere else; parts take pla
 from __future__ import annotations
 
 import math
-import sys
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from rlpost.recipe.plugin_reference import names_python_itself
 from rlpost.records import Sampling
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
@@ -92,8 +92,7 @@ class DataConfig(Section):
     @field_validator("solution")
     @classmethod
     def _no_function_of_python(cls, solution: str | None) -> str | None:
-        package = (solution or "").partition(":")[0].partition(".")[0]
-        if package in sys.stdlib_module_names:
+        if solution is not None and names_python_itself(solution):
             raise ValueError(
                 f"solution must name a function that writes a solution; found {solution!r} of Python's standard "
                 "library: give module:function of yours or of rlpost"

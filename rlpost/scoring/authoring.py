@@ -27,14 +27,14 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel
 
 from rlpost.errors import RewardError
+from rlpost.parameters import parameter_model, validated
 from rlpost.records import Fault, FinishReason, Sample, Verdict
 
 Isolation = Literal["inline", "process", "sandbox", "remote"]
@@ -139,18 +139,7 @@ class Verifier:
         Raises:
             RewardError: a parameter does not exist or has the wrong type.
         """
-        known = self.parameters.model_fields
-        for name in params:
-            if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known) or 'none'}"
-                raise RewardError(f"{self.spec.name} has no parameter `{name}`: {hint}")
-        try:
-            model = self.parameters.model_validate(dict(params))
-        except ValidationError as error:
-            details = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
-            raise RewardError(f"parameters of {self.spec.name} do not fit: {details}") from error
-        return {name: getattr(model, name) for name in known}
+        return validated(self.parameters, params, name=self.spec.name, error=RewardError)
 
     def judge(self, sample: Sample, *, params: Mapping[str, Any]) -> Verdict:
         """Judge one sample in one call, as a group of its own if the verifier judges groups. See `judge_together`."""
@@ -283,7 +272,7 @@ def verifier(
         made = Verifier(
             spec=spec,
             function=function,
-            parameters=_parameter_model(name, function),
+            parameters=parameter_model(function, name=name, given=(), error=RewardError),
             cases=tuple(cases),
             reference=f"{function.__module__}:{function.__name__}",
         )
@@ -317,23 +306,6 @@ def _column(sample: Sample, key: str) -> Any:
 
 async def _awaited(answers: Awaitable[Any]) -> Any:
     return await answers
-
-
-def _parameter_model(name: str, function: Function) -> type[BaseModel]:
-    is_class = inspect.isclass(function)
-    signature = inspect.signature(function.__init__ if is_class else function, eval_str=True)
-    judged, *keywords = signature.parameters.values()
-    fields: dict[str, tuple[Any, Any]] = {}
-    for parameter in keywords:
-        typed = parameter.annotation is not parameter.empty and parameter.default is not parameter.empty
-        if parameter.kind is not parameter.KEYWORD_ONLY or not typed:
-            raise RewardError(
-                f"every parameter of {name} after `{judged.name}` must be keyword-only with a type and a default; "
-                f"found `{parameter}`: write `*, {parameter.name}: <type> = <default>`"
-            )
-        fields[parameter.name] = (parameter.annotation, parameter.default)
-    config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-    return create_model(f"{name} parameters", __config__=config, **cast("Any", fields))
 
 
 __all__ = ["Case", "Verifier", "VerifierSpec", "case_failure", "verifier"]

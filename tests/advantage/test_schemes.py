@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +12,8 @@ from score_groups import group_of, one_number_a_sample
 
 from rlpost.advantage import advantage_of
 from rlpost.interfaces import AdvantageFn
-from rlpost.recipe.rl import AdvantageConfig
+from rlpost.recipe.rl import SCHEMES, AdvantageConfig
 
-SCHEMES = get_args(AdvantageConfig.model_fields["scheme"].annotation)
 BY_GROUP = ["grpo", "dr_grpo", "leave_one_out"]
 SCORES = st.lists(st.floats(-10, 10), min_size=1, max_size=8)
 

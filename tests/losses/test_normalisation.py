@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from rlpost.losses.normalisation import Normalisation, denominator, row_weight
-from rlpost.recipe.rl import PolicyLossConfig
+from rlpost.recipe.rl import CispoConfig, GspoConfig, PluginLossConfig, PpoClipConfig
 
 ROWS = [np.array([1.0, 2.0, 6.0]), np.array([4.0])]
 """Losses of the tokens of two rows."""
@@ -36,5 +36,6 @@ def test_a_row_without_tokens_is_a_bug_of_the_caller() -> None:
         row_weight("sequence", 0)
 
 
-def test_recipes_know_the_same_names() -> None:
-    assert get_args(PolicyLossConfig.model_fields["normalisation"].annotation) == get_args(Normalisation)
+@pytest.mark.parametrize("config", [PpoClipConfig, GspoConfig, CispoConfig, PluginLossConfig])
+def test_recipes_know_the_same_names(config: Any) -> None:
+    assert get_args(config.model_fields["normalisation"].annotation) == get_args(Normalisation)

@@ -287,8 +287,9 @@ def test_a_stage_with_every_part() -> None:
 @pytest.mark.parametrize(
     ("keys", "surrogate"),
     [
-        ({"kind": "gspo", "clip_low": 3e-4, "clip_high": 4e-4}, Gspo(clip_low=3e-4, clip_high=4e-4)),
-        ({"kind": "cispo", "clip_high": 5.0}, Cispo(cap=5.0)),
+        ({"kind": "gspo"}, Gspo(clip_low=3e-4, clip_high=4e-4)),
+        ({"kind": "gspo", "clip_low": 1e-4, "clip_high": 4e-4}, Gspo(clip_low=1e-4, clip_high=4e-4)),
+        ({"kind": "cispo", "cap": 3.0}, Cispo(cap=3.0)),
     ],
 )
 def test_a_stage_names_its_surrogate(keys: dict[str, Any], surrogate: Gspo | Cispo) -> None:

@@ -143,3 +143,15 @@ def test_a_change_of_a_verifiers_code_changes_what_it_judged(tmp_path: Path, mon
     assert evaluation_hash(recipe, model_hash="m", data=data) == before
     module.write_text(source.replace("1.0", "0.5"))
     assert evaluation_hash(recipe, model_hash="m", data=data) != before
+
+
+def test_a_change_of_a_plugins_code_changes_its_stage(tmp_path: Path) -> None:
+    document = recipe_document(tmp_path)
+    own = tmp_path / "own.py"
+    own.write_text("def mine(groups, /): ...\n")
+    put("stages", 2, "advantage", value={"scheme": f"{own}:mine"})(document)
+    before = hashes(document)
+    assert hashes(document) == before
+    own.write_text("def mine(groups, /): return 1\n")
+    after = hashes(document)
+    assert {name for name in before if before[name] != after[name]} == {"grpo"}

@@ -72,6 +72,12 @@ RECIPES = {
     "bounds_of_faults": "rewards.on_faults: pause_above must not exceed stop_above; found 0.5 and 0.2",
     "missing_library": "cannot run here: it needs no_such_library: pip install 'rlpost[chem]'",
     "column_of_a_part": "stages[grpo].data[0]: needs hint, but the columns of 'asked' are question, gold",
+    "key_of_another_loss": "stages[grpo].loss.dual_clip: belongs to kind: ppo_clip; found kind: cispo: remove it",
+    "unknown_loss": "stages[grpo].loss: unknown kind 'ppo_clp'; did you mean `ppo_clip`?",
+    "unknown_advantage": "stages[grpo].advantage.scheme: no advantage is called 'leave_one' (one of your own: "
+    "module:name or path/to/file.py:name); did you mean `leave_one_out`?",
+    "loss_of_python": "stages[grpo].loss.kind: must name an object that is written for this; found 'os:system'",
+    "params_of_a_given_advantage": "stages[grpo].advantage: `params` belong to an advantage of your own; grpo takes",
     "not_a_model": "model.path: must be a model directory with config.json",
 }
 CLUSTERS = {

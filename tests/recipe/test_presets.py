@@ -55,7 +55,7 @@ PUBLISHED: list[tuple[str, dict[str, Any]]] = [
     ("dapo", {"overlong.buffer_ratio": 4096 / 20480, "overlong.factor": 1.0, "dynamic_sampling.max_refill": 10}),
     ("gspo", {"loss.kind": "gspo", "loss.clip_low": 3e-4, "loss.clip_high": 4e-4, "minibatches": 4}),
     ("gspo", {"loss.normalisation": "sequence", "advantage.scheme": "grpo"}),
-    ("cispo", {"loss.kind": "cispo", "loss.clip_high": 5.0, "loss.normalisation": "token", "minibatches": 16}),
+    ("cispo", {"loss.kind": "cispo", "loss.cap": 5.0, "loss.normalisation": "token", "minibatches": 16}),
     ("olmo3", {"advantage.scheme": "dr_grpo", "loss.clip_low": 0.2, "loss.clip_high": 0.272, "kl.coefficient": 0}),
     ("olmo3", {"loss.normalisation": "token", "off_policy.correction": "truncate", "off_policy.high": 2.0}),
     ("olmo3", {"proximal": "recompute"}),

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from rlpost.errors import RewardError
+from rlpost.plugins import names_file
+from rlpost.recipe.paths import at_absolute_path
 from rlpost.records import Sample
-from rlpost.scoring.registry import at_absolute_path, names_file, resolve
+from rlpost.scoring.registry import resolve
 from rlpost.workbench.verifier_runner import VerifierRunner
 
 SOURCE = '''from __future__ import annotations

@@ -15,12 +15,12 @@ from rlpost.cli.reward.options import parsed_params, runnable
 from rlpost.errors import RecipeError, RewardError
 from rlpost.recipe.layers import read_document, shown_file
 from rlpost.recipe.messages import problems_of
+from rlpost.recipe.paths import at_absolute_path
 from rlpost.recipe.problems import recipe_error
 from rlpost.recipe.rewards import RewardsConfig
 from rlpost.recipe.sections import Section
 from rlpost.recipe.yaml_tree import Node, child, plain
 from rlpost.records import Sample, Verdict
-from rlpost.scoring.registry import at_absolute_path
 from rlpost.scoring.scorer import RoutedScorer
 from rlpost.workbench.answers import place_of
 from rlpost.workbench.verifier_runner import VerifierRunner

@@ -40,9 +40,14 @@ def with_preset(written: Any) -> Any:
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Key by key; a section whose `kind` changes starts anew, because its settings are those of its kind."""
     merged = dict(below)
     for key, value in above.items():
         lower = merged.get(key)
-        both = isinstance(lower, Mapping) and isinstance(value, Mapping)
-        merged[key] = _laid_over(cast("Mapping[str, Any]", lower), value) if both else value
+        if isinstance(lower, Mapping) and isinstance(value, Mapping):
+            lower, upper = cast("Mapping[str, Any]", lower), cast("Mapping[str, Any]", value)
+            starts_anew = upper.get("kind", lower.get("kind")) != lower.get("kind")
+            merged[key] = upper if starts_anew else _laid_over(lower, upper)
+        else:
+            merged[key] = value
     return merged

@@ -15,6 +15,7 @@ from rlpost.recipe.rl import (
     OffPolicyConfig,
     OverlongConfig,
     PolicyLossConfig,
+    PpoClipConfig,
     ValueConfig,
 )
 from rlpost.recipe.sections import MOST_PER_STEP, Name, PerStep, SamplingConfig, Steps
@@ -31,7 +32,7 @@ class RlStage(Stage):
     prompts_per_step: PerStep
     samples_per_prompt: PerStep
     sampling: SamplingConfig
-    loss: PolicyLossConfig = PolicyLossConfig()
+    loss: PolicyLossConfig = PpoClipConfig()
     kl: KlConfig = KlConfig()
     off_policy: OffPolicyConfig = OffPolicyConfig()
     minibatches: PerStep = 1

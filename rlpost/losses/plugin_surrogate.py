@@ -1,0 +1,104 @@
+"""A surrogate that a recipe names as `module:name` or `path/to/file.py:name`, held to its contract.
+
+Learner ranks are processes of their own: what travels to them is the name, the hash of the source and the parameters,
+and each rank loads the source itself. A rank that finds another source than the one that was checked refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import TypeIs
+
+from rlpost.errors import PluginError
+from rlpost.interfaces import LossInputs
+from rlpost.losses.authoring import AuthoredSurrogate
+from rlpost.losses.surrogate import SurrogateTokens
+from rlpost.plugins import PluginKind, load_plugin, plugin_identity
+from rlpost.recipe.rl import PluginLossConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PluginSurrogate:
+    """Picklable: the function itself is loaded in the process that calls it."""
+
+    reference: str
+    identity: str
+    """Hash of the source that was checked."""
+    params: Mapping[str, Any]
+    columns: frozenset[str]
+
+    def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
+        """Call the author's function.
+
+        Raises:
+            PluginError: it returned something else than one finite loss and one flag a token, or its source differs
+                from the one that was checked.
+        """
+        tokens = _loaded(self.reference, self.identity)(inputs, log_ratios_T=log_ratios_T, **self.params)
+        found = _fault(tokens, shape=log_ratios_T.shape)
+        if found is not None:
+            raise PluginError(
+                f"the loss {self.reference} must return SurrogateTokens(losses_T, clipped_T), a number and a boolean "
+                f"for each of the {len(log_ratios_T)} tokens; found {found}"
+            )
+        return tokens
+
+
+def plugin_surrogate(config: PluginLossConfig) -> PluginSurrogate:
+    """Load the surrogate that a recipe names, with its parameters.
+
+    Raises:
+        PluginError: it does not exist, is no surrogate, or does not take these parameters.
+    """
+    found, reference = load_plugin(config.kind, _SURROGATES)
+    return PluginSurrogate(
+        reference=reference,
+        identity=plugin_identity(reference),
+        params=found.validated(config.params),
+        columns=found.columns,
+    )
+
+
+def _is_surrogate(found: object) -> TypeIs[AuthoredSurrogate]:
+    return isinstance(found, AuthoredSurrogate)
+
+
+_SURROGATES = PluginKind(
+    noun="loss",
+    expected="a surrogate",
+    remedy="decorate it with @surrogate of rlpost.losses.authoring",
+    is_one=_is_surrogate,
+    error=PluginError,
+)
+
+
+@cache
+def _loaded(reference: str, identity: str) -> AuthoredSurrogate:
+    """Loaded once a process, so that an edit of the file does not reach a run that goes on."""
+    found, place = load_plugin(reference, _SURROGATES)
+    if plugin_identity(place) != identity:
+        raise PluginError(
+            f"the source of the loss {reference} must be the one that was checked at the start of the run, in every "
+            "process and on every node; found another: copy the file to all nodes, and start the run again"
+        )
+    return found
+
+
+def _fault(tokens: object, *, shape: torch.Size) -> str | None:
+    """What is wrong with a surrogate's answer, in words."""
+    if not isinstance(tokens, SurrogateTokens):
+        return f"a {type(tokens).__name__}"
+    for name, values, wanted in (("losses_T", tokens.losses_T, "floats"), ("clipped_T", tokens.clipped_T, "booleans")):
+        if not isinstance(values, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance] - it is somebody else's code
+            return f"{name} of type {type(values).__name__}"
+        if values.shape != shape:
+            return f"{name} of shape {list(values.shape)}"
+        if values.is_floating_point() != (wanted == "floats") or values.is_complex():
+            return f"{name} of dtype {values.dtype}"
+    return None

@@ -1,0 +1,82 @@
+"""How a recipe names code of its author's own: `module:name`, or `path/to/file.py:name`.
+
+A key that may hold such a name carries the mark `NamesPlugin` in its type, so that every section is treated alike: a
+relative file becomes absolute (`recipe.paths`), and the code belongs to the stage's hash (`pipeline.lineage`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from rlpost.recipe.nearest import nearest_words
+
+FORMS = "module:name or path/to/file.py:name"
+IN_FILE = re.compile(r"([^\n]+\.py)((?::\w+)?)")
+"""An object of a file: the path, and the name in it."""
+_PLUGIN = re.compile(r"([^\n:]+\.py|\w+(\.\w+)*):\w+")
+
+
+class NamesPlugin:
+    """Marks a key, in its type, whose value may name a plug-in."""
+
+
+def names_plugin(text: str) -> bool:
+    """Whether the text has the form of a plug-in's name."""
+    return _PLUGIN.fullmatch(text) is not None
+
+
+def known_or_plugin(text: str, *, noun: str, known: Collection[str]) -> str:
+    """The text, if it is one of the known names or names a plug-in.
+
+    Raises:
+        ValueError: it is neither, or names a part of Python's standard library.
+    """
+    if text in known:
+        return text
+    if not names_plugin(text):
+        raise ValueError(f"no {noun} is called {text!r} (one of your own: {FORMS}); {nearest_words(text, known)}")
+    return own_plugin(text)
+
+
+def own_plugin(text: str) -> str:
+    """The text, if it does not name a part of Python itself, such as `os:system`: a recipe may be somebody else's text.
+
+    Raises:
+        ValueError: it does.
+    """
+    if names_python_itself(text):
+        raise ValueError(
+            f"must name an object that is written for this; found {text!r} of Python's standard library: give {FORMS}"
+        )
+    return text
+
+
+def names_python_itself(reference: str) -> bool:
+    """Whether `module:name` names a part of Python's standard library."""
+    place = reference.partition(":")[0]
+    return not place.endswith(".py") and place.partition(".")[0] in sys.stdlib_module_names
+
+
+class PluginUse(NamedTuple):
+    """A plug-in that a section names."""
+
+    path: tuple[str, ...]
+    """Of the key, in the section that was asked."""
+    section: BaseModel
+    """The section that has the key."""
+    reference: str
+
+
+def plugins_of(section: BaseModel) -> Iterator[PluginUse]:
+    """Every plug-in that a section, or a section in it, names."""
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, BaseModel):
+            yield from (use._replace(path=(key, *use.path)) for use in plugins_of(value))
+        elif any(isinstance(mark, NamesPlugin) for mark in field.metadata) and names_plugin(value):
+            yield PluginUse((key,), section, value)
