@@ -36,7 +36,7 @@ CASES = (
 )
 
 
-@verifier(name="asr.wer", version="1", extra="rewards", modules=("jiwer",), cases=CASES)
+@verifier(name="asr.wer", version="2", extra="rewards", modules=("jiwer",), cases=CASES)
 def wer(
     sample: Sample,
     *,

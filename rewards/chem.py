@@ -58,7 +58,7 @@ CONSTRAINT_CASES = (
 )
 
 
-@verifier(name="chem.smiles", version="1", memory_mib=2048, extra="chem", modules=("rdkit",), cases=SMILES_CASES)
+@verifier(name="chem.smiles", version="2", memory_mib=2048, extra="chem", modules=("rdkit",), cases=SMILES_CASES)
 def smiles(
     sample: Sample,
     *,
@@ -104,7 +104,7 @@ def smiles(
 
 
 @verifier(
-    name="chem.constraint", version="1", memory_mib=2048, extra="chem", modules=("rdkit",), cases=CONSTRAINT_CASES
+    name="chem.constraint", version="2", memory_mib=2048, extra="chem", modules=("rdkit",), cases=CONSTRAINT_CASES
 )
 def constraint(
     sample: Sample,

@@ -115,7 +115,7 @@ class Choice(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-@verifier(name="choice.letter", version="1", isolation="inline", cases=LETTER_CASES)
+@verifier(name="choice.letter", version="2", isolation="inline", cases=LETTER_CASES)
 def letter(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject") -> Verdict:
     """1 when the answer names the choice of the gold and no other, otherwise 0.
 
@@ -138,7 +138,7 @@ def letter(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject")
     return Verdict(score=float(equal), parsed=choice.label, reason="equal" if equal else "another choice")
 
 
-@verifier(name="choice.multi", version="1", isolation="inline", cases=MULTI_CASES)
+@verifier(name="choice.multi", version="2", isolation="inline", cases=MULTI_CASES)
 def multi(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject", partial: bool = False) -> Verdict:
     """1 when the answer names exactly the choices of the gold, otherwise 0; `parts` has precision and recall.
 

@@ -11,7 +11,7 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
-from rewards.extraction import plain_characters
+from rewards.extraction import after_thinking, plain_characters
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
@@ -75,7 +75,7 @@ CASES = (
 )
 
 
-@verifier(name="cite.sources", version="1", isolation="inline", requires=("gold", "sources"), cases=CASES)
+@verifier(name="cite.sources", version="2", isolation="inline", requires=("gold", "sources"), cases=CASES)
 def sources(
     sample: Sample,
     *,
@@ -98,7 +98,7 @@ def sources(
     known, gold = _ids(sample.meta["sources"]), _ids(sample.gold)
     if not known or gold is None or not gold <= known:
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} names no ids of `sources`")
-    text = plain_characters(sample.response.rpartition("</think>")[2])
+    text = plain_characters(after_thinking(sample.response))
     cited = frozenset(item for bracket in _BRACKET.findall(text) for item in _items(bracket, known))
     if not cited:
         return Verdict(score=0.0, reason="nothing is cited", tags=("no_answer",))

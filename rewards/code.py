@@ -35,7 +35,7 @@ _STOPPED_REASONS = {
 
 
 @verifier(
-    name="code.unit_tests", version="1", isolation="sandbox", timeout_s=30.0, memory_mib=4096, cases=UNIT_TEST_CASES
+    name="code.unit_tests", version="2", isolation="sandbox", timeout_s=30.0, memory_mib=4096, cases=UNIT_TEST_CASES
 )
 def unit_tests(
     sample: Sample,
@@ -80,7 +80,7 @@ def unit_tests(
     return _verdict_of(result, partial=partial)
 
 
-@verifier(name="code.stdio", version="1", isolation="sandbox", timeout_s=120.0, memory_mib=4096, cases=STDIO_CASES)
+@verifier(name="code.stdio", version="2", isolation="sandbox", timeout_s=120.0, memory_mib=4096, cases=STDIO_CASES)
 def stdio(
     sample: Sample,
     *,

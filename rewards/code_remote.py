@@ -55,7 +55,7 @@ class RemoteRun(NamedTuple):
 
 @verifier(
     name="code.stdio_by_service",
-    version="1",
+    version="2",
     isolation="remote",
     timeout_s=300.0,
     largest_batch=64,

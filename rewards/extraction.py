@@ -1,5 +1,9 @@
 r"""The final answer of a response: the one place where all verifiers read it.
 
+Thinking sections are left out; one that is not closed holds no answer. An answer is a box, an `<answer>` tag, the text
+behind a label ("The answer is"), or the final line; `Where` says which of these are read. Several marks that differ are
+a hedge, and so is another answer behind a mark, unless each of them would be right on its own.
+
 Unicode policy: text is read after NFKC, so that full-width digits and signs count as ASCII; decimal digits of every
 script count as ASCII digits; zero-width and other format characters are dropped; superscripts and vulgar fractions
 become `^{...}` and `\frac{..}{..}` instead of being glued to the digits beside them.
@@ -9,25 +13,32 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rewards import answer_marks as marks
+from rewards.answer_marks import Accepts, Mark
+
 Where = Literal["last_boxed", "final_line", "auto", "whole_text"]
 """`last_boxed`: the last `\\boxed{...}`. `final_line`: the last line with text, without a label such as `Answer:`.
-`auto`: boxed if there is a box, else the final line. `whole_text`: all of it."""
+`auto`: a box or an `<answer>` tag; else the text behind "The answer is" or `Answer:`; else the final line.
+`whole_text`: all of it."""
 OnMany = Literal["reject", "last"]
 """What several different boxed answers mean: a hedge, which is rejected, or a correction, where the last one counts."""
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_LABEL = re.compile(
-    r"(?i)^\W*(?:(?:so|thus|therefore|hence),?\s+)?(?:the\s+)?(?:final\s+)?answer\s*(?:is\b\s*:?|[:=])|^####"
-)
-_ALTERNATIVE = re.compile(r"(?i)\s*\$*[,;]?\s*or\b")
 _SUPERSCRIPTS = re.compile("[\u00b2\u00b3\u00b9\u2070\u2074-\u207b]+")
 _MOST_MARKS = 30
-_SPACE_COMMANDS = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
+_WRAPPED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mathtt|texttt|mbox|emph|operatorname)\s*\{"
+)
+_BOX_LABEL = re.compile(
+    r"(?i)^(?:\\(?:text|textbf|mathrm|mbox)\s*\{)?\s*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+|correct\s+)?"
+    r"(?:answer|ans|option|choice)\s*(?:is\b|[:=])\s*[:=]?\s*(?P<close>\}?)\s*"
+)
+_LINE_LABEL = re.compile(
+    r"(?i)^\W*(?:(?:so|thus|therefore|hence),?\s+)?(?:the\s+)?(?:final\s+)?answer\s*(?:is\b\s*:?|[:=])|^####"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,14 +50,51 @@ class Extracted:
     tags: tuple[str, ...] = ()
 
 
-def final_answer(response: str, *, where: Where, on_many: OnMany) -> Extracted:
-    """The final answer of a response, after the last `</think>` if there is one, in plain characters."""
-    text = plain_characters(response.rpartition("</think>")[2])
+def final_answer(response: str, *, where: Where, on_many: OnMany, accepts: Accepts | None = None) -> Extracted:
+    """The final answer of a response, in plain characters, behind its thinking sections.
+
+    Args:
+        response: The model's text.
+        where: Where the answer stands.
+        on_many: What several different answers mean.
+        accepts: Whether an answer would be right on its own; several that all are count as one answer.
+    """
+    text = plain_characters(after_thinking(response))
     if where == "whole_text":
-        return _found(text.strip())
-    if where == "final_line" or (where == "auto" and _BOX.search(text) is None):
-        return _found(_final_line(text))
-    return _boxed(text, on_many=on_many)
+        found = marks.tags(text).marks
+        whole = len(found) == 1 and text.strip() == text[found[0].start : found[0].stop]
+        return _found(found[0].text if whole else text.strip(), response)
+    boxes = marks.boxes(text)
+    if where == "last_boxed" or (where == "auto" and (boxes.marks or boxes.is_open)):
+        if boxes.is_open:
+            return Extracted(text=None, reason="the last box is not closed", tags=("truncated",))
+        return _marked(boxes.marks, text, on_many=on_many, accepts=accepts, none=r"there is no \boxed{...}")
+    tags = marks.tags(text)
+    if tags.is_open and not tags.marks:
+        return Extracted(text=None, reason="the <answer> tag is not closed", tags=("truncated",))
+    if tags.marks:
+        return _marked(tags.marks, text, on_many=on_many, accepts=accepts, none="the <answer> tag is empty")
+    labelled = marks.labelled(text) if where == "auto" else []
+    if labelled:
+        return _marked(labelled, text, on_many=on_many, accepts=accepts, none="nothing stands behind the label")
+    return _found(_LINE_LABEL.sub("", marks.final_line(text), count=1).strip(), response)
+
+
+def after_thinking(response: str) -> str:
+    """The text behind the last thinking section; one that is not closed holds no answer."""
+    return marks.after_thinking(response)
+
+
+def without_wrapper(answer: str) -> str:
+    r"""The inside of `\text{...}` and its kin, where it is the whole of an answer; also without `$` around it."""
+    answer = answer.strip()
+    while True:
+        if len(answer) > 2 and answer[0] == answer[-1] == "$" and answer.count("$") == 2:
+            answer = answer[1:-1].strip()
+        wrapper = _WRAPPED.match(answer)
+        if wrapper is None or marks.closing_brace(answer, wrapper.end()) != len(answer) - 1:
+            return answer
+        answer = answer[wrapper.end() : -1].strip()
 
 
 def plain_characters(text: str) -> str:
@@ -81,49 +129,33 @@ def _plain_character(character: str) -> str:
     return rf"\frac{{{numerator}}}{{{denominator}}}"
 
 
-def _found(text: str) -> Extracted:
-    return Extracted(text=text) if text else Extracted(text=None, reason="the response is empty", tags=("no_answer",))
+def _found(text: str, response: str) -> Extracted:
+    if text:
+        return Extracted(text=text)
+    if response.strip():
+        return Extracted(text=None, reason="nothing stands outside of the thinking section", tags=("no_answer",))
+    return Extracted(text=None, reason="the response is empty", tags=("no_answer",))
 
 
-def _final_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines()]
-    line = next((line for line in reversed(lines) if line), "")
-    return _LABEL.sub("", line.replace("**", ""), count=1).strip()
+def _marked(found: Sequence[Mark], text: str, *, on_many: OnMany, accepts: Accepts | None, none: str) -> Extracted:
+    """The one answer of these marks, or of the last one."""
+    if not found:
+        return Extracted(text=None, reason=none, tags=("no_answer",))
+    answers = [_bare(mark.text) for mark in found]
+    if on_many == "reject":
+        others = [answer for answer in answers if not marks.same_text(answer, answers[-1])]
+        if others and not (accepts is not None and all(map(accepts, {*others, answers[-1]}))):
+            return Extracted(text=None, reason=f"{len(set(answers))} different answers", tags=("hedged",))
+        if marks.second_answer(text[found[-1].stop :], answer=answers[-1], accepts=accepts):
+            return Extracted(text=None, reason="another answer follows", tags=("hedged",))
+    return Extracted(text=answers[-1]) if answers[-1] else Extracted(text=None, reason=none, tags=("no_answer",))
 
 
-def _boxed(text: str, *, on_many: OnMany) -> Extracted:
-    answers: list[str] = []
-    position = 0
-    while (box := _BOX.search(text, position)) is not None:
-        stop = _closing_brace(text, box.end())
-        if stop is None:
-            return Extracted(text=None, reason="the last box is not closed", tags=("truncated",))
-        answers.append(_unwrapped(text[box.end() : stop]))
-        position = stop + 1
-    if not answers:
-        return Extracted(text=None, reason=r"there is no \boxed{...}", tags=("no_answer",))
-    different = {_SPACE_COMMANDS.sub("", answer).replace(" ", "").strip("$.") for answer in answers}
-    if len(different) > 1 and on_many == "reject":
-        return Extracted(text=None, reason=f"{len(different)} different boxed answers", tags=("hedged",))
-    if on_many == "reject" and _ALTERNATIVE.match(text, position) is not None:
-        return Extracted(text=None, reason="an alternative follows the box", tags=("hedged",))
-    return _found(answers[-1])
-
-
-def _closing_brace(text: str, start: int) -> int | None:
-    """Index of the brace that closes the one before `start`; escaped braces do not count."""
-    depth = 1
-    for brace in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        if depth == 0:
-            return brace.start()
-    return None
-
-
-def _unwrapped(answer: str) -> str:
-    """The inside, where a box holds nothing but another box."""
-    answer = answer.strip()
-    box = _BOX.match(answer)
-    if box is not None and _closing_brace(answer, box.end()) == len(answer) - 1:
-        return answer[box.end() : -1].strip()
-    return answer
+def _bare(answer: str) -> str:
+    """Without wrappers, and without a label of its own."""
+    answer = without_wrapper(answer)
+    label = _BOX_LABEL.match(answer)
+    if label is None or label.end() == len(answer):
+        return answer
+    rest = answer[label.end() :]
+    return without_wrapper(rest if label["close"] or "{" not in label[0] else answer[: label.end()] + rest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rewards.extraction import Extracted, OnMany
+from rewards.extraction import Extracted, OnMany, after_thinking
 
 _FENCES = ("```", "~~~")
 
@@ -20,7 +20,7 @@ def fenced_or_whole(response: str, *, languages: Collection[str], on_many: OnMan
         languages: Lower-case words that may stand behind the opening fence.
         on_many: What several different blocks mean.
     """
-    text = response.rpartition("</think>")[2]
+    text = after_thinking(response)
     blocks, is_open = _blocks(text, languages=languages)
     if is_open:
         return Extracted(text=None, reason="the last block is not closed", tags=("truncated",))

@@ -30,7 +30,7 @@ CASES = (
 )
 
 
-@verifier(name="math.final_integer", version="1", isolation="inline", cases=CASES)
+@verifier(name="math.final_integer", version="2", isolation="inline", cases=CASES)
 def final_integer(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject") -> Verdict:
     """1 when the final answer is the integer of the gold, otherwise 0.
 

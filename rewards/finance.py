@@ -43,7 +43,7 @@ CASES = (
 )
 
 
-@verifier(name="finance.figure", version="1", isolation="inline", cases=CASES)
+@verifier(name="finance.figure", version="2", isolation="inline", cases=CASES)
 def figure(
     sample: Sample,
     *,

@@ -61,7 +61,7 @@ CASES = (
 
 @verifier(
     name="json.schema",
-    version="1",
+    version="2",
     timeout_s=2.0,
     extra="rewards",
     modules=("jsonschema_rs",),

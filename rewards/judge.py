@@ -20,7 +20,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 
-from rewards.extraction import OnMany, Where, final_answer, plain_characters
+from rewards.extraction import OnMany, Where, after_thinking, final_answer, plain_characters
 from rewards.judge_client import Endpoint, ModelName, Service, chosen_words
 from rewards.judge_prompts import (
     defused,
@@ -98,7 +98,7 @@ SELF_TEST_OFF = {
 
 @verifier(
     name="judge.rubric",
-    version="1",
+    version="2",
     isolation="remote",
     timeout_s=120.0,
     largest_batch=64,
@@ -163,7 +163,7 @@ async def rubric(
 
 @verifier(
     name="judge.pairwise",
-    version="1",
+    version="2",
     isolation="remote",
     timeout_s=120.0,
     largest_batch=32,
@@ -265,7 +265,7 @@ def _rubric_request(
 def _visible_answer(sample: Sample, *, where: Where, on_many: OnMany, max_answer_chars: int) -> str | Verdict:
     """What the judge is to see, or the verdict on an answer for which nobody has to be asked."""
     # Before the extractor, so that a flood costs nothing.
-    if len(sample.response.rpartition("</think>")[2]) > max_answer_chars:
+    if len(after_thinking(sample.response)) > max_answer_chars:
         return Verdict(score=0.0, reason=f"longer than {max_answer_chars} characters", tags=("too_long",))
     found = final_answer(sample.response, where=where, on_many=on_many)
     if found.text is None:

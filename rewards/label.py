@@ -42,7 +42,7 @@ CASES = (
 )
 
 
-@verifier(name="label.set", version="1", isolation="inline", cases=CASES)
+@verifier(name="label.set", version="2", isolation="inline", cases=CASES)
 def label_set(
     sample: Sample,
     *,

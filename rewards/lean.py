@@ -60,7 +60,7 @@ CASES = (
 )
 
 
-@verifier(name="lean.proof", version="1", isolation="remote", timeout_s=240.0, largest_batch=2, cases=CASES)
+@verifier(name="lean.proof", version="2", isolation="remote", timeout_s=240.0, largest_batch=2, cases=CASES)
 async def proof(
     sample: Sample,
     *,

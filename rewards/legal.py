@@ -68,7 +68,7 @@ SELF_TEST_OFF = {
 }
 
 
-@verifier(name="legal.citation", version="1", timeout_s=5.0, extra="legal", modules=("eyecite",), cases=CASES)
+@verifier(name="legal.citation", version="2", timeout_s=5.0, extra="legal", modules=("eyecite",), cases=CASES)
 def citation(
     sample: Sample,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, cast
 
-from rewards.extraction import final_answer
+from rewards.extraction import after_thinking, final_answer
 from rewards.judge_client import Endpoint, ModelName, Service, posted
 from rewards.judge_prompts import defused
 from rlpost.records import Sample, Verdict
@@ -30,7 +30,7 @@ CASES = (
 
 @verifier(
     name="model.reward",
-    version="1",
+    version="2",
     isolation="remote",
     timeout_s=60.0,
     largest_batch=64,
@@ -70,7 +70,7 @@ async def reward(
     Raises:
         ConnectionError: the service's reply has no finite value where the route has it.
     """
-    if len(sample.response.rpartition("</think>")[2]) > max_answer_chars:
+    if len(after_thinking(sample.response)) > max_answer_chars:
         return Verdict(score=0.0, reason=f"longer than {max_answer_chars} characters", tags=("too_long",))
     found = final_answer(sample.response, where="whole_text", on_many="last")
     answer = defused(found.text or "", nonce="\0").strip()

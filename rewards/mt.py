@@ -45,7 +45,7 @@ CASES = (
 )
 
 
-@verifier(name="mt.chrf", version="1", extra="rewards", modules=("sacrebleu",), cases=CASES)
+@verifier(name="mt.chrf", version="2", extra="rewards", modules=("sacrebleu",), cases=CASES)
 def chrf(
     sample: Sample,
     *,

@@ -59,7 +59,7 @@ CASES = (
 )
 
 
-@verifier(name="ner.span", version="1", memory_mib=2048, extra="ner", modules=("seqeval",), cases=CASES)
+@verifier(name="ner.span", version="2", memory_mib=2048, extra="ner", modules=("seqeval",), cases=CASES)
 def span(
     sample: Sample,
     *,

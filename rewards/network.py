@@ -75,7 +75,7 @@ CASES = (
 )
 
 
-@verifier(name="network.config", version="1", isolation="inline", cases=CASES)
+@verifier(name="network.config", version="2", isolation="inline", cases=CASES)
 def config(
     sample: Sample,
     *,

@@ -60,7 +60,7 @@ CASES = (
 )
 
 
-@verifier(name="number.close", version="1", isolation="inline", cases=CASES)
+@verifier(name="number.close", version="2", isolation="inline", cases=CASES)
 def close(
     sample: Sample,
     *,

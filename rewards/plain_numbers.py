@@ -9,26 +9,29 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from rewards.unit_names import SCALES, unit_name
+
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
 _SIGN = r"[+-]?\s*"
 _TOP = rf"(?:\{{\s*(?P<top>{_SIGN}{_DIGITS})\s*\}}|(?P<top_digit>\d))"
-_BOTTOM = rf"(?:\{{\s*(?P<bottom>{_DIGITS})\s*\}}|(?P<bottom_digit>\d))"
-_POWER = r"(?:\{\s*(?P<power>[+-]?\d{1,3})\s*\}|(?P<power_digit>\d))"
+_BOTTOM = rf"(?:\{{\s*(?P<bottom>{_SIGN}{_DIGITS})\s*\}}|(?P<bottom_digit>\d))"
+_POWER = r"(?:\{\s*(?P<power>[+-]?\d{1,3})\s*\}|(?P<power_signed>-\d{1,3})|(?P<power_digit>\d))"
+_REPEATED = r"(?P<start>\d*\.\d*)(?:\\(?:overline|bar)\s*\{(?P<block>\d+)\}|(?P<dots>\.\.\.))"
 _NUMBER = re.compile(
     rf"(?P<sign>{_SIGN})(?:"
     rf"(?P<mixed>\d+)?\s*\\frac\s*{_TOP}\s*{_BOTTOM}"
-    rf"|(?P<over>{_DIGITS})\s*/\s*(?P<under>{_DIGITS})"
-    rf"|(?P<decimal>{_DECIMAL})(?:[eE](?P<exponent>[+-]?\d{{1,3}})|\s*\\(?:times|cdot)\s*10\s*\^\s*{_POWER})?"
+    rf"|(?:(?P<whole>\d+)\s+)?(?P<over>{_DIGITS})\s*/\s*(?P<under>-?{_DIGITS})"
+    rf"|{_REPEATED}"
+    rf"|(?P<decimal>{_DECIMAL})(?:[eE](?P<exponent>[+-]?\d{{1,3}})|\s*(?:\\times|\\cdot|[\u00d7*xX\u00b7])\s*10\s*\^\s*{_POWER})?"
     r")"
 )
 _CURRENCY = re.compile("^(?P<before>[+-]?)\\s*(?P<unit>\\\\\\$|\\\\pounds|[$\u20ac\u00a3\u00a5])\\s*")
-_WORD_UNIT = r"(?:(?:square|cubic)\s+)?[A-Za-z]+(?:\s*/\s*[A-Za-z]+)?"
-_UNIT = re.compile(
-    rf"(?:\s*\\(?:text|mathrm|textrm|mbox)\s*\{{\s*(?P<text>{_WORD_UNIT})\s*\}}|\s+(?P<word>[A-Za-z]{_WORD_UNIT}))"
-    r"(?:\^\{?(?P<power>[23])\}?)?"
-    "|\\s*(?P<percent>\\\\?%)|\\s*(?P<degree>\\^\\s*\\{?\\s*\\\\circ\\s*\\}?|\\\\degree|\u00b0)"
+_WRAPPER = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{([^{}]*)\}")
+_PLAIN_WORD = re.compile(
+    r"\s[^\W\d_]{2}|\s?[$€£¥°%¢]|\s*\\[%$]|\s*\\(?:text|mathrm|textrm|mbox)\s*\{|\s*\^\s*\{?\s*\\circ|\s*\\degree"
 )
+_MOST_REPEATED = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +40,7 @@ class PlainNumber:
 
     value: Fraction
     unit: str
-    """As written, without spaces; `%` for percent, which does not divide the value by 100."""
+    """One name for all spellings, as in `rewards.unit_names`; `%` for percent, which does not divide by 100."""
     has_bar: bool
     """Written with a fraction bar."""
 
@@ -48,42 +51,62 @@ def read_plain_number(text: str) -> PlainNumber | None:
     before_unit = ""
     currency = _CURRENCY.match(text)
     if currency is not None:
-        before_unit = currency["unit"].lstrip("\\")
+        before_unit = unit_name(currency["unit"].lstrip("\\").replace("pounds", "£")) or ""
         text = currency["before"] + text[currency.end() :]
     number = _NUMBER.match(text)
     if number is None:
         return None
-    rest = text[number.end() :]
-    unit = _UNIT.fullmatch(rest)
-    if unit is None and rest.strip():
-        return None
+    unit, scale = _unit(text[number.end() :])
     value = _value(number)
-    if value is None:
+    if value is None or unit is None:
         return None
-    has_bar = number["decimal"] is None
-    return PlainNumber(value=value, unit=before_unit or (_unit_name(unit) if unit else ""), has_bar=has_bar)
+    has_bar = number["decimal"] is None and number["start"] is None
+    return PlainNumber(value=value * scale, unit=before_unit or unit, has_bar=has_bar)
+
+
+def _unit(rest: str) -> tuple[str | None, int]:
+    """The unit behind a number, and the factor of a scale word; None where something else stands there."""
+    if not rest.strip():
+        return "", 1
+    if len(rest) > 200 or _PLAIN_WORD.match(rest) is None:
+        return None, 1
+    words = _WRAPPER.sub(r" \1 ", rest)
+    words = re.sub(r"\\degree|\^\s*\{?\s*\\circ\s*\}?", " ° ", words).replace(r"\%", " % ").replace(r"\$", " $ ")
+    words = words.replace(r"\ue001", " ").strip().lstrip("-")
+    first, _, others = words.partition(" ")
+    scale = SCALES.get(first.casefold(), 1)
+    return unit_name(" ".join((others if scale > 1 else words).split())), scale
 
 
 def _value(number: re.Match[str]) -> Fraction | None:
     sign = -1 if "-" in number["sign"] else 1
+    if number["start"] is not None:
+        value = _repeating(number["start"], number["block"])
+        return None if value is None else sign * value
     if number["decimal"] is not None:
-        power = int(number["exponent"] or number["power"] or number["power_digit"] or 0)
+        power = int(number["exponent"] or number["power"] or number["power_signed"] or number["power_digit"] or 0)
         return sign * Fraction(_joined(number["decimal"])) * Fraction(10) ** power
     top = int(_joined(number["top"] or number["top_digit"] or number["over"]))
     bottom = int(_joined(number["bottom"] or number["bottom_digit"] or number["under"]))
     if bottom == 0:
         return None
-    return sign * (int(number["mixed"] or 0) + Fraction(top, bottom))
+    return sign * (int(number["mixed"] or number["whole"] or 0) + Fraction(top, bottom))
+
+
+def _repeating(digits: str, block: str | None) -> Fraction | None:
+    r"""`0.1\overline{6}`, or `0.1666...` where the digits at the end repeat; None where none do."""
+    whole, _, decimals = digits.partition(".")
+    if len(decimals) > _MOST_REPEATED or len(block or "") > _MOST_REPEATED:
+        return None
+    if block is None:
+        found = re.search(r"(?P<block>\d+?)(?P=block)+$", decimals)
+        if found is None:
+            return None
+        decimals, block = decimals[: found.start()], found["block"]
+    assert block is not None
+    start = Fraction(int(whole + decimals or "0"), 10 ** len(decimals))
+    return start + Fraction(int(block), (10 ** len(block) - 1) * 10 ** len(decimals))
 
 
 def _joined(digits: str) -> str:
     return re.sub(r"[,\s]", "", digits)
-
-
-def _unit_name(unit: re.Match[str]) -> str:
-    if unit["percent"]:
-        return "%"
-    if unit["degree"]:
-        return "degree"
-    name = "".join((unit["text"] or unit["word"]).split()) + (unit["power"] or "")
-    return "%" if name.casefold() == "percent" else name

@@ -52,7 +52,7 @@ CASES = (
 )
 
 
-@verifier(name="reasoning_gym", version="1", requires=("reasoning_gym",), memory_mib=1536, cases=CASES)
+@verifier(name="reasoning_gym", version="2", requires=("reasoning_gym",), memory_mib=1536, cases=CASES)
 def scored_by_task(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject") -> Verdict:
     """The score that the task's own `score_answer` gives to the final answer; it may be partial.
 

@@ -65,7 +65,7 @@ CASES = (
 )
 
 
-@verifier(name="security.identifier", version="1", isolation="inline", extra="rewards", modules=("cvss",), cases=CASES)
+@verifier(name="security.identifier", version="2", isolation="inline", extra="rewards", modules=("cvss",), cases=CASES)
 def identifier(
     sample: Sample,
     *,

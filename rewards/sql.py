@@ -125,7 +125,7 @@ CASES = (
 
 @verifier(
     name="sql.execution",
-    version="1",
+    version="2",
     timeout_s=10.0,
     memory_mib=4096,
     requires=("gold", "database"),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from rewards.extraction import OnMany
+from rewards.extraction import OnMany, after_thinking
 
 DEEPEST_NESTING = 64
 LONGEST_TEXT = 200_000
@@ -48,7 +48,7 @@ def payload(response: str, *, fence: Fence, text_around: bool, on_many: OnMany) 
         text_around: Whether text may stand beside the fence.
         on_many: What several fences with different contents mean.
     """
-    text = response.rpartition("</think>")[2].strip()
+    text = after_thinking(response).strip()
     if not text:
         return Payload(None, "the response is empty", ("no_answer",))
     if len(text) > LONGEST_TEXT:

@@ -79,7 +79,7 @@ class Table(NamedTuple):
     rows: list[Row]
 
 
-@verifier(name="table.match", version="1", timeout_s=3.0, cases=CASES)
+@verifier(name="table.match", version="2", timeout_s=3.0, cases=CASES)
 def match(
     sample: Sample,
     *,

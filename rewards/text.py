@@ -40,7 +40,7 @@ CONTAINS_CASES = (
 )
 
 
-@verifier(name="text.exact", version="1", isolation="inline", cases=EXACT_CASES)
+@verifier(name="text.exact", version="2", isolation="inline", cases=EXACT_CASES)
 def exact(sample: Sample, *, where: Where = "whole_text", on_many: OnMany = "reject") -> Verdict:
     """1 when the answer is the gold (or one of a list of golds) but for case and white space, otherwise 0.
 
@@ -60,7 +60,7 @@ def exact(sample: Sample, *, where: Where = "whole_text", on_many: OnMany = "rej
     return Verdict(score=float(equal), parsed=answer, reason="equal" if equal else "another text")
 
 
-@verifier(name="text.contains", version="1", isolation="inline", cases=CONTAINS_CASES)
+@verifier(name="text.contains", version="2", isolation="inline", cases=CONTAINS_CASES)
 def contains(sample: Sample, *, max_words: int = 50) -> Verdict:
     """1 when the response has the gold (or one of a list of golds) in it as whole words, otherwise 0.
 

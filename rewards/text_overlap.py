@@ -70,7 +70,7 @@ FUZZY_CASES = (
 )
 
 
-@verifier(name="text.f1", version="1", isolation="inline", cases=F1_CASES)
+@verifier(name="text.f1", version="2", isolation="inline", cases=F1_CASES)
 def f1(
     sample: Sample,
     *,
@@ -106,7 +106,7 @@ def f1(
 
 
 @verifier(
-    name="text.fuzzy", version="1", isolation="inline", extra="rewards", modules=("rapidfuzz",), cases=FUZZY_CASES
+    name="text.fuzzy", version="2", isolation="inline", extra="rewards", modules=("rapidfuzz",), cases=FUZZY_CASES
 )
 def fuzzy(
     sample: Sample,

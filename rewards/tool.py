@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from rewards.extraction import OnMany
+from rewards.extraction import OnMany, after_thinking
 from rewards.strict_json import payload, read_json
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
@@ -73,7 +73,7 @@ class Calls(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-@verifier(name="tool.call", version="1", isolation="inline", cases=CASES)
+@verifier(name="tool.call", version="2", isolation="inline", cases=CASES)
 def call(
     sample: Sample,
     *,
@@ -117,14 +117,14 @@ def call(
 
 def _verdict_without_call(response: str, read: Calls) -> Verdict:
     """The verdict where no call is right: words, or an empty list."""
-    text = response.rpartition("</think>")[2]
+    text = after_thinking(response)
     says_no_call = text.strip() == "[]" or (any(map(str.isalnum, text)) and text.lstrip()[0] not in "[{`")
     right = says_no_call and not read.calls and "tool_call>" not in text and len(text) <= LONGEST_REFUSAL
     return Verdict(score=float(right), reason="no call" if right else "a call, or nothing at all")
 
 
 def _response_calls(response: str, *, text_around: bool, on_many: OnMany) -> Calls:
-    text = response.rpartition("</think>")[2]
+    text = after_thinking(response)
     if _OPENING not in text:
         found = payload(response, fence="allow", text_around=text_around, on_many=on_many)
         return Calls([], found.reason, found.tags) if found.text is None else _read_calls(found.text)

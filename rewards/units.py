@@ -80,7 +80,7 @@ class Quantity(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-@verifier(name="units.quantity", version="1", timeout_s=5.0, extra="rewards", modules=("pint",), cases=CASES)
+@verifier(name="units.quantity", version="2", timeout_s=5.0, extra="rewards", modules=("pint",), cases=CASES)
 def quantity(
     sample: Sample,
     *,

@@ -42,7 +42,7 @@ def test_plain_characters_change_nothing_the_second_time(text: str) -> None:
         (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
         (r"\boxed{\}}", r"\}"),
         (r"\boxed{a} then text }", "a"),
-        (r"\boxed{\text{a \boxed{b}}}", r"\text{a \boxed{b}}"),
+        (r"\boxed{\text{a \boxed{b}}}", r"a \boxed{b}"),
         (r"\boxed{}", None),
         (r"\boxed7", None),
     ],
@@ -92,3 +92,101 @@ def test_an_alternative_behind_the_box_is_a_hedge(tail: str) -> None:
 @pytest.mark.parametrize("tail", ["", ".", " orders", " of all, or nearly all"])
 def test_what_else_stands_behind_the_box_is_no_hedge(tail: str) -> None:
     assert final_answer(r"so \boxed{5}" + tail, where="last_boxed", on_many="reject").text == "5"
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"\boxed{\text{Paris}}", "Paris"),
+        (r"$\boxed{\textbf{ Paris }}$", "Paris"),
+        (r"\boxed{\text{The answer is }7}", "7"),
+        (r"\boxed{\text{Answer: } 7}", "7"),
+        (r"\boxed{$7$}", "7"),
+        (r"x = -\boxed{5}", "-5"),
+        (r"minus \boxed{a+b}", "-(a+b)"),
+        ("Work.\n<answer>7</answer>", "7"),
+        ("<reasoning>It is 8.</reasoning>\n<answer>\n7\n</answer>", "7"),
+        ("[THINK]8[/THINK]7", "7"),
+        ("<thinking>The answer is 8</thinking>The answer is 7", "7"),
+        ("I think the answer is 7", "7"),
+        ("The answer to the question is 7", "7"),
+        ("The answer is Paris because it is the capital.", "Paris"),
+        ("The answer is St. Louis", "St. Louis"),
+        ("The correct answer is 7. I hope this helps!", "7"),
+        ("The answer is:\n\n$$7$$", "$$7$$"),
+        ("## Final Answer\n\n42", "42"),
+        ("Answer - B", "B"),
+        ("Answer: B\n\nExplanation: A has legs.", "B"),
+        ("**Answer:** 7\n\nI hope this helps!", "7"),
+        ("so it is\n$$\n7\n$$", "7"),
+        ("```smiles\nCCO\n```", "CCO"),
+        ("7\n\nLet me know if you have questions.", "7"),
+        ("The answer is 7.\nAnswer: 7", "7"),
+    ],
+)
+def test_auto_reads_what_a_response_marks_as_its_answer(response: str, answer: str) -> None:
+    assert final_answer(response, where="auto", on_many="reject").text == answer
+
+
+@pytest.mark.parametrize(
+    ("response", "tag"),
+    [
+        (r"<think>The answer is \boxed{7}", "no_answer"),
+        ("<think>hm</think><think>The answer is 7", "no_answer"),
+        ("<answer>7", "truncated"),
+        ("<answer>7</answer> <answer>8</answer>", "hedged"),
+        ("Answer: A\nAnswer: B\nAnswer: C", "hedged"),
+        ("The answer is 7. Wait, it is 8.", "hedged"),
+        (r"\boxed{7}, 8", "hedged"),
+        (r"\boxed{7} and 8", "hedged"),
+        (r"$\boxed{7}$; $8$.", "hedged"),
+        (r"\boxed{7}. Alternatively, the answer is 8.", "hedged"),
+        (r"\boxed{7} the final answer is 8", "hedged"),
+        (r"\boxed{7}. Actually, it should be 8.", "hedged"),
+        (r"\boxed{7}. Or maybe 8", "hedged"),
+        (r"\boxed{Paris}. The answer is London.", "hedged"),
+        (r"it is not \boxed{7}", "no_answer"),
+        (r"half of \boxed{7}", "no_answer"),
+    ],
+)
+def test_an_answer_that_is_hidden_taken_back_or_one_of_several_is_none(response: str, tag: str) -> None:
+    found = final_answer(response, where="auto", on_many="reject")
+    assert found.text is None and tag in found.tags
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        " is the answer.",
+        ". So the answer is 7.",
+        ". The answer is x = 7.",
+        ". This follows because 3 + 4 = 7.",
+        ", 3 of which are red.",
+        "\n\n3. Next",
+        ". Alternatively, we can count in 8 steps.",
+        ". But 8 is too large.",
+        " cm",
+        ". The answer is seven.",
+    ],
+)
+def test_an_explanation_behind_the_answer_is_no_second_one(tail: str) -> None:
+    assert final_answer(r"\boxed{7}" + tail, where="auto", on_many="reject").text == "7"
+
+
+def test_several_spellings_count_as_one_answer_when_each_is_right() -> None:
+    def value(response: str) -> str | None:
+        return final_answer(response, where="auto", on_many="reject", accepts=lambda text: float(text) == 7).text
+
+    assert value(r"\boxed{7.0} so \boxed{7}") == "7"
+    assert value(r"\boxed{7.0}, 7") == "7.0"
+    assert value(r"\boxed{7.0} so \boxed{8}") is None
+
+
+def test_the_last_of_several_counts_when_asked() -> None:
+    assert final_answer("<answer>7</answer><answer>8</answer>", where="auto", on_many="last").text == "8"
+    assert final_answer("Answer: 7\nAnswer: 8", where="auto", on_many="last").text == "8"
+
+
+def test_whole_text_takes_away_a_tag_around_all_of_it_and_nothing_else() -> None:
+    found = [final_answer(text, where="whole_text", on_many="reject").text for text in ("<answer>a b</answer>", "a: b")]
+    assert found == ["a b", "a: b"]

@@ -129,7 +129,7 @@ def test_an_answer_that_is_the_gold_gets_all(gold: object, answer: str) -> None:
     assert (verdict.score, verdict.fault) == (1.0, None), verdict
 
 
-@pytest.mark.parametrize("gold", ["", "  ", None, [], {"a": 1}, True, r"\frac{", "@@@", "Paris", r"\text{even}", "$$"])
+@pytest.mark.parametrize("gold", ["", "  ", None, [], {"a": 1}, True, r"\frac{", "@@@", "#### 7", "word " * 30, "$$"])
 def test_a_gold_that_cannot_be_read_is_a_gold_fault_for_every_answer(gold: object) -> None:
     for response in (r"\boxed{7}", "no answer"):
         verdict = judge(response, gold)

@@ -1,0 +1,237 @@
+r"""Where a response marks its answer: boxes, `<answer>` tags, and labels such as "The answer is".
+
+Also a second answer that stands behind a mark. Everything here takes time that is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+LONGEST_LABELLED = 400
+"""Characters of the line behind a label that are looked at."""
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_TAG = re.compile(
+    r"<(answer|final_answer)>((?:(?!</?(?:answer|final_answer)>).)*)(</(?:answer|final_answer)>|$)", re.I | re.DOTALL
+)
+_THINKING = r"(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
+_THINKING_END = re.compile(rf"</{_THINKING}>|\[/THINK\]", re.I)
+_THINKING_START = re.compile(rf"<{_THINKING}>|\[THINK\]", re.I)
+LABEL = re.compile(
+    r"(?i)\b(?:answers?|ans)(?:\s+(?:to|for)\s+(?:the|this)\s+(?:question|problem|task|exercise))?[*_`]{0,3}\s{0,3}"
+    r"(?:(?:is|are|was|becomes|(?:should|would|must|will)\s+be)\b(?:[*_`\s]{0,6}:)?|[:=]|\s[-\u2013\u2014]\s|->|\u2192"
+    r"|[*_]{0,3}\s{0,3}$)[*_`]{0,3}",
+    re.MULTILINE,
+)
+_NO_LABEL_BEFORE = re.compile(
+    r"(?i)\b(?:if|whether|unless|suppose|assuming|assume|what|no|each|other|first|initial)\s+(?:that\s+)?"
+    r"(?:(?:the|my|this|your)\s+)?(?:\w+\s+)?$"
+)
+_LINE_LABEL = re.compile(r"####(?!#)[^\S\n]*(?=\S*\d)|(?<!\S)(?:A|Final)\s?:\s", re.I)
+_DELIMITER_LINE = re.compile(r"(?:\$\$?|\\\[|\\\]|\\\(|\\\)|```\w*|~~~\w*|-{3,}|\*{3,}|_{3,}|</?[a-z]{1,10}>)\.?")
+_COURTESY = re.compile(
+    r"(?i)(?:i|we)?\s*(?:hope|let me know|feel free|please (?:let|feel|note that i)|if you (?:have|need|would|want)"
+    r"|happy to|good luck|thanks?\b|is there anything)"
+)
+_SENTENCE_END = re.compile(r"(?P<word>[^\s.!?]*)(?P<mark>[.!?])[*_\"')\]$]{0,4}\s+(?=[A-Z\"'(\\$*])")
+_ABBREVIATIONS = re.compile(
+    r"(?i)(?:st|mrs?|ms|[djs]r|vs|mt|ft|no|prof|gen|col|rev|inc|ltd|corp|co|al|etc|fig|eq|approx)"
+)
+_REASON = re.compile(
+    r",?\s+(?:because|since|due to|as\s+(?:it|the|they|we|he|she|there|this|that|shown|required|desired|needed)|which"
+    r"|so that|given that|where)\b|\s+\((?:because|since|as)\b"
+)
+_VALUE = (
+    r"(?:\\[(\[]|\$)?\s{0,2}[-+\u2212]?\s?(?:\d[\d,]*(?:\.\d+)?(?:\s?/\s?\d+)?|\\[dt]?frac\s?\{[^{}]{1,40}\}\s?\{[^{}]{1,40}\}|\\sqrt\s?\{[^{}]{1,40}\}"
+    r"|\\pi\b|\([A-H]\)|[A-H](?![\w'\u2019]))(?:\\?%)?"
+)
+_NEXT_VALUE = re.compile(
+    r"[ \t$]*(?:[,;/&|]|\\[)\]])?[ \t$]*(?:and\s+|or\s+|maybe\s+|(?<=[,;/&|\s]))"
+    rf"({_VALUE})(?:\\[)\]]|\$)?[ \t]*(?:$|[.;,\n])"
+)
+_TURN = re.compile(
+    r"(?i)(?:^|(?<=[.\n!?,;$)]))[\s$*]*(?:alternatively|actually|wait|no|sorry|correction|hmm|perhaps|maybe|possibly"
+    r"|but|otherwise|or|on second thought|instead)\b(?:\s+(?:maybe|perhaps|possibly))?[,:.\s]{0,3}"
+    r"(?:(?:it|x|this|that|the\s+\w+|we|i)\s+"
+    r"(?:is|are|=|(?:could|might|may|should|would|must|can)\s+(?:also\s+)?be|get|mean|meant)\s+(?:also\s+)?)?"
+    rf"[*]{{0,2}}({_VALUE})(?!\w|\.\d|\s+(?:of|is|are|ways?|steps?|more)\b)"
+)
+_ALTERNATIVE = re.compile(r"(?i)\s*\$*[,;]?\s*or\b")
+_NEGATIVE = re.compile(r"(?i)(?:(?:^|[=$({,\s])[-\u2212]|\b(?:minus|negative)\s+)\$?(?:\\text\{)?$")
+_REFUSED_BEFORE = re.compile(
+    r"(?i)(?:\b(?:not|never|neither|nor|than|twice|half(?:\s+of)?|double|except|unlike)|n't|\\neq?|\u2260)"
+    r"(?:\s+(?:be|equal(?:\s+to)?))?\s*\$*$"
+)
+_SPACE_COMMANDS = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
+
+Accepts = Callable[[str], bool]
+"""Whether an answer, on its own, would be right."""
+
+
+class Mark(NamedTuple):
+    """An answer that is marked as one, and where the mark begins and ends in the text."""
+
+    text: str
+    start: int
+    stop: int
+
+
+class Boxes(NamedTuple):
+    """All closed boxes, and whether the last one is still open."""
+
+    marks: list[Mark]
+    is_open: bool
+
+
+def after_thinking(response: str) -> str:
+    """The text behind the last thinking section; one that is not closed holds no answer."""
+    end = 0
+    for closing in _THINKING_END.finditer(response):
+        end = closing.end()
+    text = response[end:]
+    opening = _THINKING_START.search(text)
+    return text if opening is None else text[: opening.start()]
+
+
+def boxes(text: str) -> Boxes:
+    r"""Every `\boxed{...}`; a minus sign that stands directly before one belongs to its answer."""
+    found: list[Mark] = []
+    position = 0
+    while (box := _BOX.search(text, position)) is not None:
+        stop = closing_brace(text, box.end())
+        if stop is None:
+            return Boxes(found, True)
+        inside = _unwrapped(text[box.end() : stop])
+        before = text[max(0, box.start() - 30) : box.start()]
+        if _NEGATIVE.search(before) is not None:
+            inside = f"-{inside}" if re.fullmatch(r"[\w.,\\{}]+", inside) else f"-({inside})"
+        if _REFUSED_BEFORE.search(before) is not None:
+            inside = ""
+        found.append(Mark(inside, box.start(), stop + 1))
+        position = stop + 1
+    return Boxes(found, False)
+
+
+def closing_brace(text: str, start: int) -> int | None:
+    """Index of the brace that closes the one before `start`; escaped braces do not count."""
+    depth = 1
+    for brace in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return brace.start()
+    return None
+
+
+def tags(text: str) -> Boxes:
+    """Every `<answer>...</answer>`."""
+    found = list(_TAG.finditer(text))
+    marks = [Mark(tag[2].strip(), tag.start(), tag.end()) for tag in found if tag[3]]
+    return Boxes(marks, bool(found) and not found[-1][3])
+
+
+def labelled(text: str) -> list[Mark]:
+    """What stands behind each "the answer is", `Answer:` or `####`: the rest of the sentence, or the next line."""
+    found: list[Mark] = []
+    for label in sorted((*LABEL.finditer(text), *_line_labels(text)), key=re.Match.start):
+        if found and label.start() < found[-1].stop:
+            continue
+        line_start = text.rfind("\n", 0, label.start()) + 1
+        if _NO_LABEL_BEFORE.search(text[max(line_start, label.start() - 60) : label.start()]) is not None:
+            continue
+        mark = _line_from(text, label.end())
+        if mark is not None:
+            found.append(Mark(mark.text, label.start(), mark.stop))
+    return found
+
+
+def final_line(text: str) -> str:
+    """The last line that says something, without emphasis: fences, delimiters and courtesies say nothing."""
+    for line in reversed(text.splitlines()):
+        bare = line.strip()
+        if bare and not _DELIMITER_LINE.fullmatch(bare) and not _COURTESY.match(bare):
+            return bare.replace("**", "").strip()
+    bare = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    return "" if _DELIMITER_LINE.fullmatch(bare) else bare.replace("**", "").strip()
+
+
+def same_text(one: str, other: str) -> bool:
+    """Whether two marked answers are one but for white space, delimiters and a full stop."""
+    return _plain(one) == _plain(other)
+
+
+def second_answer(tail: str, *, answer: str, accepts: Accepts | None) -> bool:
+    """Whether another answer stands behind a marked one: `, 8`, `or ...`, "Actually, it is 8", "The answer is 8"."""
+    if _ALTERNATIVE.match(tail) is not None:
+        return True
+    following = _NEXT_VALUE.match(tail)
+    values = [following[1]] if following is not None else []
+    values += [turn[1] for turn in _TURN.finditer(tail)]
+    announced = [mark.text for mark in (*labelled(tail), *tags(tail).marks)]
+    return any(_competes(value, answer, accepts) for value in (*values, *(a for a in announced if _is_short(a))))
+
+
+def _line_labels(text: str) -> Iterator[re.Match[str]]:
+    position = 0
+    for line in text.splitlines(keepends=True):
+        label = _LINE_LABEL.match(text, position + len(line) - len(line.lstrip()))
+        if label is not None:
+            yield label
+        position += len(line)
+
+
+def _line_from(text: str, start: int) -> Mark | None:
+    """The answer from `start` to the end of its sentence; on a later line where this one says nothing."""
+    for _ in range(6):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        line = text[start : min(end, start + LONGEST_LABELLED)]
+        bare = line.strip().strip("*_`").strip()
+        if bare.strip(".:") and not _DELIMITER_LINE.fullmatch(bare):
+            stop = _sentence_stop(line)
+            # A reason ends an answer too, but not one that is cut before anything was said.
+            reason = _REASON.search(line, 1, stop)
+            stop = stop if reason is None or not line[: reason.start()].strip() else reason.start()
+            return Mark(line[:stop].replace("**", "").strip().strip("*_").strip(), start, start + stop)
+        if end == len(text):
+            return None
+        start = end + 1
+    return None
+
+
+def _sentence_stop(line: str) -> int:
+    for end in _SENTENCE_END.finditer(line):
+        word = re.sub(r"[^A-Za-z]", "", end["word"]).casefold()
+        is_word = len(word) >= 3 or not word or any(c.isdigit() for c in end["word"])
+        if is_word and not _ABBREVIATIONS.fullmatch(word) and end.start() > 0:
+            return end.end("mark") if end["mark"] == "?" else end.start("mark")
+    return len(line)
+
+
+def _unwrapped(answer: str) -> str:
+    """The inside, where a box holds nothing but another box."""
+    answer = answer.strip()
+    box = _BOX.match(answer)
+    if box is not None and closing_brace(answer, box.end()) == len(answer) - 1:
+        return answer[box.end() : -1].strip()
+    return answer
+
+
+def _plain(answer: str) -> str:
+    return _SPACE_COMMANDS.sub("", answer).replace(" ", "").replace("\n", "").strip("$.*").casefold()
+
+
+def _is_short(announced: str) -> bool:
+    return len(announced.split()) <= 8
+
+
+def _competes(value: str, answer: str, accepts: Accepts | None) -> bool:
+    """Whether a value is another answer than the marked one; words do not compete with a number."""
+    plain, marked = _plain(value.strip("()")), _plain(answer.strip("()"))
+    if not plain or plain == marked or (accepts is not None and accepts(value.strip().strip("$").strip())):
+        return False
+    if any(map(str.isdigit, plain)) != any(map(str.isdigit, marked)):
+        return False
+    return re.search(rf"(?<!\w){re.escape(marked)}(?!\w)", plain) is None if marked else True

@@ -1,0 +1,228 @@
+r"""Whether two values are equal: numbers exactly, numerals of a base digit by digit, expressions at many places.
+
+Expressions are read by math-verify's LaTeX grammar, never by Python's `eval`, and compared with 50 digits at fixed
+numbers for their variables, so that neither six equal digits nor a large power decides. Where that says nothing
+(equations, functions without a name, sums), math-verify compares.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from rewards.latex_spellings import DEGREE
+from rewards.plain_numbers import PlainNumber, read_plain_number
+from rewards.unit_names import unit_name
+
+_NEARNESS = 1e-9
+"""Largest relative difference of two expressions that are equal but for a written decimal."""
+_DIGITS = 50
+_EXACT = 1e-30
+_PLACES = ((7, 11), (23, 17), (5, 29), (31, 13))
+"""Numbers for the variables: the i-th is (numerator + 3 i) / denominator, at each of these places."""
+_MOST_VARIABLES = 6
+_UNEVALUATED = re.compile(r"\\(?:sum|prod|i*int|oint|lim|[dt]?binom|choose)(?![A-Za-z])")
+_TRAILING_UNIT = re.compile(
+    r"\s*(?P<unit>\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[23]\}?)?(?:\s*/\s*\\text\s*\{[^{}]*\})?|(?<=[\d}\s)])\u00b0|\\%)\s*$"
+)
+_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10} | {
+    "eleven": 11, "twelve": 12, "sixteen": 16,
+}  # fmt: skip
+_NUMERAL = re.compile(
+    r"\(?(?P<digits>[0-9A-F]+(?:\.[0-9A-F]+)?)\)?\s*(?:"
+    r"_\s*(?:\{\s*)?\(?\s*(?:\\text\s*\{\s*)?(?:base\s*\}?\s*)?(?P<base>\d{1,2}|[a-z]+)\s*\}?\)?\s*\}?"
+    r"|\\text\s*\{\s*\(?\s*(?:in )?base\s*-?\s*(?P<word>\d{1,2}|[a-z]+)?\s*\)?\s*\}\s*(?P<behind>\d{1,2})?)"
+)
+
+
+class Numeral(NamedTuple):
+    """Digits and the base that they are written in."""
+
+    digits: str
+    base: int
+
+
+def value_difference(answer: str, gold: str, *, evaluated: bool) -> str | None:
+    """Why a value is not the gold's; None when it is.
+
+    Args:
+        answer: In the spelling of `rewards.latex`.
+        gold: In the same spelling.
+        evaluated: Whether a gold that is a plain number must be met by one, and not by a computation.
+    """
+    if answer == gold:
+        return None
+    numeral = _numeral_difference(answer, gold)
+    if numeral is not None:
+        return numeral or None
+    number = read_plain_number(gold)
+    if number is not None:
+        answered = read_plain_number(answer)
+        if answered is not None:
+            return number_difference(answered, number, evaluated=evaluated)
+        if evaluated:
+            return "the gold is a plain number, the answer is not"
+    if set(_UNEVALUATED.findall(answer)) - set(_UNEVALUATED.findall(gold)):
+        return "not evaluated"
+    return _expression_difference(answer, gold)
+
+
+def number_difference(answer: PlainNumber, gold: PlainNumber, *, evaluated: bool) -> str | None:
+    """Why a plain number is not the gold; None when it is."""
+    if evaluated and answer.has_bar and not gold.has_bar and gold.value.denominator == 1:
+        return "a division that was not carried out"
+    if answer.unit and gold.unit and answer.unit != gold.unit:
+        return f"the unit is {answer.unit}, not {gold.unit}"
+    return None if answer.value == gold.value else "another number"
+
+
+def readable(text: str) -> bool:
+    """Whether a value of a gold can be compared."""
+    if read_plain_number(text) is not None or read_numeral(text) is not None:
+        return True
+    expression, _ = split_unit(text)
+    return bool(expression) and bool(_parsed(expression))
+
+
+def read_numeral(text: str) -> Numeral | None:
+    r"""`1101_2`, `(1101)_{\text{two}}`: digits with the base that they name; None where there is none."""
+    found = _NUMERAL.fullmatch(text.strip())
+    if found is None:
+        return None
+    written = found["base"] or found["behind"] or found["word"] or ""
+    base = int(written) if written.isdecimal() else _BASES.get(written, 0)
+    return Numeral(found["digits"].lstrip("0") or "0", base) if 2 <= base <= 36 else None
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """A value, and the one name of the unit behind it."""
+    unit = _TRAILING_UNIT.search(text)
+    if unit is None or unit.start() == 0:
+        return text, ""
+    words = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", unit["unit"]).replace("\\", "").strip()
+    name = unit_name(words)
+    return (text, "") if name is None else (text[: unit.start()].strip(), name)
+
+
+def number_of(text: str) -> float | None:
+    """A value as a decimal number; None where it is none."""
+    plain = read_plain_number(text)
+    if plain is not None:
+        return float(plain.value)
+    from sympy import Expr
+
+    parsed = _parsed(split_unit(text)[0])
+    is_number = bool(parsed) and isinstance(parsed[0], Expr) and {str(one) for one in parsed[0].free_symbols} <= {"i"}
+    number = _number_at(parsed[0], {}) if is_number else None
+    return None if number is None or number[1] else float(number[0])
+
+
+def _numeral_difference(answer: str, gold: str) -> str | None:
+    """Why a numeral is not the gold's, empty when it is; None where neither names a base."""
+    one, other = read_numeral(answer), read_numeral(gold)
+    if other is not None:
+        if one is not None:
+            return "" if one == other else "another numeral"
+        plain = answer.replace(",", "").replace(" ", "")
+        return "" if plain.isalnum() and plain.lstrip("0") == other.digits else "another numeral"
+    if one is not None:
+        # A gold without a base is a decimal number.
+        number = read_plain_number(gold)
+        return "" if one.base == 10 and number is not None and number.value == int(one.digits or 0) else "another base"
+    return None
+
+
+def _expression_difference(answer: str, gold: str) -> str | None:
+    answer, answer_unit = split_unit(answer)
+    gold, gold_unit = split_unit(gold)
+    if answer_unit and gold_unit and answer_unit != gold_unit:
+        return f"the unit is {answer_unit}, not {gold_unit}"
+    if answer == gold:
+        return None
+    if r"\text" in answer and r"\text" not in gold:
+        return "words behind the expression"
+    answer_parsed, gold_parsed = _parsed(answer), _parsed(gold)
+    if not answer_parsed:
+        return "cannot be read"
+    if not gold_parsed:
+        return "another value"
+    equal = _equal_at_places(answer_parsed[0], gold_parsed[0])
+    if equal is None:
+        from math_verify import verify
+
+        # No timeout of its own: that needs signals of the main thread; the worker's deadline holds everywhere.
+        equal = bool(verify(gold_parsed, answer_parsed, timeout_seconds=None))
+    return None if equal else "another value"
+
+
+def _equal_at_places(answer: Any, gold: Any) -> bool | None:
+    """Whether two expressions agree at fixed places of their variables; None where that cannot be said."""
+    from sympy import Derivative, Expr, Integral, Limit, Product, Rational, Sum
+
+    if not (isinstance(answer, Expr) and isinstance(gold, Expr)) or gold.is_Matrix or answer.is_Matrix:
+        return None
+    if answer == gold:
+        return True
+    if answer.has(Sum, Integral, Limit, Product, Derivative) or gold.has(Sum, Integral, Limit, Product, Derivative):
+        return None
+    if answer.is_infinite or gold.is_infinite:
+        return False if not (answer.free_symbols | gold.free_symbols) else None
+    names = sorted({str(symbol) for symbol in answer.free_symbols | gold.free_symbols} - {"i"})
+    if len(names) > _MOST_VARIABLES:
+        return None
+    agreed = 0
+    for top, bottom in _PLACES if names else _PLACES[:1]:
+        place = {name: Rational(top + 3 * index, bottom) for index, name in enumerate(names)}
+        values = [_number_at(one, place) for one in (answer, gold)]
+        if values[0] is None or values[1] is None:
+            continue
+        nearness = _relative(values[0], values[1])
+        if nearness > _NEARNESS:
+            return False
+        agreed += nearness < _EXACT
+    return True if agreed >= (2 if names else 1) else None
+
+
+def _number_at(expression: Any, place: dict[str, Any]) -> Any:
+    """An expression's number, with decimals taken as they are written; None where it has none."""
+    from sympy import Float, I, Rational, nan, zoo
+
+    replaced = {decimal: Rational(str(decimal)) for decimal in expression.atoms(Float)}
+    replaced |= {symbol: I if str(symbol) == "i" else place[str(symbol)] for symbol in expression.free_symbols}
+    try:
+        exact = expression.xreplace(replaced).doit()
+        if exact.is_Rational:
+            return exact, exact * 0
+        number = exact.evalf(_DIGITS)
+    except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError):
+        return None
+    if not number.is_number or number.has(nan, zoo) or number.is_infinite:
+        return None
+    real, imaginary = number.as_real_imag()
+    return (real, imaginary) if real.is_Float or real.is_Integer or real.is_Rational else None
+
+
+def _relative(one: tuple[Any, Any], other: tuple[Any, Any]) -> float:
+    """The difference of two complex numbers as a share of the second; 1 for two rational ones that differ."""
+    size = abs(other[0]) + abs(other[1])
+    apart = abs(one[0] - other[0]) + abs(one[1] - other[1])
+    if apart == 0:
+        return 0.0
+    if one[0].is_Rational and other[0].is_Rational and not one[1] and not other[1]:
+        # Exactly, because two large whole numbers may agree in fifty digits.
+        return 1.0
+    if size == 0:
+        return float(apart)
+    return float(apart / size)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> list[Any]:
+    from math_verify import LatexExtractionConfig, parse
+
+    # Only the LaTeX grammar: the one for plain expressions hands the text to Python's eval.
+    config = [LatexExtractionConfig(boxed_match_priority=0)]
+    written = text.replace(DEGREE, r"^\circ")
+    boxed = rf"\boxed{{{written}}}"
+    return list(parse(boxed, extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None))  # pyright: ignore[reportArgumentType] - None is documented but not typed
