@@ -42,7 +42,12 @@ def is_words(text: str) -> bool:
 
 def is_word_gold(text: str) -> bool:
     """Whether a gold is short enough, and plain enough, to be compared as words."""
-    return len(text) <= LONGEST and any(map(str.isalpha, folded(text))) and "#" not in text and text.count("\n") < 2
+    return (
+        len(text) <= LONGEST
+        and any(map(str.isalpha, folded(text)))
+        and not re.search("[#?]", text)
+        and text.count("\n") < 2
+    )
 
 
 def same_words(answer: str, gold: str) -> bool:

@@ -42,7 +42,7 @@ def test_one_verdict_a_line_in_the_order_of_the_file(tmp_path: Path) -> None:
         (0.0, None),
     ]
     assert set(verdicts[0]) == {"score", "fault", "parts", "parsed", "reason", "tags", "version", "milliseconds"}
-    assert (verdicts[0]["parsed"], verdicts[0]["version"]) == ("4", "math.equivalent@1")
+    assert (verdicts[0]["parsed"], verdicts[0]["version"]) == ("4", "math.equivalent@2")
     assert verdicts[0]["milliseconds"] > 0
 
 
@@ -114,12 +114,12 @@ def test_a_clean_data_set_exits_with_0_and_a_gold_that_cannot_be_read_with_1(tmp
     clean = reward("audit", write_lines(tmp_path / "a.jsonl", *rows), "--reward", "math.equivalent")
     assert (clean.exit_code, clean.stdout.splitlines()[-1]) == (0, "nothing is wrong")
     bad = tmp_path / "bad.jsonl"
-    path = write_lines(tmp_path / "b.jsonl", *rows, {"prompt": "x", "gold": "who knows"})
+    path = write_lines(tmp_path / "b.jsonl", *rows, {"prompt": "x", "gold": "who knows?"})
     spoiled = reward("audit", path, "--reward", "math.equivalent", "--quarantine", str(bad))
     assert spoiled.exit_code == 1
-    assert "1 golds cannot be read\n  b/6  gold 'who knows': " in spoiled.stdout
+    assert "1 golds cannot be read\n  b/6  gold 'who knows?': " in spoiled.stdout
     [line] = [json.loads(line) for line in bad.read_text().splitlines()]
-    assert (line["id"], line["gold"], line["verifier"]) == ("b/6", "who knows", "math.equivalent@1")
+    assert (line["id"], line["gold"], line["verifier"]) == ("b/6", "who knows?", "math.equivalent@2")
     assert "is not a number or an expression" in line["reason"]
 
 
