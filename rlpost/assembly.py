@@ -28,7 +28,6 @@ from rlpost.recipe.arithmetic import remote_code_lines
 from rlpost.recipe.environment import hidden
 from rlpost.recipe.load import LoadedRecipe, write_resolved
 from rlpost.recipe.schema import ClusterConfig, Recipe
-from rlpost.recipe.stages import RlStage
 from rlpost.rollout.vllm_settings import engine_environment
 from rlpost.scoring.scorer import RoutedScorer
 from rlpost.settings import EngineSettings, LearnerSettings
@@ -225,15 +224,7 @@ class RayParts:
 def _engine_settings(recipe: Recipe, cluster: ClusterConfig, model_dir: Path) -> EngineSettings:
     """Settings of every engine of the run, with room for the largest adapter that any stage sends by itself."""
     role, model = cluster.rollout, recipe.model
-    stages = [
-        stage
-        for stage in recipe.stages
-        if isinstance(stage, RlStage) and stage.lora is not None and stage.lora.sync == "adapter"
-    ]
-    ranks = [stage.lora.rank for stage in stages if stage.lora is not None]
-    # A response keeps the adapter that it began with, so as many are in use as a token may be old, and two more: the
-    # one that the learner has just left, and the one that arrives.
-    versions = [stage.max_staleness + 2 for stage in stages]
+    adapters = [stage.sends_adapter for stage in recipe.stages if stage.sends_adapter is not None]
     return EngineSettings(
         model_dir=str(model_dir.resolve()),
         device=role.device,
@@ -245,8 +236,8 @@ def _engine_settings(recipe: Recipe, cluster: ClusterConfig, model_dir: Path) ->
         dtype=model.dtype,
         trust_remote_code=model.trust_remote_code,
         weight_version=0,
-        lora_rank=max(ranks, default=None),
-        lora_versions=max(versions, default=1),
+        lora_rank=max((adapter.rank for adapter in adapters), default=None),
+        lora_versions=max((adapter.versions for adapter in adapters), default=1),
     )
 
 

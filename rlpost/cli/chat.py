@@ -70,7 +70,7 @@ def _model_dir(run: Path, stage: str | None) -> Path:
         raise ArtifactError(f"chat needs a run's folder (with summary.json) or a model directory; {run} is neither")
     content = json.loads(summary.read_text())
     records = {record["name"]: record for record in (content["base"], *content["stages"])}
-    speaking = [name for name, record in records.items() if record["kind"] != "reward_model"]
+    speaking = [name for name, record in records.items() if record.get("produces") != "reward_model"]
     if stage is not None and stage not in speaking:
         named = f"{stage!r}, a reward model, which scores and does not answer" if stage in records else repr(stage)
         raise ArtifactError(f"--stage must be a finished stage of the run ({', '.join(speaking)}); found {named}")

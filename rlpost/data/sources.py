@@ -18,14 +18,13 @@ from rlpost.errors import DataError, RlpostError
 from rlpost.recipe.sections import DataConfig
 from rlpost.records import Example
 
-Use = Literal["cpt", "sft", "dpo", "reward_model", "prompts", "prompts_with_gold"]
+Use = Literal["cpt", "sft", "pairs", "prompts", "prompts_with_gold"]
 """What a stage does with its rows; `prompts` are answered by the model, with gold where a verifier compares."""
 
 NEEDS: dict[Use, tuple[tuple[str, ...], ...]] = {
     "cpt": (("text",), ("messages", "response")),
     "sft": (("messages", "response"),),
-    "dpo": (("messages", "response", "rejected"),),
-    "reward_model": (("messages", "response", "rejected"),),
+    "pairs": (("messages", "response", "rejected"),),
     "prompts": (("messages",),),
     "prompts_with_gold": (("messages", "gold"),),
 }

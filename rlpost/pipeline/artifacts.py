@@ -14,6 +14,7 @@ from pathlib import Path
 import xxhash
 
 from rlpost.errors import ArtifactError
+from rlpost.recipe.stages import Product
 
 MANIFEST = "manifest.json"
 MODEL = "model"
@@ -28,7 +29,7 @@ class Manifest:
     inputs_hash: str
     """Of everything that decides the result: stage, model, data, rewards, parent, seed."""
     parents: dict[str, str]
-    """Stage -> hash of its model files."""
+    """Stage, `base` or model directory -> hash of its model files."""
     model_hash: str
     """Of the files in `model/`."""
     files: dict[str, str]
@@ -37,6 +38,7 @@ class Manifest:
     trust_remote_code: bool
     seconds: float
     scores: dict[str, float] = field(default_factory=dict[str, float])
+    produces: Product = "language_model"
     evaluation_hash: str = ""
     """Of what decided the scores."""
 

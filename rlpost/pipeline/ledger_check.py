@@ -13,12 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from rlpost.errors import ArtifactError
 from rlpost.pipeline.run_directory import RunDirectory, StagePaths
 from rlpost.recipe.load import RESOLVED_FILE
+from rlpost.recipe.stages import STAGE_CLASSES
 from rlpost.rollout.ledger_audit import Finding, LedgerAudit, SavedLedger, StageRules, audit, compare
 from rlpost.rollout.ledger_journal import FILE_NAME, Journal, read_journal
 from rlpost.stages.checkpoint_files import damage_of
 from rlpost.stages.checkpoints import read_saved
 
-_RL_KINDS = ("grpo", "ppo")
 _TRIES = 5
 """A stage is renamed once, when it is finished; more often only where somebody starts it again and again."""
 _SAVED = TypeAdapter(SavedLedger)
@@ -63,7 +63,7 @@ def _rl_stages(run_root: Path) -> list[tuple[int, str, StageRules]]:
         return [
             (number, stage["name"], StageRules(**{name: stage[name] for name in StageRules._fields}))
             for number, stage in enumerate(stages, start=1)
-            if stage["kind"] in _RL_KINDS
+            if STAGE_CLASSES[stage["kind"]].keeps_ledger
         ]
     except FileNotFoundError as error:
         raise ArtifactError(

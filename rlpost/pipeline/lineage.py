@@ -16,7 +16,7 @@ from rlpost.plugins import plugin_identity
 from rlpost.recipe.plugin_reference import plugins_of
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import DataConfig, ModelConfig, TokenizerTraining
-from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage, PpoStage, RewardModelStage
+from rlpost.recipe.stages import AnyStage, Parent, RecipePart
 from rlpost.scoring.registry import resolve
 
 DataIdentities = Mapping[str, Any]
@@ -26,7 +26,7 @@ DataIdentities = Mapping[str, Any]
 def data_identities(recipe: Recipe) -> DataIdentities:
     """Of every data set that the recipe uses; taken just before the rows are read, so that both speak of one file."""
     tokenizer = recipe.model.tokenizer
-    used = {name for stage in recipe.stages for name in stage.data}
+    used = {name for stage in recipe.stages for name in stage.data_sets}
     used |= set(recipe.evaluate.data) if recipe.evaluate is not None else set()
     used |= set(tokenizer.data) if isinstance(tokenizer, TokenizerTraining) else set()
     return {name: _data_identity(recipe.data[name]) for name in sorted(used)}
@@ -39,31 +39,32 @@ def base_inputs_hash(recipe: Recipe, *, data: DataIdentities) -> str:
     return _hash(model=_model_identity(recipe.model), data=_chosen(data, names), seed=recipe.seed)
 
 
-def stage_inputs_hash(
-    recipe: Recipe, stage: AnyStage, *, start_hash: str, critic_hash: str | None, data: DataIdentities
-) -> str:
-    """Of a stage on artifacts with these model hashes: its start, and the reward model that its critic starts from.
-
-    Gates and checkpoints do not change the result; nor do the names of a preset and of the start, which say
-    nothing beside what they stand for.
-    """
-    saving = {"checkpoint_every": True, "keep_checkpoints": True}
-    outside = {"require": True, "algorithm": True, "start": True, "learner": saving}
-    judged = isinstance(stage, GrpoStage | PpoStage) or (
-        isinstance(stage, DpoStage | RewardModelStage) and stage.own_samples is not None
-    )
+def stage_inputs_hash(recipe: Recipe, stage: AnyStage, *, parents: Mapping[str, str], data: DataIdentities) -> str:
+    """Of a stage made from artifacts with these model hashes, each by its `parent_key`."""
     return _hash(
-        stage=stage.model_dump(mode="json", exclude=outside),
-        parent=start_hash,
-        critic=critic_hash or _given_critic(recipe, stage),
-        model={"dtype": recipe.model.dtype, "max_length": recipe.model.max_length},
-        data=_chosen(data, stage.data),
-        held_out=_chosen(data, recipe.evaluate.data if recipe.evaluate else []),
-        rewards=_rewards(recipe) if judged else None,
+        stage=stage.settings(),
+        parents=parents,
+        data=_chosen(data, stage.data_sets),
         plugins=[plugin_identity(use.reference) for use in plugins_of(stage)],
-        seed=recipe.seed,
-        deterministic=recipe.deterministic,
+        recipe={part: _recipe_part(recipe, part, data=data) for part in stage.depends_on},
     )
+
+
+def parent_key(parent: Parent) -> str:
+    """The place of a parent among those of its stage, for example `value.start`."""
+    return ".".join(map(str, parent.key))
+
+
+def _recipe_part(recipe: Recipe, part: RecipePart, *, data: DataIdentities) -> Any:
+    values: dict[RecipePart, Callable[[], Any]] = {
+        "model.dtype": lambda: recipe.model.dtype,
+        "model.max_length": lambda: recipe.model.max_length,
+        "held_out": lambda: _chosen(data, recipe.evaluate.data if recipe.evaluate else []),
+        "rewards": lambda: _rewards(recipe),
+        "seed": lambda: recipe.seed,
+        "deterministic": lambda: recipe.deterministic,
+    }
+    return values[part]()
 
 
 def evaluation_hash(recipe: Recipe, *, model_hash: str, data: DataIdentities) -> str:
@@ -101,14 +102,6 @@ def _rewards(recipe: Recipe) -> dict[str, Any] | None:
     code = {name: [verifier.spec.version, source_hash(verifier.function)] for name, verifier in verifiers.items()}
     # When a run pauses or stops on faults says nothing about its scores.
     return {**judging.model_dump(mode="json", exclude={"on_faults"}), "code": code}
-
-
-def _given_critic(recipe: Recipe, stage: AnyStage) -> str | None:
-    """Of the model directory that a value model starts from."""
-    if not isinstance(stage, PpoStage) or stage.value.start == "policy":
-        return None
-    assert recipe.critic_start_of(stage) is None, "the hash of a reward model of this run is given"
-    return hash_model(Path(stage.value.start))[0]
 
 
 def _chosen(data: DataIdentities, names: Sequence[str]) -> DataIdentities:

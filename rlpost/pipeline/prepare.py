@@ -15,9 +15,8 @@ from rlpost.pipeline.base import build_base
 from rlpost.pipeline.lineage import DataIdentities, base_inputs_hash, data_identities
 from rlpost.pipeline.publish import publish_artifact
 from rlpost.pipeline.run_directory import RunDirectory
-from rlpost.recipe.arithmetic import sampling_of
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.stages import AnyStage, RlStage
+from rlpost.recipe.stages import AnyStage
 from rlpost.scoring.routes import refuse_unrouted
 from rlpost.telemetry.console import Console
 
@@ -60,22 +59,27 @@ def _base(recipe: Recipe, run: RunDirectory, console: Console, identities: DataI
     paths.restart(wanted)
     build_base(recipe, paths.work / MODEL)
     return publish_artifact(
-        paths, recipe, stage="base", kind="base", parents={}, started=started, inputs_hash=wanted, scores={}
+        paths,
+        recipe,
+        stage="base",
+        kind="base",
+        produces="language_model",
+        parents={},
+        started=started,
+        inputs_hash=wanted,
+        scores={},
     )
 
 
 def _check_stage_data(stage: AnyStage, data: DataLibrary, recipe: Recipe) -> None:
     """Make what the stage will make and forget it: rendering takes seconds, and the stage may be hours away."""
-    sampling = sampling_of(stage)
-    if sampling is not None:
-        refuse_unrouted(recipe, data.prompts(stage.data, stage=stage.name, max_tokens=sampling.max_tokens))
+    sampled = stage.samples_responses
+    if sampled is not None:
+        prompts = data.prompts(stage.data_sets, stage=stage.name, max_tokens=sampled.config.max_tokens)
+        refuse_unrouted(recipe, prompts)
         return
-    assert not isinstance(stage, RlStage), "an RL stage samples"
-    examples = data.examples(stage.data, stage=stage.name, use=stage.kind)
-    make = {
-        "cpt": document_rows,
-        "sft": demonstration_rows,
-        "dpo": pairs_from_examples,
-        "reward_model": pairs_from_examples,
-    }[stage.kind]
+    if not stage.data_sets or stage.data_use == "judging":
+        return
+    examples = data.examples(stage.data_sets, stage=stage.name, use=stage.data_use)
+    make = {"cpt": document_rows, "sft": demonstration_rows, "pairs": pairs_from_examples}[stage.data_use]
     make(examples, chat=data.format, max_length=recipe.model.max_length)

@@ -8,6 +8,7 @@ from rlpost import __version__
 from rlpost.pipeline.artifacts import MODEL, Manifest, hash_model, write_manifest
 from rlpost.pipeline.run_directory import StagePaths
 from rlpost.recipe.schema import Recipe
+from rlpost.recipe.stages import Product
 from rlpost.stages.checkpoint_files import publish
 
 
@@ -17,6 +18,7 @@ def publish_artifact(
     *,
     stage: str,
     kind: str,
+    produces: Product,
     parents: dict[str, str],
     started: float,
     inputs_hash: str,
@@ -27,6 +29,7 @@ def publish_artifact(
     manifest = Manifest(
         stage=stage,
         kind=kind,
+        produces=produces,
         inputs_hash=inputs_hash,
         parents=parents,
         model_hash=model_hash,

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rlpost.data.library import DataLibrary
 from rlpost.errors import DamagedWeightsError, LearnerLostError
 from rlpost.evaluate.held_out import check_gate, score_groups
 from rlpost.interfaces import Parts
-from rlpost.pipeline.artifacts import MODEL, Manifest, read_manifest, write_manifest
-from rlpost.pipeline.lineage import DataIdentities, evaluation_hash, stage_inputs_hash
+from rlpost.pipeline.artifacts import MODEL, Manifest, hash_model, read_manifest, write_manifest
+from rlpost.pipeline.lineage import DataIdentities, evaluation_hash, parent_key, stage_inputs_hash
 from rlpost.pipeline.publish import publish_artifact
 from rlpost.pipeline.run_directory import RunDirectory, StagePaths
 from rlpost.pipeline.selection import Selection
 from rlpost.pipeline.summary import write_summary
 from rlpost.recipe.schema import BASE, ClusterConfig, Recipe
-from rlpost.recipe.stages import AnyStage, CptStage, DpoStage, GrpoStage, PpoStage, RewardModelStage, SftStage
+from rlpost.recipe.stages import AnyStage, Parent, Product, Role
 from rlpost.stages.context import StageContext
-from rlpost.stages.cpt import run_cpt
-from rlpost.stages.dpo import run_dpo
-from rlpost.stages.reward_model import run_reward_model
-from rlpost.stages.rl.loop import run_rl
-from rlpost.stages.sft import run_sft
+from rlpost.stages.registry import Scores, run_stage
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
+
+
+class FoundParent(NamedTuple):
+    """An artifact that a stage is made from, where it lies and what it holds."""
+
+    parent: Parent
+    name: str
+    """A stage, `base`, or a model directory."""
+    directory: Path
+    model_hash: str
+    produces: Product
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +44,19 @@ class StageInputs:
 
     stage: AnyStage
     paths: StagePaths
-    start: Manifest
-    critic: Manifest | None
-    """The reward model that a value model starts from."""
+    parents: tuple[FoundParent, ...]
     inputs_hash: str
 
     @property
-    def parents(self) -> dict[str, str]:
-        """Stage -> hash of its model files."""
-        both = (self.start, self.critic)
-        return {parent.stage: parent.model_hash for parent in both if parent is not None}
+    def parent_hashes(self) -> dict[str, str]:
+        """Name of each parent -> hash of its model files."""
+        return {found.name: found.model_hash for found in self.parents}
+
+    @property
+    def parent_dirs(self) -> dict[Role, tuple[Path, ...]]:
+        """Role -> the model directories of the parents in it."""
+        roles: list[Role] = [found.parent.role for found in self.parents]
+        return {role: tuple(found.directory for found in self.parents if found.parent.role == role) for role in roles}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +97,29 @@ class Pipeline:
             manifest = self._finished(inputs, redo=selection.must_redo(stage.name))
             if manifest is None:
                 manifest = self._run_stage(inputs)
-            measures_itself = isinstance(stage, RewardModelStage)
-            if self.can_generate and self.recipe.evaluate is not None and not measures_itself:
+            if self.can_generate and self.recipe.evaluate is not None and stage.is_evaluated:
                 manifest = self._evaluate(inputs.paths, manifest)
             manifests.append(manifest)
             write_summary(self.run, self.recipe, manifests)
-            check_gate(stage.name, manifest.scores, stage.require if self.can_generate or measures_itself else {})
+            check_gate(stage.name, manifest.scores, stage.require if self.can_generate or stage.own_scores else {})
         write_summary(self.run, self.recipe, manifests)
         return manifests
 
     def _inputs(self, stage: AnyStage, paths: StagePaths, finished: list[Manifest]) -> StageInputs:
         by_name = {manifest.stage: manifest for manifest in finished}
-        start = by_name[self.recipe.start_of(stage)]
-        critic_start = self.recipe.critic_start_of(stage)
-        critic = None if critic_start is None else by_name[critic_start]
-        inputs_hash = stage_inputs_hash(
-            self.recipe,
-            stage,
-            start_hash=start.model_hash,
-            critic_hash=None if critic is None else critic.model_hash,
-            data=self.identities,
-        )
-        return StageInputs(stage=stage, paths=paths, start=start, critic=critic, inputs_hash=inputs_hash)
+        parents = tuple(self._found(parent, name, by_name) for parent, name in self.recipe.parents_of(stage))
+        hashes = {parent_key(found.parent): found.model_hash for found in parents}
+        inputs_hash = stage_inputs_hash(self.recipe, stage, parents=hashes, data=self.identities)
+        return StageInputs(stage=stage, paths=paths, parents=parents, inputs_hash=inputs_hash)
+
+    def _found(self, parent: Parent, name: str, finished: Mapping[str, Manifest]) -> FoundParent:
+        if self.recipe.is_artifact(name):
+            manifest = finished[name]
+            return FoundParent(parent, name, self._model_dir(name), manifest.model_hash, manifest.produces)
+        # A given directory counts by what it holds, and is of the kind that its place asks for.
+        directory = Path(name)
+        (product,) = parent.accepts
+        return FoundParent(parent, name, directory, hash_model(directory)[0], product)
 
     def _finished(self, inputs: StageInputs, *, redo: bool) -> Manifest | None:
         for folder in (inputs.paths.final, inputs.paths.work):
@@ -128,14 +140,10 @@ class Pipeline:
         stage, paths = inputs.stage, inputs.paths
         resuming = paths.begin(inputs.inputs_hash)
         self.console.say(f"{stage.name}: {'resuming' if resuming else 'starting'}")
-        self.parts.prepare(self._engines_start(inputs))
+        if stage.training is not None or stage.samples_responses is not None:
+            self.parts.prepare(self._engines_start(inputs))
         self.stop.listen()
-        context = self._context(
-            stage,
-            model_dir=self._model_dir(inputs.start.stage),
-            directory=paths.work,
-            critic_dir=self._critic_dir(inputs),
-        )
+        context = self._context(stage, parent_dirs=inputs.parent_dirs, directory=paths.work)
         scores = self._outliving_parts(context)
         self.data.format.tokenizer.save_pretrained(str(paths.work / MODEL))
         manifest = publish_artifact(
@@ -143,23 +151,23 @@ class Pipeline:
             self.recipe,
             stage=stage.name,
             kind=stage.kind,
-            parents=inputs.parents,
+            produces=stage.produces,
+            parents=inputs.parent_hashes,
             started=started,
             inputs_hash=inputs.inputs_hash,
-            scores=scores or {},
+            scores=scores,
         )
         # Only now: a stage that was cut off before it was published goes on from them.
         shutil.rmtree(paths.final / "checkpoints", ignore_errors=True)
         return manifest
 
-    def _outliving_parts(self, context: StageContext) -> dict[str, float] | None:
+    def _outliving_parts(self, context: StageContext) -> Scores:
         """The stage to its end; from its last checkpoint when a rank dies or weights are damaged on their way."""
-        run_to_end = run_of_kind(context.stage)
         while True:
             if context.output_dir.exists():
                 shutil.rmtree(context.output_dir)  # Half of a model.
             try:
-                return run_to_end(context)
+                return run_stage(context)
             except LearnerLostError as error:
                 self.console.say(f"{context.stage.name}: {error}; all ranks start again from the last checkpoint")
                 self.parts.recover(error)
@@ -169,16 +177,10 @@ class Pipeline:
 
     def _engines_start(self, inputs: StageInputs) -> Path:
         """A language model, which a reward model is not."""
-        if inputs.start.kind == "reward_model":
-            return self._model_dir(self.recipe.language_model_before(inputs.stage))
-        return self._model_dir(inputs.start.stage)
-
-    def _critic_dir(self, inputs: StageInputs) -> Path | None:
-        if inputs.critic is not None:
-            return self._model_dir(inputs.critic.stage)
-        if isinstance(inputs.stage, PpoStage) and inputs.stage.value.start != "policy":
-            return Path(inputs.stage.value.start)
-        return None
+        start = inputs.parents[0]
+        if start.produces == "language_model":
+            return start.directory
+        return self._model_dir(self.recipe.language_model_before(inputs.stage))
 
     def _model_dir(self, name: str) -> Path:
         names = [BASE, *(stage.name for stage in self.recipe.stages)]
@@ -193,7 +195,7 @@ class Pipeline:
         prompts = self.data.held_out_prompts(max_tokens=config.sampling.max_tokens)
         self.parts.serve(paths.final / MODEL)
         stage = next((stage for stage in self.recipe.stages if stage.name == manifest.stage), self.recipe.stages[0])
-        context = self._context(stage, model_dir=paths.final / MODEL, directory=paths.final)
+        context = self._context(stage, parent_dirs={"start": (paths.final / MODEL,)}, directory=paths.final)
         with self.console.progress(f"{manifest.stage}: evaluating", total=len(prompts), done=0) as progress:
             groups = context.collect_all(
                 prompts,
@@ -210,33 +212,17 @@ class Pipeline:
         return manifest
 
     def _context(
-        self, stage: AnyStage, *, model_dir: Path, directory: Path, critic_dir: Path | None = None
+        self, stage: AnyStage, *, parent_dirs: Mapping[Role, tuple[Path, ...]], directory: Path
     ) -> StageContext:
         return StageContext(
             recipe=self.recipe,
             cluster=self.cluster,
             stage=stage,
-            model_dir=model_dir,
+            parent_dirs=parent_dirs,
             directory=directory,
             output_dir=directory / MODEL,
             data=self.data,
             parts=self.parts,
             console=self.console,
-            critic_dir=critic_dir,
             stop=self.stop,
         )
-
-
-def run_of_kind(stage: AnyStage) -> Callable[[StageContext], dict[str, float] | None]:
-    """The loop that runs this kind of stage; it returns the scores of a model that is not evaluated by its answers."""
-    match stage:
-        case CptStage():
-            return lambda context: run_cpt(context, stage)
-        case SftStage():
-            return lambda context: run_sft(context, stage)
-        case DpoStage():
-            return lambda context: run_dpo(context, stage)
-        case RewardModelStage():
-            return lambda context: run_reward_model(context, stage)
-        case GrpoStage() | PpoStage():
-            return lambda context: run_rl(context, stage)

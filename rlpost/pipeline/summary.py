@@ -42,7 +42,7 @@ def show_summary(run: RunDirectory, manifests: Sequence[Manifest], console: Cons
         for number, manifest in enumerate(manifests)
     ]
     console.table("held-out scores", ["stage", *names, "seconds", "time went to"], rows)
-    last = max(number for number, manifest in enumerate(manifests) if manifest.kind != "reward_model")
+    last = max(number for number, manifest in enumerate(manifests) if manifest.produces == "language_model")
     console.say(f"summary  {run.root / 'summary.json'}")
     console.say(f"model    {run.stage(last, manifests[last].stage).final / MODEL}")
     console.say(f"metrics  {run.root / 'stages'}/*/metrics.jsonl, samples.jsonl, evaluation.jsonl")
@@ -52,6 +52,7 @@ def _stage_record(run: RunDirectory, number: int, manifest: Manifest) -> dict[st
     return {
         "name": manifest.stage,
         "kind": manifest.kind,
+        "produces": manifest.produces,
         "scores": manifest.scores,
         "seconds": manifest.seconds,
         "time_shares": _time_shares(run, number, manifest),

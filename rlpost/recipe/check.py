@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from rlpost.errors import RecipeError
-from rlpost.recipe.arithmetic import generates, rows_per_optimizer_step, sampling_of, sequences_per_row
-from rlpost.recipe.check_rl import rl_problems
+from rlpost.recipe.arithmetic import generates
 from rlpost.recipe.check_starts import start_problems
 from rlpost.recipe.columns import Missing, Use, missing_role
 from rlpost.recipe.nearest import nearest_words, some_of
 from rlpost.recipe.paths import BUILTIN_TEMPLATE, HUB_NAME, exists
 from rlpost.recipe.problems import Problem
-from rlpost.recipe.reward_model import PAIR_ACCURACY
-from rlpost.recipe.schema import ClusterConfig, Recipe
+from rlpost.recipe.schema import BASE, ClusterConfig, Recipe
 from rlpost.recipe.sections import DataConfig, SamplingConfig, TokenizerTraining
-from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage, PpoStage, RewardModelStage
+from rlpost.recipe.stages import AnyStage, Product, TrainedStage
 from rlpost.recipe.yaml_tree import KeyPath
 
 SMALLEST_HEAD_SIZE_ON_CPU = 32
@@ -36,7 +34,7 @@ def problems(recipe: Recipe, cluster: ClusterConfig, *, verifier_reads: Mapping[
     found = [*_data_names(recipe), *_files(recipe), *_columns(recipe, verifier_reads), *_model(recipe, cluster)]
     for index, stage in enumerate(recipe.stages):
         found += start_problems(recipe, index)
-        found += _stage(stage, path=("stages", index), recipe=recipe, cluster=cluster)
+        found += _stage(stage, index=index, recipe=recipe, cluster=cluster)
     if recipe.evaluate is not None:
         found += _room_for_prompt(recipe.evaluate.sampling, path=("evaluate", "sampling"), recipe=recipe)
     return [*found, *_roles(recipe, cluster)]
@@ -54,17 +52,11 @@ def _used_data(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Use | None]]:
         for i, name in enumerate(recipe.model.tokenizer.data):
             yield ("model", "tokenizer", "data", i), name, None
     for index, stage in enumerate(recipe.stages):
-        for i, name in enumerate(stage.data):
-            yield ("stages", index, "data", i), name, _use(stage)
+        for i, name in enumerate(stage.data_sets):
+            yield ("stages", index, "data", i), name, stage.data_use
     if recipe.evaluate is not None:
         for i, name in enumerate(recipe.evaluate.data):
             yield ("evaluate", "data", i), name, "judging"
-
-
-def _use(stage: AnyStage) -> Use:
-    if isinstance(stage, DpoStage | RewardModelStage):
-        return "pairs" if stage.own_samples is None else "judging"
-    return "judging" if isinstance(stage, GrpoStage | PpoStage) else stage.kind
 
 
 def _data_names(recipe: Recipe) -> Iterator[Problem]:
@@ -110,21 +102,19 @@ def _lacks_its_file(config: DataConfig) -> bool:
     return is_path and not exists(Path(rest))
 
 
-def _stage(stage: AnyStage, *, path: KeyPath, recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
-    sampling = sampling_of(stage)
-    if sampling is not None:
-        inside = ("sampling",) if isinstance(stage, GrpoStage | PpoStage) else ("own_samples", "sampling")
-        yield from _room_for_prompt(sampling, path=(*path, *inside), recipe=recipe)
-    if isinstance(stage, GrpoStage | PpoStage):
-        yield from rl_problems(stage, path=path, recipe=recipe)
-    elif stage.lora is not None and stage.lora.sync == "adapter":
-        text = f"`adapter` says what engines get in RL; a {stage.kind} stage sends them nothing: remove it"
-        yield Problem(path=(*path, "lora", "sync"), text=text)
-    if isinstance(stage, RewardModelStage) and stage.lora is not None:
-        text = "a reward model is trained whole, with its score head: remove lora"
-        yield Problem(path=(*path, "lora"), text=text)
-    yield from _micro_batch(stage, path=path, recipe=recipe)
-    yield from _batch_size(stage, path=path, ranks=cluster.learner.ranks)
+def _stage(stage: AnyStage, *, index: int, recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
+    path: KeyPath = ("stages", index)
+    sampled = stage.samples_responses
+    if sampled is not None:
+        yield from _room_for_prompt(sampled.config, path=(*path, *sampled.key), recipe=recipe)
+    earlier: dict[str, Product] = {
+        name: recipe.product_of(name) for name in (BASE, *(other.name for other in recipe.stages[:index]))
+    }
+    for found in stage.contradictions(earlier=earlier, deterministic=recipe.deterministic):
+        yield Problem(path=(*path, *found.path), text=found.text)
+    if stage.training is not None:
+        yield from _micro_batch(stage.training, path=path, recipe=recipe)
+        yield from _batch_size(stage.training, path=path, ranks=cluster.learner.ranks)
     yield from _gates(stage, path=path, recipe=recipe)
 
 
@@ -138,11 +128,11 @@ def _room_for_prompt(sampling: SamplingConfig, *, path: KeyPath, recipe: Recipe)
         )
 
 
-def _micro_batch(stage: AnyStage, *, path: KeyPath, recipe: Recipe) -> Iterator[Problem]:
-    needed = recipe.model.max_length * sequences_per_row(stage)
+def _micro_batch(stage: TrainedStage, *, path: KeyPath, recipe: Recipe) -> Iterator[Problem]:
+    needed = recipe.model.max_length * stage.sequences_per_row
     found = stage.learner.micro_batch_tokens
     if found < needed:
-        what = "one sequence" if sequences_per_row(stage) == 1 else "one pair of sequences"
+        what = "one sequence" if stage.sequences_per_row == 1 else "one pair of sequences"
         yield Problem(
             path=(*path, "learner", "micro_batch_tokens"),
             text=f"must hold at least {what} of model.max_length ({recipe.model.max_length}), found {found}: set "
@@ -150,20 +140,19 @@ def _micro_batch(stage: AnyStage, *, path: KeyPath, recipe: Recipe) -> Iterator[
         )
 
 
-def _batch_size(stage: AnyStage, *, path: KeyPath, ranks: int) -> Iterator[Problem]:
-    rows = rows_per_optimizer_step(stage)
+def _batch_size(stage: TrainedStage, *, path: KeyPath, ranks: int) -> Iterator[Problem]:
+    rows = stage.rows_per_optimizer_step
     if rows < ranks:
-        key = "prompts_per_step" if isinstance(stage, GrpoStage | PpoStage) else "rows_per_step"
         yield Problem(
-            path=(*path, key),
+            path=(*path, stage.rows_key),
             text=f"an optimizer step has {rows} rows, fewer than the {ranks} learner ranks: raise it, or lower "
             "learner.ranks in the cluster file",
         )
 
 
 def _gates(stage: AnyStage, *, path: KeyPath, recipe: Recipe) -> Iterator[Problem]:
-    if isinstance(stage, RewardModelStage):
-        known: tuple[str, ...] = (PAIR_ACCURACY,)
+    if stage.own_scores:
+        known = stage.own_scores
     elif recipe.evaluate is not None:
         known = score_names(recipe.evaluate.samples)
     else:

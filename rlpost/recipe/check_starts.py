@@ -1,4 +1,4 @@
-"""Whether every stage starts from something that is there by then and is of the right kind."""
+"""Whether every stage is made from artifacts that are there by then and are of the right kind."""
 
 from __future__ import annotations
 
@@ -9,52 +9,44 @@ from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.paths import exists
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.schema import BASE, Recipe
-from rlpost.recipe.stages import AnyStage, PpoStage, RewardModelStage
+from rlpost.recipe.stages import AnyStage, Parent
 from rlpost.recipe.yaml_tree import KeyPath
 
 
 def start_problems(recipe: Recipe, index: int) -> Iterator[Problem]:
-    """What is wrong with `start` and `value.start` of one stage."""
-    stage, path = recipe.stages[index], ("stages", index)
-    if stage.start is not None:
-        yield from _start(stage, stage.start, earlier=recipe.stages[:index], recipe=recipe, path=path)
-    if isinstance(stage, PpoStage):
-        yield from _critic_start(stage, index=index, recipe=recipe, path=path)
+    """Parents that one stage names and that are not there before it, or are of another kind than it takes."""
+    stage = recipe.stages[index]
+    check_of_role = {"start": _start, "critic": _critic_start}
+    for parent in stage.parents:
+        if parent.name is not None:
+            where = ("stages", index, *parent.key)
+            yield from check_of_role[parent.role](recipe, stage, parent, parent.name, where=where)
 
 
-def _start(stage: AnyStage, start: str, *, earlier: list[AnyStage], recipe: Recipe, path: KeyPath) -> Iterator[Problem]:
-    where = (*path, "start")
+def _start(recipe: Recipe, stage: AnyStage, parent: Parent, start: str, *, where: KeyPath) -> Iterator[Problem]:
+    earlier = recipe.stages[: recipe.stages.index(stage)]
     named = recipe.stage_called(start)
     if start != BASE and (named is None or named not in earlier):
         text = f"no stage before {stage.name} is called {start!r}"
         if named is not None:
             text = f"must name a stage before {stage.name}; {start} {'is itself' if named == stage else 'comes later'}"
         yield Problem(path=where, text=f"{text}; {nearest_words(start, [BASE, *(other.name for other in earlier)])}")
-    elif isinstance(named, RewardModelStage) and not isinstance(stage, RewardModelStage):
-        models = [other.name for other in earlier if not isinstance(other, RewardModelStage)]
+    elif recipe.product_of(start) not in parent.accepts:
+        models = [other.name for other in earlier if other.produces in parent.accepts]
         yield Problem(
             path=where,
             text=f"{start} is a reward model, from which only another reward_model stage or the `value` of a ppo stage "
             f"can start; {nearest_words(start, [BASE, *models])}",
         )
-    elif isinstance(named, RewardModelStage) and isinstance(stage, RewardModelStage) and stage.own_samples is not None:
-        yield Problem(
-            path=(*path, "own_samples"),
-            text=f"a stage that starts from a reward model ({start}) has no language model to sample from: give pairs "
-            "in the data and remove own_samples, or start from a language model",
-        )
 
 
-def _critic_start(stage: PpoStage, *, index: int, recipe: Recipe, path: KeyPath) -> Iterator[Problem]:
-    start, where = stage.value.start, (*path, "value", "start")
+def _critic_start(recipe: Recipe, stage: AnyStage, parent: Parent, start: str, *, where: KeyPath) -> Iterator[Problem]:
+    earlier = recipe.stages[: recipe.stages.index(stage)]
     named = recipe.stage_called(start)
-    reward_models = [other.name for other in recipe.stages[:index] if isinstance(other, RewardModelStage)]
-    if start == "policy":
-        if isinstance(named, RewardModelStage):
-            yield Problem(path=where, text="`policy` means the policy's own start: give the reward model another name")
-    elif named is not None:
+    reward_models = [other.name for other in earlier if other.produces in parent.accepts]
+    if named is not None:
         if start not in reward_models:
-            kind = f"of kind {named.kind}" if named not in recipe.stages[index:] else "not before this stage"
+            kind = f"of kind {named.kind}" if named in earlier else "not before this stage"
             yield Problem(
                 path=where,
                 text=f"must name a reward_model stage before {stage.name}; {start} is {kind}: "

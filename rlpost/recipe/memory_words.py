@@ -9,7 +9,7 @@ from typing import Any, cast
 from rlpost.recipe.memory import MOST_LOGITS, LearnerMemory, ModelShape, learner_memory
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.sections import LoraConfig, ModelConfig, TokenizerTraining
-from rlpost.recipe.stages import AnyStage, DpoStage, GrpoStage, PpoStage, RewardModelStage
+from rlpost.recipe.stages import TrainedStage
 
 _QUERY_KEY_NORM = {"llama": False, "mistral": False, "qwen2": False, "qwen3": True}
 """Families that the formula was written for, and whether they normalise queries and keys."""
@@ -17,9 +17,9 @@ _SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attentio
 _GIB = 2**30
 
 
-def memory_line(stage: AnyStage, *, recipe: Recipe, cluster: ClusterConfig) -> str | None:
+def memory_line(stage: TrainedStage, *, recipe: Recipe, cluster: ClusterConfig) -> str | None:
     """The peak of one learner rank in words; None where the recipe alone does not give the model's shape."""
-    shape = None if isinstance(stage, RewardModelStage) else shape_of(recipe.model)
+    shape = None if stage.head == "score" else shape_of(recipe.model)
     if shape is None:
         return None
     memory = stage_memory(stage, shape, recipe=recipe, cluster=cluster)
@@ -35,9 +35,8 @@ def memory_line(stage: AnyStage, *, recipe: Recipe, cluster: ClusterConfig) -> s
     return f"{needed}; {_size(memory.checkpoint)} more of the machine's memory while a checkpoint is written"
 
 
-def stage_memory(stage: AnyStage, shape: ModelShape, *, recipe: Recipe, cluster: ClusterConfig) -> LearnerMemory:
+def stage_memory(stage: TrainedStage, shape: ModelShape, *, recipe: Recipe, cluster: ClusterConfig) -> LearnerMemory:
     """Of one learner rank at its peak in this stage."""
-    reinforced = isinstance(stage, GrpoStage | PpoStage)
     return learner_memory(
         shape,
         ranks=cluster.learner.ranks,
@@ -46,8 +45,8 @@ def stage_memory(stage: AnyStage, shape: ModelShape, *, recipe: Recipe, cluster:
         micro_batch_tokens=stage.learner.micro_batch_tokens,
         most_logits=MOST_LOGITS,
         activation_checkpointing=stage.learner.activation_checkpointing,
-        reference=isinstance(stage, DpoStage) or (reinforced and stage.kl.coefficient > 0),
-        critic=isinstance(stage, PpoStage),
+        reference=stage.keeps_reference,
+        critic=stage.critic is not None,
         adapter_parameters=None if stage.lora is None else adapter_parameters(shape, stage.lora),
     )
 

@@ -9,24 +9,19 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TypeVar
-
-from pydantic import BaseModel
+from typing import Any
 
 from rlpost.recipe.plugin_reference import IN_FILE, plugins_of
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import DataConfig, ModelConfig
-from rlpost.recipe.stages import AnyStage, PpoStage
+from rlpost.recipe.stages import AnyStage
 from rlpost.recipe.yaml_tree import KeyPath, Node, nearest_node
 
 BUILTIN_TEMPLATE = "rlpost:"
 """What the name of a chat template that comes with rlpost begins with."""
 HUB_NAME = re.compile(r"(?=.{1,96}$)[\w.-]+(/[\w.-]+)?", re.ASCII)
 """What can be the name of a model or data set on a hub; anything else can only be a path."""
-
-
-SectionT = TypeVar("SectionT", bound=BaseModel)
 
 
 def exists(path: Path) -> bool:
@@ -38,7 +33,7 @@ def resolve_paths(recipe: Recipe, *, root: Node) -> Recipe:
     """The recipe with absolute paths; `root` says which file each path was written in."""
     data = {name: _data_paths(config, root=root, name=name) for name, config in recipe.data.items()}
     stages = [
-        _stage_plugins(_critic_path(stage, recipe=recipe, root=root), index=index, root=root)
+        _stage_plugins(_parent_paths(stage, recipe=recipe, root=root), index=index, root=root)
         for index, stage in enumerate(recipe.stages)
     ]
     return recipe.model_copy(
@@ -102,25 +97,31 @@ def at_absolute_path(reference: str, *, folder: Path) -> str:
 
 
 def _stage_plugins(stage: AnyStage, *, index: int, root: Node) -> AnyStage:
-    """With the files of its plug-ins at absolute paths."""
+    """The stage with absolute paths for the files of its plug-ins."""
     for use in plugins_of(stage):
         folder = nearest_node(root, ("stages", index, *use.path)).where.folder
-        stage = _with_value(stage, use.path, at_absolute_path(use.reference, folder=folder))
+        stage = _replaced(stage, use.path, at_absolute_path(use.reference, folder=folder))
     return stage
 
 
-def _with_value(section: SectionT, path: tuple[str, ...], value: str) -> SectionT:
-    key, *rest = path
-    new = _with_value(getattr(section, key), tuple(rest), value) if rest else value
-    return section.model_copy(update={key: new})
+def _parent_paths(stage: AnyStage, *, recipe: Recipe, root: Node) -> AnyStage:
+    """The stage with absolute paths for the parents that are model directories."""
+    index, resolved = recipe.stages.index(stage), stage
+    for parent in stage.parents:
+        if parent.name is not None and not recipe.is_artifact(parent.name):
+            folder = nearest_node(root, ("stages", index, *parent.key)).where.folder
+            resolved = _replaced(resolved, parent.key, _file_or_name(parent.name, folder=folder))
+    return resolved
 
 
-def _critic_path(stage: AnyStage, *, recipe: Recipe, root: Node) -> AnyStage:
-    if not isinstance(stage, PpoStage) or stage.value.start == "policy" or recipe.critic_start_of(stage) is not None:
-        return stage
-    folder = nearest_node(root, ("stages", recipe.stages.index(stage), "value", "start")).where.folder
-    value = stage.value.model_copy(update={"start": _file_or_name(stage.value.start, folder=folder)})
-    return stage.model_copy(update={"value": value})
+def _replaced(value: Any, key: KeyPath, text: str) -> Any:
+    """A section or list with the text at a key deep inside it."""
+    if not key:
+        return text
+    first, rest = key[0], key[1:]
+    if isinstance(first, int):
+        return [_replaced(item, rest, text) if place == first else item for place, item in enumerate(value)]
+    return value.model_copy(update={first: _replaced(getattr(value, first), rest, text)})
 
 
 def _absolute(text: str, *, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
 from rlpost.recipe.sections import DataConfig, EvaluateConfig, ModelConfig, Name, Section
-from rlpost.recipe.stages import AnyStage, DpoStage, PpoStage, RewardModelStage, RlStage, SftStage
+from rlpost.recipe.stages import AnyStage, Parent, Product
 
 BASE = "base"
 """Name of the artifact before the first stage."""
@@ -53,21 +53,24 @@ class Recipe(Section):
         """The stage of this name; None for `base` and for what is no stage."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
-    def start_of(self, stage: AnyStage) -> str:
-        """The stage whose model this one starts from, or `base`."""
-        return stage.start or self.language_model_before(stage)
+    def product_of(self, name: str) -> Product:
+        """What `base` or a stage of this name produces."""
+        stage = self.stage_called(name)
+        return "language_model" if stage is None else stage.produces
+
+    def parents_of(self, stage: AnyStage) -> tuple[tuple[Parent, str], ...]:
+        """The artifacts that the stage is made from: `base`, stages, or model directories, each by its name."""
+        return tuple((parent, parent.name or self.language_model_before(stage)) for parent in stage.parents)
+
+    def is_artifact(self, name: str) -> bool:
+        """Whether a parent's name is `base` or a stage, and no model directory."""
+        return name == BASE or self.stage_called(name) is not None
 
     def language_model_before(self, stage: AnyStage) -> str:
         """The last stage before this one that yields a language model, or `base`."""
         before = self.stages[: self.stages.index(stage)]
-        models = [earlier.name for earlier in before if not isinstance(earlier, RewardModelStage)]
+        models = [earlier.name for earlier in before if earlier.produces == "language_model"]
         return models[-1] if models else BASE
-
-    def critic_start_of(self, stage: AnyStage) -> str | None:
-        """The reward_model stage that the stage's value model starts from; None where there is none."""
-        if not isinstance(stage, PpoStage) or self.stage_called(stage.value.start) is None:
-            return None
-        return stage.value.start
 
     def judging(self) -> RewardsConfig | None:
         """The rewards in force: as written, and a reasoning-gym data set without a route is judged by its own task."""
@@ -85,11 +88,8 @@ class Recipe(Section):
         """Data sets whose samples are scored -> who needs them."""
         users: dict[str, str] = {}
         for stage in self.stages:
-            if isinstance(stage, RlStage) or (
-                (isinstance(stage, DpoStage | RewardModelStage) and stage.own_samples is not None)
-                or (isinstance(stage, SftStage) and stage.least_score is not None)
-            ):
-                users.update(dict.fromkeys(stage.data, f"stage {stage.name}"))
+            if stage.judges:
+                users.update(dict.fromkeys(stage.data_sets, f"stage {stage.name}"))
         if self.evaluate is not None:
             users.update(dict.fromkeys(self.evaluate.data, "evaluate"))
         return users

@@ -13,7 +13,7 @@ from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.stages import GrpoStage
+from rlpost.recipe.stages import AnyStage
 from rlpost.recipe.yaml_tree import KeyPath
 from rlpost.records import Prompt, Sample
 from rlpost.scoring.authoring import Verifier
@@ -213,22 +213,22 @@ def _unknown_parts(recipe: Recipe, rewards: RewardsConfig) -> Iterator[Problem]:
     here.
     """
     for index, stage in enumerate(recipe.stages):
-        if not isinstance(stage, GrpoStage):
+        if not stage.score_parts:
             continue
         routes = _routes_of(stage, rewards)
         if any(node.verifier is not None for node in routes):
             continue
         known = {name for node in routes for name in compiled(node).names}
-        for name in stage.advantage.parts:
+        for name in stage.score_parts:
             if known and name not in known and name.rpartition(".")[0] not in known:
                 text = f"`rewards` has no part of this name: {nearest_words(name, known)}"
                 yield Problem(path=("stages", index, "advantage", "parts", name), text=text)
 
 
-def _routes_of(stage: GrpoStage, rewards: RewardsConfig) -> list[RewardNode]:
+def _routes_of(stage: AnyStage, rewards: RewardsConfig) -> list[RewardNode]:
     if rewards.route_by != "dataset":
         return list(rewards.routes.values())
-    found: list[Any] = [rewards.routes.get(name) or rewards.routes.get(ANY_OTHER) for name in stage.data]
+    found: list[Any] = [rewards.routes.get(name) or rewards.routes.get(ANY_OTHER) for name in stage.data_sets]
     return [node for node in found if node is not None]
 
 

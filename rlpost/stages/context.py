@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from rlpost.data.library import DataLibrary
 from rlpost.interfaces import Learner, Parts
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.recipe.schema import ClusterConfig, Recipe
-from rlpost.recipe.stages import AnyStage, PpoStage
+from rlpost.recipe.stages import AnyStage, PpoStage, Role, TrainedStage
 from rlpost.records import FloatArray, Prompt, RolloutGroup, Sampling, TrainBatch
 from rlpost.rollout.collector import Collector, collect_all
 from rlpost.rollout.faults import CircuitBreaker
@@ -30,8 +30,8 @@ class StageContext:
     recipe: Recipe
     cluster: ClusterConfig
     stage: AnyStage
-    model_dir: Path
-    """The artifact that the stage starts from."""
+    parent_dirs: Mapping[Role, tuple[Path, ...]]
+    """Role -> the model directories that the stage is made from, in it."""
     directory: Path
     """The stage's work folder: checkpoints, metrics, samples."""
     output_dir: Path
@@ -40,24 +40,37 @@ class StageContext:
     parts: Parts
     console: Console
     stop: StopRequest
-    critic_dir: Path | None = None
-    """What a value model starts from, where that is not `model_dir`."""
+
+    @property
+    def model_dir(self) -> Path:
+        """The model that the stage starts from."""
+        return self.parent_dirs["start"][0]
 
     @property
     def seed(self) -> str:
         """Distinguishes this run and stage in every derived seed."""
         return f"{self.recipe.seed}/{self.stage.name}"
 
+    @property
+    def head(self) -> Literal["language_model", "score"]:
+        """What the stage's learner trains."""
+        return self._trained.head
+
+    @property
+    def _trained(self) -> TrainedStage:
+        trained = self.stage.training
+        assert trained is not None, "only a trained stage has a learner"
+        return trained
+
     def build_learner(
         self,
         *,
         total_steps: int,
         keep_reference: bool,
-        head: Literal["language_model", "score"] = "language_model",
         critic: CriticSettings | None = None,
     ) -> Learner:
-        """The learner of this stage, at its start; with the head `score` it is a reward model."""
-        recipe, stage = self.recipe, self.stage
+        """The learner of this stage, at its start."""
+        recipe, stage = self.recipe, self._trained
         return self.parts.build_learner(
             LearnerSettings(
                 model_dir=str(self.model_dir),
@@ -69,7 +82,7 @@ class StageContext:
                 optimizer=stage.optimizer,
                 learner=stage.learner,
                 lora=stage.lora,
-                head=head,
+                head=stage.head,
                 critic=critic,
                 keep_reference=keep_reference,
                 seed=recipe.seed,
@@ -79,17 +92,17 @@ class StageContext:
 
     def critic_settings(self, stage: PpoStage) -> CriticSettings:
         """The value model of a PPO stage, at its start."""
-        return CriticSettings(
-            model_dir=str(self.critic_dir or self.model_dir),
-            learning_rate=stage.value.learning_rate or stage.optimizer.learning_rate,
-        )
+        critic = stage.critic
+        start, *_ = self.parent_dirs.get("critic", (self.model_dir,))
+        rate = critic.learning_rate or self._trained.optimizer.learning_rate
+        return CriticSettings(model_dir=str(start), learning_rate=rate)
 
     def checkpoints(self, *, total_steps: int) -> StageCheckpoints:
         """Of this stage."""
         return StageCheckpoints(
             self.directory / "checkpoints",
-            every=self.stage.learner.checkpoint_every,
-            keep=self.stage.learner.keep_checkpoints,
+            every=self._trained.learner.checkpoint_every,
+            keep=self._trained.learner.keep_checkpoints,
             total_steps=total_steps,
             say=self.console.say,
             stop=self.stop,
@@ -97,7 +110,7 @@ class StageContext:
 
     def finite_steps(self, learner: Learner, numbers: Callable[[TrainBatch], FloatArray]) -> FiniteSteps:
         """Takes this stage's optimizer steps; `numbers` is what the learner says of a batch's scored tokens."""
-        most = self.stage.learner.max_skipped_steps
+        most = self._trained.learner.max_skipped_steps
         return FiniteSteps(learner, numbers=numbers, most_in_a_row=most, say=self.console.say)
 
     def tracker(self, *, first_step: int) -> JsonlTracker:

@@ -9,13 +9,11 @@ import numpy as np
 
 from rlpost.data.preference import PreferencePair, pairs_from_examples, pairs_from_samples
 from rlpost.errors import DataError
-from rlpost.recipe.stages import DpoStage, OwnSamplesConfig, RewardModelStage
+from rlpost.recipe.stages import OwnSamplesConfig, PairStage
 from rlpost.records import TrainBatch, TrainRow
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.stages.context import StageContext
 from rlpost.stages.samples import SampleLog
-
-PairStage = DpoStage | RewardModelStage
 
 
 def pairs_of_stage(context: StageContext, stage: PairStage) -> list[PreferencePair]:
@@ -34,7 +32,7 @@ def pair_batch(pairs: Sequence[PreferencePair]) -> TrainBatch:
 
 
 def _given_pairs(context: StageContext, stage: PairStage) -> list[PreferencePair]:
-    examples = context.data.examples(stage.data, stage=stage.name, use=stage.kind)
+    examples = context.data.examples(stage.data, stage=stage.name, use="pairs")
     made = pairs_from_examples(examples, chat=context.data.format, max_length=context.recipe.model.max_length)
     if made.dropped:
         context.console.say(f"{stage.name}: {made.dropped} pairs longer than model.max_length are left out")

@@ -38,7 +38,7 @@ def run_reward_model(context: StageContext, stage: RewardModelStage) -> dict[str
     split = split_pairs(pairs_of_stage(context, stage), stage=stage.name, seed=context.recipe.seed)
     trained = [scored_at_end(pair) for pair in split.trained]
     steps = stage.step_count(len(trained))
-    learner = context.build_learner(total_steps=steps, keep_reference=False, head="score")
+    learner = context.build_learner(total_steps=steps, keep_reference=False)
 
     def batch_of(indices: Sequence[int]) -> TrainBatch:
         return pair_batch([trained[index] for index in indices])

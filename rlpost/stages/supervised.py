@@ -10,7 +10,7 @@ from rlpost.data.batches import BatchPlan
 from rlpost.data.rows import SupervisedRows
 from rlpost.interfaces import Learner, LossFn
 from rlpost.losses.cross_entropy import CrossEntropy
-from rlpost.recipe.stages import RewardModelStage, SupervisedStage
+from rlpost.recipe.stages import SupervisedStage
 from rlpost.records import StepReport, TrainBatch
 from rlpost.stages.context import StageContext
 from rlpost.telemetry.account import step_account
@@ -54,8 +54,8 @@ def train_supervised(
     saved = checkpoints.resume(learner)
     start = 0 if saved is None else saved.step
     tracker = context.tracker(first_step=start)
-    scores = isinstance(context.stage, RewardModelStage)
-    finite = context.finite_steps(learner, learner.values if scores else partial(learner.logprobs, reference=False))
+    numbers = {"language_model": partial(learner.logprobs, reference=False), "score": learner.values}
+    finite = context.finite_steps(learner, numbers[context.head])
     started = time.perf_counter()
     with checkpoints, context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):

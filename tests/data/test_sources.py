@@ -354,14 +354,14 @@ def test_a_stage_names_the_row_that_lacks_a_field() -> None:
     full = Example(id="s/0", dataset="s", messages=(user("q"),), response="a", rejected="b", gold=0)
     bare = Example(id="s/1", dataset="s", messages=(user("q"),))
     document = Example(id="s/2", dataset="s", text="t")
-    require_columns([full], stage="one", use="dpo")
+    require_columns([full], stage="one", use="pairs")
     require_columns([full], stage="one", use="prompts_with_gold")
     require_columns([full, bare], stage="one", use="prompts")
     require_columns([full, document], stage="one", use="cpt")
     with pytest.raises(DataError, match=r"stage one \(sft\) needs messages and response.*row s/1 lacks response"):
         require_columns([full, bare], stage="one", use="sft")
-    with pytest.raises(DataError, match=r"stage two \(dpo\).*row s/1 lacks response and rejected"):
-        require_columns([full, bare], stage="two", use="dpo")
+    with pytest.raises(DataError, match=r"stage two \(pairs\).*row s/1 lacks response and rejected"):
+        require_columns([full, bare], stage="two", use="pairs")
     with pytest.raises(DataError, match=r"row s/1 lacks gold: set data.s.columns"):
         require_columns([bare], stage="two", use="prompts_with_gold")
     with pytest.raises(DataError, match="stage two needs rows"):

@@ -23,7 +23,7 @@ def hashes(document: Document) -> Hashes:
         "base": base_inputs_hash(recipe, data=data),
         "evaluate": evaluation_hash(recipe, model_hash="model", data=data),
         **{
-            stage.name: stage_inputs_hash(recipe, stage, start_hash="start", critic_hash=None, data=data)
+            stage.name: stage_inputs_hash(recipe, stage, parents={"start": "start"}, data=data)
             for stage in recipe.stages
         },
     }
@@ -84,10 +84,11 @@ def test_the_parent_counts(tmp_path: Path) -> None:
     recipe = recipe_of(recipe_document(tmp_path))
     data = data_identities(recipe)
 
-    def inputs_hash(start_hash: str, critic_hash: str | None) -> str:
-        return stage_inputs_hash(recipe, recipe.stages[0], start_hash=start_hash, critic_hash=critic_hash, data=data)
+    def inputs_hash(**parents: str) -> str:
+        return stage_inputs_hash(recipe, recipe.stages[0], parents=parents, data=data)
 
-    assert len({inputs_hash("1", None), inputs_hash("2", None), inputs_hash("1", "2"), inputs_hash("2", "1")}) == 4
+    given = [{"start": "1"}, {"start": "2"}, {"start": "1", "critic": "2"}, {"start": "2", "critic": "1"}]
+    assert len({inputs_hash(**parents) for parents in given}) == 4
     assert evaluation_hash(recipe, model_hash="1", data=data) != evaluation_hash(recipe, model_hash="2", data=data)
 
 

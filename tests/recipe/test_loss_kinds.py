@@ -10,7 +10,6 @@ import pytest
 from rlpost.errors import RecipeError
 from rlpost.recipe.load import load_recipe
 from rlpost.recipe.rl import CispoConfig, GspoConfig, PluginLossConfig, PpoClipConfig
-from rlpost.recipe.rl_words import rl_lines
 
 VALID = Path(__file__).parent / "valid.yaml"
 
@@ -76,4 +75,4 @@ def test_what_does_not_fit_a_loss_is_said(written: str, message: str) -> None:
     ],
 )
 def test_check_describes_the_loss_in_words(written: str, words: str) -> None:
-    assert any(words in line for line in rl_lines(rl_stage(f"loss={written}")))
+    assert any(words in line for line in rl_stage(f"loss={written}").words(None))

@@ -79,8 +79,8 @@ def test_the_tulu_3_recipe_has_the_published_numbers() -> None:
     assert dpo == before[0]
     assert (reward.optimizer.learning_rate, reward.optimizer.schedule) == (3e-6, "linear")
     assert (reward.rows_per_step, reward.epochs) == (256, 1)
-    assert [recipe.start_of(stage) for stage in recipe.stages] == ["base", "sft", "sft", "dpo"]
-    assert recipe.critic_start_of(ppo) == "reward"
+    parents = [{parent.role: name for parent, name in recipe.parents_of(stage)} for stage in recipe.stages]
+    assert parents == [{"start": "base"}, {"start": "sft"}, {"start": "sft"}, {"start": "dpo", "critic": "reward"}]
     assert (ppo.optimizer.learning_rate, ppo.optimizer.schedule, ppo.optimizer.eps) == (3e-7, "linear", 1e-5)
     assert (ppo.prompts_per_step * ppo.samples_per_prompt, ppo.minibatches, ppo.epochs) == (224, 1, 4)
     assert (ppo.kl.coefficient, ppo.kl.estimator, ppo.kl.place) == (0.05, "k1", "reward")

@@ -139,7 +139,7 @@ class Harness:
             recipe=recipe,
             cluster=ClusterConfig(name="here", step_timeout_s=60),
             stage=stage,
-            model_dir=self.model_dir,
+            parent_dirs={"start": (self.model_dir,)},
             directory=directory,
             output_dir=directory / "model",
             data=self.data,

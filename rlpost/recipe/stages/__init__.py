@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, get_args
 
 from pydantic import Field
 
-from rlpost.recipe.stages.pairs import DpoStage, OwnSamplesConfig, RewardModelStage
-from rlpost.recipe.stages.rl import GrpoStage, PpoStage, RlStage
-from rlpost.recipe.stages.stage import Stage
+from rlpost.recipe.stages.pairs import DpoStage, OwnSamplesConfig, PairStage, RewardModelStage
+from rlpost.recipe.stages.policy_gradient import GrpoStage, PpoStage
+from rlpost.recipe.stages.rl import RlStage
+from rlpost.recipe.stages.stage import Parent, Product, RecipePart, Role, Stage, TrainedStage
 from rlpost.recipe.stages.supervised import CptStage, SftStage, SupervisedStage
 
 __all__ = [
+    "STAGE_CLASSES",
     "AnyStage",
     "CptStage",
     "DpoStage",
     "GrpoStage",
     "OwnSamplesConfig",
+    "PairStage",
+    "Parent",
     "PpoStage",
+    "Product",
+    "RecipePart",
     "RewardModelStage",
     "RlStage",
+    "Role",
     "SftStage",
     "Stage",
     "SupervisedStage",
+    "TrainedStage",
 ]
 
 AnyStage = Annotated[
     CptStage | SftStage | DpoStage | RewardModelStage | GrpoStage | PpoStage, Field(discriminator="kind")
 ]
+STAGE_CLASSES: Mapping[str, type[Stage]] = {stage.kind_name(): stage for stage in get_args(get_args(AnyStage)[0])}
+"""Kind -> class."""

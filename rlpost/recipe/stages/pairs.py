@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from rlpost.recipe.columns import Use
+from rlpost.recipe.number_words import count
+from rlpost.recipe.problems import Problem
+from rlpost.recipe.reward_model import PAIR_ACCURACY, held_out_pair_count
 from rlpost.recipe.sections import MOST_PER_STEP, PerStep, SamplingConfig, Section
+from rlpost.recipe.stages.stage import Parent, Product, SampledResponses
 from rlpost.recipe.stages.supervised import SupervisedStage
 
 
@@ -20,7 +26,63 @@ class OwnSamplesConfig(Section):
     pairs_per_prompt: PerStep = 1
 
 
-class DpoStage(SupervisedStage):
+class PairStage(SupervisedStage):
+    """A stage on pairs of a chosen and a rejected answer; `rows_per_step` counts pairs."""
+
+    row_word: ClassVar[Literal["row", "pair"]] = "pair"
+    sequences_per_row: ClassVar[int] = 2
+
+    own_samples: OwnSamplesConfig | None = None
+    """By default the rows hold `response` and `rejected`."""
+
+    @property
+    def data_use(self) -> Use:
+        """See `Stage`."""
+        return "pairs" if self.own_samples is None else "judging"
+
+    @property
+    def judges(self) -> bool:
+        """See `Stage`."""
+        return self.own_samples is not None
+
+    @property
+    def samples_responses(self) -> SampledResponses | None:
+        """See `Stage`."""
+        own = self.own_samples
+        return None if own is None else SampledResponses(("own_samples", "sampling"), own.sampling)
+
+    def pairs_made(self, data_rows: int | None) -> int | None:
+        """Pairs there are at most; None where only the data says it."""
+        if self.own_samples is None:
+            return data_rows
+        prompts = self.own_samples.prompts or data_rows
+        return None if prompts is None else prompts * self.own_samples.pairs_per_prompt
+
+    def rows_trained_on(self, data_rows: int | None) -> int | None:
+        """See `SupervisedStage`."""
+        return self.pairs_made(data_rows)
+
+    def words(self, data_rows: int | None) -> Iterator[str]:
+        """See `Stage`."""
+        own = self.own_samples
+        if own is not None:
+            prompts = own.prompts or data_rows
+            if prompts is None:
+                yield f"{own.samples_per_prompt} samples for every row of {', '.join(self.data)}"
+            else:
+                yield (
+                    f"{prompts:,} prompts x {own.samples_per_prompt:,} samples = "
+                    f"{prompts * own.samples_per_prompt:,} responses, from which at most "
+                    f"{prompts * own.pairs_per_prompt:,} pairs are made"
+                )
+        yield from self._held_out_words(data_rows)
+        yield from super().words(data_rows)
+
+    def _held_out_words(self, data_rows: int | None) -> Iterator[str]:
+        yield from ()
+
+
+class DpoStage(PairStage):
     """Direct preference optimisation against the stage's own start as the frozen reference.
 
     `rows_per_step` counts pairs.
@@ -30,16 +92,45 @@ class DpoStage(SupervisedStage):
     beta: float = Field(gt=0)
     loss: Literal["sigmoid", "sigmoid_norm"] = "sigmoid_norm"
     """Plain DPO, or length-normalised (TULU 3, equation 6)."""
-    own_samples: OwnSamplesConfig | None = None
-    """By default the rows hold `response` and `rejected`."""
 
 
-class RewardModelStage(SupervisedStage):
+class RewardModelStage(PairStage):
     """A scorer of responses, learnt from preference pairs (Bradley-Terry); a side artifact, not the next policy.
 
     `rows_per_step` counts pairs. The stage after it goes on from the language model before it.
     """
 
+    produces: ClassVar[Product] = "reward_model"
+    own_scores: ClassVar[tuple[str, ...]] = (PAIR_ACCURACY,)
+    head: ClassVar[Literal["language_model", "score"]] = "score"
+
     kind: Literal["reward_model"]
-    own_samples: OwnSamplesConfig | None = None
-    """By default the rows hold `response` and `rejected`."""
+
+    @property
+    def parents(self) -> tuple[Parent, ...]:
+        """See `Stage`. A reward model can be trained further."""
+        return tuple(
+            parent._replace(accepts=frozenset({"language_model", "reward_model"})) for parent in super().parents
+        )
+
+    def rows_trained_on(self, data_rows: int | None) -> int | None:
+        """See `SupervisedStage`. Some pairs are kept out of training, for the stage's own score."""
+        pairs = self.pairs_made(data_rows)
+        return None if pairs is None else max(1, pairs - held_out_pair_count(pairs))
+
+    def contradictions(self, *, earlier: Mapping[str, Product], deterministic: bool) -> Iterator[Problem]:
+        """See `Stage`."""
+        if self.start is not None and earlier.get(self.start) == "reward_model" and self.own_samples is not None:
+            yield Problem(
+                path=("own_samples",),
+                text=f"a stage that starts from a reward model ({self.start}) has no language model to sample from: "
+                "give pairs in the data and remove own_samples, or start from a language model",
+            )
+        yield from super().contradictions(earlier=earlier, deterministic=deterministic)
+        if self.lora is not None:
+            yield Problem(path=("lora",), text="a reward model is trained whole, with its score head: remove lora")
+
+    def _held_out_words(self, data_rows: int | None) -> Iterator[str]:
+        pairs = self.pairs_made(data_rows)
+        held_out = "a tenth of the pairs, at most 512," if pairs is None else count(held_out_pair_count(pairs), "pair")
+        yield f"{held_out} kept out of training; the stage's score is {PAIR_ACCURACY} on them"

@@ -1,33 +1,30 @@
-"""Reinforcement learning stages: GRPO and PPO."""
+"""Keys and facts that the reinforcement learning stages share."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from rlpost.recipe.columns import Use
 from rlpost.recipe.presets import with_preset
-from rlpost.recipe.rl import (
-    AdvantageConfig,
-    DynamicSamplingConfig,
-    GaeConfig,
-    KlConfig,
-    OffPolicyConfig,
-    OverlongConfig,
-    PolicyLossConfig,
-    PpoClipConfig,
-    ValueConfig,
-)
-from rlpost.recipe.sections import MOST_PER_STEP, Name, PerStep, SamplingConfig, Steps
-from rlpost.recipe.stages.stage import Stage
+from rlpost.recipe.problems import Problem
+from rlpost.recipe.rl import KlConfig, OffPolicyConfig, OverlongConfig, PolicyLossConfig, PpoClipConfig
+from rlpost.recipe.sections import PerStep, SamplingConfig, Steps
+from rlpost.recipe.stages.stage import Product, SampledResponses, SentAdapter, TrainedStage
 
 
-class RlStage(Stage):
-    """What GRPO and PPO share."""
+class RlStage(TrainedStage):
+    """Keys and facts that GRPO and PPO share."""
+
+    rows_key: ClassVar[str] = "prompts_per_step"
+    keeps_ledger: ClassVar[bool] = True
+    # The name of a preset says nothing beside the keys that it stands for.
+    without_effect: ClassVar[Mapping[str, Any]] = {**TrainedStage.without_effect, "algorithm": True}
 
     algorithm: str | None = None
     """A named preset (`rlpost/recipe/presets/`); keys that are written beside it win."""
-    data: list[Name] = Field(min_length=1)
     steps: Steps
     prompts_per_step: PerStep
     samples_per_prompt: PerStep
@@ -75,19 +72,104 @@ class RlStage(Stage):
         """The policy that the clip is centred on, the default resolved."""
         return self.off_policy.proximal or ("behaviour" if self.max_staleness == 0 else "recompute")
 
+    @property
+    def data_use(self) -> Use:
+        """See `Stage`."""
+        return "judging"
 
-class GrpoStage(RlStage):
-    """Reinforcement learning with verifiable rewards, the baseline taken from each prompt's own samples."""
+    @property
+    def judges(self) -> bool:
+        """See `Stage`."""
+        return True
 
-    kind: Literal["grpo"]
-    samples_per_prompt: int = Field(ge=2, le=MOST_PER_STEP)
-    advantage: AdvantageConfig = AdvantageConfig()
-    dynamic_sampling: DynamicSamplingConfig | None = None
+    @property
+    def samples_responses(self) -> SampledResponses:
+        """See `Stage`."""
+        return SampledResponses(("sampling",), self.sampling)
 
+    @property
+    def rows_per_optimizer_step(self) -> int:
+        """See `TrainedStage`."""
+        return self.prompts_per_step * self.samples_per_prompt // self.minibatches
 
-class PpoStage(RlStage):
-    """Proximal policy optimisation with a critic (arXiv 1707.06347; TULU 3's RLVR, arXiv 2411.15124, section 6)."""
+    @property
+    def optimizer_steps_per_batch(self) -> int:
+        """Optimizer steps on one batch of rollouts."""
+        return self.minibatches * self.epochs
 
-    kind: Literal["ppo"]
-    gae: GaeConfig = GaeConfig()
-    value: ValueConfig = ValueConfig()
+    def optimizer_steps(self, data_rows: int | None) -> int:
+        """See `TrainedStage`."""
+        return self.steps * self.optimizer_steps_per_batch
+
+    @property
+    def keeps_reference(self) -> bool:
+        """See `TrainedStage`."""
+        return self.kl.coefficient > 0
+
+    @property
+    def publishes_weights(self) -> bool:
+        """See `TrainedStage`."""
+        return True
+
+    @property
+    def sends_adapter(self) -> SentAdapter | None:
+        """See `Stage`.
+
+        A response keeps the adapter that it began with, so as many are in use as a token may be old, and two more: the
+        one that the learner has just left, and the one that arrives.
+        """
+        if self.lora is None or self.lora.sync != "adapter":
+            return None
+        return SentAdapter(rank=self.lora.rank, versions=self.max_staleness + 2)
+
+    def contradictions(self, *, earlier: Mapping[str, Product], deterministic: bool) -> Iterator[Problem]:
+        """See `Stage`."""
+        yield from super().contradictions(earlier=earlier, deterministic=deterministic)
+        if self.prompts_per_step % self.minibatches != 0:
+            yield Problem(
+                path=("minibatches",),
+                text=f"must divide prompts_per_step ({self.prompts_per_step}), found {self.minibatches}",
+            )
+        yield from self._staleness_contradictions(deterministic=deterministic)
+        yield from self._reference_contradictions()
+        low, high = self.off_policy.bounds()
+        if low is not None and high is not None and low >= high:
+            yield Problem(
+                path=("off_policy", "low" if self.off_policy.low is not None else "high"),
+                text=f"the lower bound must be below the upper one; found low {low:g} and high {high:g}",
+            )
+        if self.mask_truncated and self.truncated_score is not None:
+            yield Problem(
+                path=("mask_truncated",),
+                text="leaves cut off responses out of the loss, and truncated_score is there to teach from them: set "
+                "mask_truncated: false or truncated_score: null",
+            )
+
+    def _staleness_contradictions(self, *, deterministic: bool) -> Iterator[Problem]:
+        if self.max_staleness > 0 and deterministic:
+            yield Problem(
+                path=("max_staleness",),
+                text=f"must be 0 with deterministic: true, found {self.max_staleness}: where sampling overlaps "
+                "training, the clock decides which weights sample which token; set deterministic: false, or "
+                "max_staleness: 0",
+            )
+        if self.max_staleness == 0 and self.kv_cache_on_update == "keep":
+            yield Problem(
+                path=("kv_cache_on_update",),
+                text="`keep` needs max_staleness above 0: with 0 no response is in flight when new weights arrive",
+            )
+
+    def _reference_contradictions(self) -> Iterator[Problem]:
+        if self.kl.refresh_every is None:
+            return
+        where = ("kl", "refresh_every")
+        if self.kl.coefficient == 0:
+            yield Problem(
+                path=where, text="refreshes a reference that nothing uses: set kl.coefficient above 0, or remove it"
+            )
+        if self.lora is not None:
+            yield Problem(
+                path=where,
+                text="a refreshed reference needs a copy of its own, and with lora the reference is the model without "
+                "its adapter: remove kl.refresh_every or lora",
+            )

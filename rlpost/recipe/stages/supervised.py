@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rlpost.recipe.sections import Name, PerStep, Steps
-from rlpost.recipe.stages.stage import Stage
+from rlpost.recipe.columns import Use
+from rlpost.recipe.number_words import passes
+from rlpost.recipe.sections import PerStep, Steps
+from rlpost.recipe.stages.stage import TrainedStage
 
 
-class SupervisedStage(Stage):
+class SupervisedStage(TrainedStage):
     """A stage that passes over rows of a data set: give `steps` or `epochs`."""
 
-    data: list[Name] = Field(min_length=1)
     rows_per_step: PerStep
     steps: Steps | None = None
     epochs: float | None = Field(default=None, gt=0, le=10_000)
@@ -24,6 +26,11 @@ class SupervisedStage(Stage):
             raise ValueError(f"stage {self.name} needs exactly one of `steps` and `epochs`")
         return self
 
+    @property
+    def rows_per_optimizer_step(self) -> int:
+        """See `TrainedStage`."""
+        return self.rows_per_step
+
     def step_count(self, row_count: int) -> int:
         """Optimizer steps of the whole stage."""
         if self.steps is not None:
@@ -31,11 +38,43 @@ class SupervisedStage(Stage):
         assert self.epochs is not None
         return max(1, round(self.epochs * row_count / self.rows_per_step))
 
+    def rows_trained_on(self, data_rows: int | None) -> int | None:
+        """Rows or pairs to pass over at most; None where only the data says it."""
+        return data_rows
+
+    def optimizer_steps(self, data_rows: int | None) -> int | None:
+        """See `TrainedStage`."""
+        rows = self.rows_trained_on(data_rows)
+        return self.steps if rows is None else self.step_count(rows)
+
+    def words(self, data_rows: int | None) -> Iterator[str]:
+        """See `Stage`."""
+        unit, rows = f"{self.row_word}s", self.rows_trained_on(data_rows)
+        if self.steps is not None:
+            seen = self.steps * self.rows_per_step
+            text = f"{self.steps:,} steps x {self.rows_per_step:,} {unit} = {seen:,} {unit}"
+            yield text + (f", {passes(seen / rows)} over at most {rows:,}" if rows else "")
+            return
+        assert self.epochs is not None
+        if rows is None:
+            data = ", ".join(self.data)
+            yield f"{passes(self.epochs)} over all {unit} of {data}, {self.rows_per_step:,} {unit} a step"
+        else:
+            steps = self.step_count(rows)
+            yield (
+                f"{passes(self.epochs)} over at most {rows:,} {unit} = {steps:,} steps x {self.rows_per_step:,} {unit}"
+            )
+
 
 class CptStage(SupervisedStage):
     """Continued pre-training: the next token on raw documents, or on prompt and response as one text."""
 
     kind: Literal["cpt"]
+
+    @property
+    def data_use(self) -> Use:
+        """See `Stage`."""
+        return "cpt"
 
 
 class SftStage(SupervisedStage):
@@ -44,3 +83,13 @@ class SftStage(SupervisedStage):
     kind: Literal["sft"]
     least_score: float | None = None
     """Demonstrations that the recipe's verifiers score below this are left out."""
+
+    @property
+    def data_use(self) -> Use:
+        """See `Stage`."""
+        return "sft"
+
+    @property
+    def judges(self) -> bool:
+        """See `Stage`."""
+        return self.least_score is not None

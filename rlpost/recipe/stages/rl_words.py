@@ -8,13 +8,15 @@ from typing import Any
 from rlpost.recipe.rl import (
     CispoConfig,
     Correction,
+    GaeConfig,
     GspoConfig,
     KlConfig,
     PluginLossConfig,
     PolicyLossConfig,
     PpoClipConfig,
+    ValueConfig,
 )
-from rlpost.recipe.stages import GrpoStage, PpoStage
+from rlpost.recipe.stages.rl import RlStage
 
 _MEAN_WORDS = {
     "token": "one mean over tokens",
@@ -36,8 +38,11 @@ _CORRECTION_WORDS: dict[Correction, str] = {
 }
 
 
-def rl_lines(stage: GrpoStage | PpoStage) -> Iterator[str]:
-    """The lines that `rlpost check` prints for this stage, above micro-batches and schedule."""
+def rl_lines(stage: RlStage, *, credit: str, critic: str | None) -> Iterator[str]:
+    """The lines that `rlpost check` prints for this stage, above micro-batches and schedule.
+
+    `credit` names how scores become advantages; `critic` is the line about the value model, if there is one.
+    """
     responses = stage.prompts_per_step * stage.samples_per_prompt
     yield (
         f"{stage.steps:,} steps x {stage.prompts_per_step:,} prompts x {stage.samples_per_prompt:,} samples = "
@@ -49,15 +54,25 @@ def rl_lines(stage: GrpoStage | PpoStage) -> Iterator[str]:
     )
     yield from _optimizer_steps(stage, responses=responses)
     yield _staleness(stage)
-    yield _objective(stage)
+    yield _objective(stage, credit=credit)
     yield _proximal(stage)
-    if isinstance(stage, PpoStage):
-        yield _critic(stage)
+    if critic is not None:
+        yield critic
     yield from _scores(stage)
 
 
-def _optimizer_steps(stage: GrpoStage | PpoStage, *, responses: int) -> Iterator[str]:
-    steps = stage.minibatches * stage.epochs
+def critic_line(value: ValueConfig, gae: GaeConfig, *, learning_rate: float) -> str:
+    """The value model and the advantages that it gives."""
+    start = "the stage's own start" if value.start == "policy" else value.start
+    whitened = ", whitened" if gae.whiten else ""
+    return (
+        f"critic from {start}, learning rate {learning_rate:g}; advantages with discount {gae.discount:g} and trace "
+        f"decay {gae.trace_decay:g}{whitened}"
+    )
+
+
+def _optimizer_steps(stage: RlStage, *, responses: int) -> Iterator[str]:
+    steps = stage.optimizer_steps_per_batch
     if steps == 1:
         return
     how = ""
@@ -70,7 +85,7 @@ def _optimizer_steps(stage: GrpoStage | PpoStage, *, responses: int) -> Iterator
     )
 
 
-def _staleness(stage: GrpoStage | PpoStage) -> str:
+def _staleness(stage: RlStage) -> str:
     if stage.max_staleness == 0:
         return "synchronous: the next step's rollouts wait for the new weights"
     versions = "1 version" if stage.max_staleness == 1 else f"{stage.max_staleness} versions"
@@ -81,10 +96,7 @@ def _staleness(stage: GrpoStage | PpoStage) -> str:
     )
 
 
-def _objective(stage: GrpoStage | PpoStage) -> str:
-    credit = "gae"
-    if isinstance(stage, GrpoStage):
-        credit = f"{stage.advantage.scheme}{_params(stage.advantage.params)}"
+def _objective(stage: RlStage, *, credit: str) -> str:
     name = "" if stage.algorithm is None else f"algorithm {stage.algorithm}: "
     return (
         f"{name}advantages {credit}, {_loss(stage.loss)}, {_MEAN_WORDS[stage.loss.normalisation]}; "
@@ -103,14 +115,15 @@ def _loss(loss: PolicyLossConfig) -> str:
             cap = loss.dual_clip
             return text if cap is None else f"{text}, at most {cap:g} where the advantage is negative"
         case PluginLossConfig():
-            return f"loss {loss.kind}{_params(loss.params)}"
+            return f"loss {loss.kind}{params_words(loss.params)}"
 
 
 def _around_one(below: float, above: float) -> str:
     return f"{1 - below:g} .. {1 + above:g}"
 
 
-def _params(params: Mapping[str, Any]) -> str:
+def params_words(params: Mapping[str, Any]) -> str:
+    """The parameters of a plug-in in brackets; empty where it has none."""
     given = ", ".join(f"{name}: {value}" for name, value in params.items())
     return f" ({given})" if given else ""
 
@@ -124,9 +137,9 @@ def _kl_penalty(kl: KlConfig) -> str:
     return f"KL penalty {kl.coefficient:g} ({kl.estimator}) in the {kl.place}, against {reference}"
 
 
-def _proximal(stage: GrpoStage | PpoStage) -> str:
+def _proximal(stage: RlStage) -> str:
     words = _PROXIMAL_WORDS[stage.proximal]
-    if stage.proximal == "recompute" and stage.minibatches * stage.epochs == 1:
+    if stage.proximal == "recompute" and stage.optimizer_steps_per_batch == 1:
         words = "the learner's own policy, which costs nothing as a step has one update"
     text = f"the clip is centred on {words} ({stage.proximal})"
     if stage.proximal == "behaviour":
@@ -143,17 +156,7 @@ def _proximal(stage: GrpoStage | PpoStage) -> str:
     return f"{text}; its ratio to the policy that sampled {correction}"
 
 
-def _critic(stage: PpoStage) -> str:
-    start = "the stage's own start" if stage.value.start == "policy" else stage.value.start
-    rate = stage.value.learning_rate or stage.optimizer.learning_rate
-    whitened = ", whitened" if stage.gae.whiten else ""
-    return (
-        f"critic from {start}, learning rate {rate:g}; advantages with discount {stage.gae.discount:g} and trace decay "
-        f"{stage.gae.trace_decay:g}{whitened}"
-    )
-
-
-def _scores(stage: GrpoStage | PpoStage) -> Iterator[str]:
+def _scores(stage: RlStage) -> Iterator[str]:
     if stage.reward_scale != 1:
         yield f"scores are multiplied by {stage.reward_scale:g}"
     if stage.truncated_score is not None:
@@ -163,6 +166,3 @@ def _scores(stage: GrpoStage | PpoStage) -> Iterator[str]:
     if stage.overlong is not None:
         tokens = round(stage.overlong.buffer_ratio * stage.sampling.max_tokens)
         yield f"the last {tokens:,} of {stage.sampling.max_tokens:,} tokens cost up to {stage.overlong.factor:g}"
-    if isinstance(stage, GrpoStage) and stage.dynamic_sampling is not None:
-        most = round(stage.dynamic_sampling.max_refill * stage.prompts_per_step)
-        yield f"groups without signal are left out and replaced, at most {most:,} a step"

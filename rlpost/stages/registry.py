@@ -1,0 +1,31 @@
+"""Which function runs which kind of stage. A new kind of stage has one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rlpost.stages.context import StageContext
+from rlpost.stages.cpt import run_cpt
+from rlpost.stages.dpo import run_dpo
+from rlpost.stages.reward_model import run_reward_model
+from rlpost.stages.rl.loop import run_rl
+from rlpost.stages.sft import run_sft
+
+Scores = dict[str, float]
+
+RUNNERS: Mapping[str, Callable[[StageContext, Any], Scores | None]] = {
+    "cpt": run_cpt,
+    "sft": run_sft,
+    "dpo": run_dpo,
+    "reward_model": run_reward_model,
+    "grpo": run_rl,
+    "ppo": run_rl,
+}
+"""Kind -> function of the context and the stage's section; it returns the scores that the stage measured itself."""
+
+
+def run_stage(context: StageContext) -> Scores:
+    """Make the product of the stage in `context.output_dir`."""
+    stage = context.stage
+    return RUNNERS[stage.kind](context, stage) or {}
