@@ -1,11 +1,13 @@
 """IFEval: verifiable instructions, all of which a response must follow (Zhou et al., arXiv 2311.07911).
 
-Written from the paper's definitions. Where the paper leaves a gap through which a response is paid for nothing, this
-closes it: an instruction that is not known, or lacks its arguments, is a gold fault and never counts as followed; a
-text without a letter or digit follows nothing; a language that cannot be detected is not the one asked for; two of the
-allowed answers are none; sections need different numbers and contents; a comma of any script is a comma; a postscript
-must say something; JSON is an object or a list. Sentences are counted by a rule of our own (`count_sentences`) and
-words in capitals by letters and marks, where the paper's code uses NLTK: on odd punctuation counts may differ.
+A gold names instructions of IFEval, of TÜLU 3's data, of IF-RLVR's training data and of IFBench; `docs/ifeval.md`
+lists all 137 with their arguments. IFEval's own are written from the paper's definitions. Where these, or the public
+code of the others, leave a gap through which a response is paid for nothing, this closes it: an instruction that is
+not known, or lacks its arguments, is a gold fault and never counts as followed; a text without a letter or digit
+follows nothing; a language that cannot be detected is not the one asked for; two of the allowed answers are none;
+sections need different numbers and contents; a comma of any script is a comma; a postscript must say something; JSON
+is an object or a list. Sentences are found by a rule of our own (`ifeval_text.sentences`) and words in capitals by
+letters and marks, where the paper's code uses NLTK: on odd punctuation counts may differ.
 """
 
 from __future__ import annotations
@@ -35,6 +37,18 @@ CASES = (
     # First, because a worker judges it at its start and so loads the language profiles.
     Case(response="The river runs slowly through the quiet valley.", gold=_POEM, expect="accept"),
     Case(response="There are no such marks in here.", gold=_PUBLISHED, expect="accept", note="as published"),
+    Case(
+        response="The cat met a cat.",
+        gold='{"func_name": "verify_keyword_frequency", "N": 2, "word": "cat", "letter": null}',
+        expect="accept",
+        note="as TÜLU 3's data has it",
+    ),
+    Case(
+        response="Rain is wet. Is it?! Rain: yes; rain, no! So it is?",
+        gold="[{'instruction_id': ['count:punctuation'], 'kwargs': [None]}]",
+        expect="accept",
+        note="IFBench's, as a Python literal",
+    ),
     Case(response="- one\n- two", gold=[_one("detectable_format:number_bullet_lists", num_bullets=2)], expect="accept"),
     Case(
         response="Sure:\n*a* and *b*\n",
@@ -45,6 +59,7 @@ CASES = (
     ),
     Case(response="Der Fluss fließt langsam durch das Tal, river.", gold=_POEM, expect="reject"),
     Case(response="Yes, there are some of them in here.", gold=_PUBLISHED, expect="reject"),
+    Case(response="A cat.", gold={"func_name": "verify_keyword_frequency", "N": 2, "word": "cat"}, expect="reject"),
     Case(response="No marks here.", gold=_PUBLISHED, expect="reject", note="too short"),
     Case(
         response="The valley is quiet.",
@@ -73,12 +88,12 @@ CASES = (
 )
 
 
-@verifier(name="ifeval", version="2", timeout_s=10.0, extra="rewards", modules=("langdetect",), cases=CASES)
+@verifier(name="ifeval", version="3", timeout_s=10.0, extra="rewards", modules=("langdetect",), cases=CASES)
 def followed(sample: Sample, *, loose: bool = False, partial: bool = False) -> Verdict:
     """1 when the response follows every instruction of the gold, otherwise 0.
 
     Args:
-        sample: Its gold lists the instructions by their public ids, see `ifeval_gold.read_instructions`.
+        sample: Its gold names the instructions by their public ids, in any form of `ifeval_gold.read_instructions`.
         loose: The paper's loose accuracy: an instruction counts as followed when any of eight texts follows it, which
             are the response with or without its first line, its last line, and all asterisks.
         partial: Pay the share of the instructions that are followed.

@@ -27,7 +27,7 @@ def has_keyword_often(text: str, *, keyword: str, frequency: int, relation: Rela
 
 
 def lacks_words(text: str, *, forbidden_words: list[str]) -> bool:
-    """None of the words occurs as a whole word."""
+    """The text has none of the words as a whole word."""
     return not any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) for word in forbidden_words)
 
 
@@ -43,17 +43,17 @@ def has_capital_words_often(text: str, *, capital_frequency: int, capital_relati
 
 
 def is_english_capitals(text: str) -> bool:
-    """English without a lower-case letter."""
+    """The text is English and has no lower-case letter."""
     return text.isupper() and is_language(text.lower(), language="en")
 
 
 def is_english_lowercase(text: str) -> bool:
-    """English without a capital."""
+    """The text is English and has no capital."""
     return text.islower() and is_language(text, language="en")
 
 
 def lacks_commas(text: str) -> bool:
-    """No comma of any script."""
+    """The text has no comma of any script."""
     return not any(
         character == "," or (not character.isascii() and "COMMA" in unicodedata.name(character, ""))
         for character in set(text)

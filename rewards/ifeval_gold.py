@@ -10,12 +10,21 @@ from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple, cast
 
+from rewards.ifeval_bench_format import FORMAT
+from rewards.ifeval_bench_tasks import TASKS
+from rewards.ifeval_bench_words import WORDS
 from rewards.ifeval_classic import CLASSIC
 from rewards.ifeval_kwargs import Kind
 from rewards.ifeval_training import TRAINING
 from rewards.ifeval_tulu import TULU
 
-SOURCES: Mapping[str, Mapping[str, Kind]] = {"IFEval": CLASSIC, "TÜLU 3": TULU, "IF-RLVR": {**CLASSIC, **TRAINING}}
+SOURCES: Mapping[str, Mapping[str, Kind]] = {
+    "IFEval": CLASSIC,
+    "TÜLU 3": TULU,
+    "IF-RLVR": {**CLASSIC, **TRAINING},
+    "IFBench": {**CLASSIC, **WORDS, **FORMAT, **TASKS},
+}
+"""The instructions of each public data set, by id."""
 KINDS: Mapping[str, Kind] = {name: kind for kinds in SOURCES.values() for name, kind in kinds.items()}
 _LONGEST_GOLD = 1_000_000
 _DEEPEST_GOLD = 20

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from rewards.ifeval_kwargs import Relation, holds
-from rewards.ifeval_text import folded, has_content, sentences
+from rewards.ifeval_text import folded, has_content, sentences, unfenced
 
 # Each expression takes time in proportion to the text: a run of marks is tried from its first character only.
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
@@ -19,17 +19,17 @@ _ANSWERS = ("my answer is yes.", "my answer is no.", "my answer is maybe.")
 
 
 def has_sentences(text: str, *, num_sentences: int, relation: Relation = "at least") -> bool:
-    """That many sentences."""
+    """The number of sentences stands in the relation to the given one."""
     return holds(len(sentences(text)), relation=relation, limit=num_sentences)
 
 
 def has_words(text: str, *, num_words: int, relation: Relation = "at least") -> bool:
-    """That many words."""
+    """The number of words stands in the relation to the given one."""
     return holds(len(re.findall(r"\w+", text)), relation=relation, limit=num_words)
 
 
 def has_paragraphs(text: str, *, num_paragraphs: int) -> bool:
-    """Exactly that many paragraphs between dividers `***`, none of them empty."""
+    """There are exactly that many paragraphs between dividers `***`, and none is empty."""
     paragraphs = [part.strip() for part in text.split("***")]
     if not paragraphs[0]:
         del paragraphs[0]
@@ -39,7 +39,7 @@ def has_paragraphs(text: str, *, num_paragraphs: int) -> bool:
 
 
 def has_first_word(text: str, *, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
-    """Exactly that many paragraphs between blank lines, and one of them begins with the word."""
+    """There are exactly that many paragraphs between blank lines, and the given one begins with the word."""
     paragraphs = blocks(text)
     if len(paragraphs) != num_paragraphs:
         return False
@@ -53,7 +53,7 @@ def blocks(text: str) -> list[str]:
 
 
 def has_placeholders(text: str, *, num_placeholders: int) -> bool:
-    """At least that many `[placeholders]` with something in them."""
+    """There are at least that many `[placeholders]` with something in them."""
     return len(_PLACEHOLDER.findall(text)) >= num_placeholders
 
 
@@ -68,7 +68,7 @@ def has_postscript(text: str, *, postscript_marker: str) -> bool:
 
 
 def has_bullets(text: str, *, num_bullets: int) -> bool:
-    """Exactly that many lines with something behind `*` or `-`."""
+    """Exactly that many lines begin with `*` or `-` and have something behind it."""
     lines = [line.strip() for line in text.splitlines()]
     return num_bullets == sum(
         line[:1] in ("*", "-") and line[1:2] != "*" and bool(line.strip("*- \t")) for line in lines
@@ -76,18 +76,18 @@ def has_bullets(text: str, *, num_bullets: int) -> bool:
 
 
 def is_constrained(text: str) -> bool:
-    """One of the three allowed answers, and no other of them."""
+    """The text has one of the three allowed answers, and no other of them."""
     folded = " ".join(text.lower().split())
     return sum(answer in folded for answer in _ANSWERS) == 1
 
 
 def has_highlights(text: str, *, num_highlights: int) -> bool:
-    """At least that many stretches in `*...*` or `**...**`."""
+    """There are at least that many stretches in `*...*` or `**...**`."""
     return sum(bool((bold or italic).strip()) for bold, italic in _HIGHLIGHT.findall(text)) >= num_highlights
 
 
 def has_sections(text: str, *, section_spliter: str, num_sections: int) -> bool:
-    """At least that many headings with different numbers, each with something behind it."""
+    """There are at least that many headings with different numbers, each with something behind it."""
     headings = list(re.finditer(rf"{re.escape(section_spliter)}\s?(\d{{1,9}})", text))
     stops = [heading.start() for heading in headings[1:]] + [len(text)]
     filled = {
@@ -97,25 +97,21 @@ def has_sections(text: str, *, section_spliter: str, num_sections: int) -> bool:
 
 
 def is_json(text: str) -> bool:
-    """An object or a list in JSON, alone or in one fence."""
-    text = text.strip()
-    if text.startswith("```") and text.endswith("```") and len(text) > 6:
-        first_line, _, rest = text[3:-3].partition("\n")
-        text = rest if first_line.strip().lower() in ("", "json") else text[3:-3]
+    """The text is an object or a list in JSON, alone or in one fence."""
     try:
-        value: Any = json.loads(text, parse_constant=_refuse_constant)
+        value: Any = json.loads(unfenced(text), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return False
     return isinstance(value, dict | list)
 
 
 def has_title(text: str) -> bool:
-    """A `<<title>>` with something in it."""
+    """There is a `<<title>>` with something in it."""
     return any(title.strip() for title in _TITLE.findall(text))
 
 
 def has_two_responses(text: str) -> bool:
-    """Two different texts with `******` between them."""
+    """The text is two different texts with `******` between them."""
     parts = [part.strip() for part in text.split("******")]
     filled = [part for part in parts if part]
     return len(filled) == 2 == len(set(filled)) and all(parts[1:-1])

@@ -48,6 +48,15 @@ def sentences(text: str) -> list[str]:
     return [*found, text[start:].strip()] if has_content(text[start:]) else found
 
 
+def unfenced(text: str) -> str:
+    """The inside of the one code fence that all of the text stands in, or else the text."""
+    text = text.strip()
+    if not (text.startswith("```") and text.endswith("```") and len(text) > 6) or "```" in text[3:-3]:
+        return text
+    first_line, _, rest = text[3:-3].partition("\n")
+    return rest if re.fullmatch(r"\s*\w*\s*", first_line) else text[3:-3]
+
+
 def folded(text: str) -> str:
     """The text in lower case, with each run of white space as one space."""
     return " ".join(text.lower().split())

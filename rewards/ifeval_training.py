@@ -127,7 +127,7 @@ def lacks_keyword(text: str, *, keyword: str) -> bool:
 
 
 def has_two_blocks(text: str) -> bool:
-    """Two paragraphs with a blank line between them."""
+    """The text is two paragraphs with a blank line between them."""
     return len(layout.blocks(text)) == 2
 
 
@@ -190,7 +190,7 @@ def has_letters(text: str, *, n: int, relation: Relation = "at least") -> bool:
 
 
 def is_composed(text: str, *, n_sent: int, n_words: int) -> bool:
-    """Three paragraphs between dividers `* * *`, of so many sentences each, of so many words each."""
+    """There are three paragraphs between dividers `* * *`, of so many sentences each, of so many words each."""
     paragraphs = [sentences(paragraph) for paragraph in _STARS.split(text)]
     return len(paragraphs) == 3 and all(
         len(paragraph) == n_sent and all(len(words(sentence)) == n_words for sentence in paragraph)

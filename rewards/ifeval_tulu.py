@@ -60,24 +60,24 @@ def has_letter_exactly(text: str, *, letter: str, n: int) -> bool:
 
 
 def has_starred_paragraphs(text: str, *, n: int) -> bool:
-    """Exactly that many paragraphs between dividers `* * *`, each with something in it."""
+    """There are exactly that many paragraphs between dividers `* * *`, each with something in it."""
     paragraphs = text.split("* * *")
     return len(paragraphs) == n and all(has_content(paragraph) for paragraph in paragraphs)
 
 
 def has_word_count(text: str, *, n: int, quantifier: Quantifier) -> bool:
-    """At least, at most or around that many words."""
+    """There are at least, at most or around that many words."""
     return _holds(len(text.split()), quantifier=quantifier, n=n, tolerance=_a_tenth(n))
 
 
 def has_sentence_count(text: str, *, n: int, quantifier: Quantifier) -> bool:
-    """At least, at most or around that many sentences."""
+    """There are at least, at most or around that many sentences."""
     count = sum(has_content(part) for part in _SENTENCE_BREAK.split(text))
     return _holds(count, quantifier=quantifier, n=n, tolerance=1)
 
 
 def has_paragraph_beginning(text: str, *, n: int, first_word: str, i: int) -> bool:
-    """Exactly that many paragraphs between blank lines, of which the i-th begins with the word."""
+    """There are exactly that many paragraphs between blank lines, and the i-th begins with the word."""
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n")]
     return len(paragraphs) == n and all(paragraphs) and paragraphs[i - 1].startswith(first_word)
 
@@ -106,7 +106,7 @@ def _occurring(text: str, options: list[str]) -> set[str]:
 
 
 def has_sections_exactly(text: str, *, n: int, section_splitter: str) -> bool:
-    """Exactly that many stretches between the markers, each with something in it."""
+    """There are exactly that many stretches between the markers, each with something in it."""
     sections = text.split(section_splitter)
     if not sections[0].strip():
         del sections[0]
@@ -114,7 +114,7 @@ def has_sections_exactly(text: str, *, n: int, section_splitter: str) -> bool:
 
 
 def has_two_responses_once(text: str) -> bool:
-    """Two different texts with `******` between them, and nowhere else."""
+    """The text is two different texts with `******` between them, and nowhere else."""
     return text.count("******") == 1 and layout.has_two_responses(text)
 
 
@@ -129,7 +129,7 @@ def is_all_lowercase(text: str) -> bool:
 
 
 def has_capital_words(text: str, *, n: int, quantifier: Quantifier) -> bool:
-    """At least, at most or around that many words of the capitals A to Z alone; `I` and `A` count."""
+    """At least, at most or around that many words consist of the capitals A to Z alone; `I` and `A` count."""
     count = len(re.findall(r"\b[A-Z]+\b", text))
     return _holds(count, quantifier=quantifier, n=n, tolerance=_a_tenth(n))
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -180,13 +179,3 @@ def test_each_piece_of_a_long_text_must_be_of_the_language() -> None:
     german = "Der Fluss fließt langsam durch das stille Tal. " * 400
     gold = one("language:response_language", language="en")
     assert [judged(text, gold).score for text in (english, english + german)] == [1.0, 0.0]
-
-
-@pytest.mark.parametrize("mark", [".", "!?", "*", "**", "[", "<<", "\n", "\n ", '."', "P.", "Day 1", "1.\n", "{", ","])
-def test_no_instruction_takes_long_for_a_flood_of_one_mark(mark: str) -> None:
-    text = mark * (200_000 // len(mark)) + "x"
-    gold = [{"instruction_id": row[0], "kwargs": row[1]} for row in FOLLOWED]
-    started = time.monotonic()
-    verdict = judged(text, gold)
-    assert (verdict.fault, verdict.score) == (None, 0.0)
-    assert time.monotonic() - started < 5.0

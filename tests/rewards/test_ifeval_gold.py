@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ifeval_judging import judged
 
-from rewards.ifeval_gold import KINDS, read_instructions
+from rewards.ifeval_gold import KINDS, SOURCES, read_instructions
 from rlpost.records import Fault
 
 ROW = {"instruction_id": ["punctuation:no_comma", "keywords:existence"], "kwargs": [None, {"keywords": ["it's"]}]}
@@ -54,3 +56,13 @@ def test_an_unknown_instruction_names_the_nearest_known_one() -> None:
 def test_no_instruction_takes_an_argument_that_it_does_not_know(name: str) -> None:
     verdict = judged("a", {"instruction_id": name, "kwargs": {"no_such_argument": 1}})
     assert (verdict.fault, "no_such_argument" in verdict.reason) == (Fault.GOLD, True)
+
+
+def test_the_page_lists_each_instruction_with_its_arguments_and_sources() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ifeval.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    told = [(row[0].strip("`"), tuple(re.findall("`(.*?)`", row[1])), row[2]) for row in rows if len(row) == 4]
+    assert told == [
+        (name, tuple(kind.readers), ", ".join(source for source, kinds in SOURCES.items() if name in kinds))
+        for name, kind in KINDS.items()
+    ]
