@@ -37,7 +37,8 @@ from workloads import (
 from rewards.text import exact
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.stages import GrpoStage
-from rlpost.records import Prompt, Rollout, RolloutGroup, Sample, VersionSpan
+from rlpost.records import Completion, Prompt, RolloutGroup, Sample, VersionSpan
+from rlpost.rollout.episodes import single_turn
 
 if TYPE_CHECKING:
     from rlpost.interfaces import Generator, Learner
@@ -50,7 +51,7 @@ def generation(options: argparse.Namespace) -> dict[str, Any]:
     generator = start_engine(options.workload / "model", workload, threads=options.threads, dtype=options.dtype)
     waiting = requests_in_order(options)
     generator.submit(list(islice(waiting, SAMPLES_PER_STEP * (1 + options.ahead))))
-    rollouts: list[Rollout] = []
+    rollouts: list[Completion] = []
     ended_s: list[float] = []
     while len(rollouts) < options.steps * SAMPLES_PER_STEP:
         finished = generator.poll(10.0)
@@ -67,7 +68,7 @@ def generation(options: argparse.Namespace) -> dict[str, Any]:
     return step_times(ended_s, warmup=options.warmup) | {"response_tokens": round(float(np.mean(lengths)), 1)}
 
 
-def answers_in_order(rollouts: list[Rollout], generator: Generator, *, steps: int) -> list[Rollout]:
+def answers_in_order(rollouts: list[Completion], generator: Generator, *, steps: int) -> list[Completion]:
     """All answers to the prompts of these steps, by prompt. Off the clock, the longest are waited for: without them
     training would get too few and too short ones.
     """
@@ -97,7 +98,7 @@ def requests_in_order(options: argparse.Namespace) -> Iterator[GenerationRequest
             )
 
 
-def record_of(rollout: Rollout) -> dict[str, Any]:
+def record_of(rollout: Completion) -> dict[str, Any]:
     """As JSON."""
     return {
         "key": rollout.key,
@@ -109,10 +110,10 @@ def record_of(rollout: Rollout) -> dict[str, Any]:
     }
 
 
-def rollout_of(record: dict[str, Any]) -> Rollout:
+def rollout_of(record: dict[str, Any]) -> Completion:
     """From JSON."""
     token_ids = np.array(record["token_ids"], np.int32)
-    return Rollout(
+    return Completion(
         key=(record["key"][0], record["key"][1]),
         token_ids=token_ids,
         logprobs_T=np.array(record["logprobs"], np.float32),
@@ -136,7 +137,9 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
     ended_s: list[float] = []
     tokens: list[int] = []
     for first in range(0, options.steps * GROUPS_PER_STEP, GROUPS_PER_STEP):
-        batches = train_batches(groups[first : first + GROUPS_PER_STEP], learner, stage, version=0)
+        batches = train_batches(
+            groups[first : first + GROUPS_PER_STEP], learner, stage, columns=loss.columns, version=0
+        )
         tokens.append(sum(learner.step(batch, loss).tokens for batch in batches))
         ended_s.append(time.perf_counter())
     trained = float(np.mean(tokens[options.warmup :]))
@@ -147,7 +150,7 @@ def build_learner(options: argparse.Namespace, stage: GrpoStage) -> Learner:
     """The run's learner, as the only rank of this process."""
     import torch.distributed as dist
 
-    from rlpost.learner.fsdp_learner import FsdpLearner
+    from rlpost.learner.local import LocalLearner
     from rlpost.learner.process_group import join_process_group
     from rlpost.settings import LearnerSettings
 
@@ -169,14 +172,14 @@ def build_learner(options: argparse.Namespace, stage: GrpoStage) -> Learner:
         seed=options.seed,
         deterministic=False,
     )
-    return FsdpLearner(settings, join_process_group("cpu", timeout_s=60.0, store=None))
+    return LocalLearner(settings, join_process_group("cpu", timeout_s=60.0, store=None))
 
 
 def recorded_groups(options: argparse.Namespace) -> list[RolloutGroup]:
     """The answers of `generation`, judged, in the order of their prompts."""
     chat = chat_of(options.workload / "model")
     prompts = issued_prompts(options.workload, chat, steps=2 * options.steps, seed=options.seed)
-    members: dict[int, list[Rollout]] = {}
+    members: dict[int, list[Completion]] = {}
     for record in read_jsonl(options.rollouts):
         rollout = rollout_of(record)
         members.setdefault(int(rollout.key[0]), []).append(rollout)
@@ -184,13 +187,14 @@ def recorded_groups(options: argparse.Namespace) -> list[RolloutGroup]:
     return [judged_group(prompts[index], index, members[index]) for index in sorted(members)]
 
 
-def judged_group(prompt: Prompt, index: int, rollouts: list[Rollout]) -> RolloutGroup:
+def judged_group(prompt: Prompt, index: int, rollouts: list[Completion]) -> RolloutGroup:
     """By the verifier of the run."""
     verdicts = [
         exact.judge(Sample(id="", prompt="", response=rollout.text, gold=prompt.gold), params=VERIFIER_PARAMS)
         for rollout in rollouts
     ]
-    return RolloutGroup(prompt=prompt, index=index, rollouts=tuple(rollouts), verdicts=tuple(verdicts))
+    episodes = tuple(single_turn(prompt, rollout) for rollout in rollouts)
+    return RolloutGroup(prompt=prompt, index=index, episodes=episodes, verdicts=tuple(verdicts))
 
 
 def step_times(ended_s: list[float], *, warmup: int) -> dict[str, Any]:

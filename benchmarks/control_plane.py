@@ -31,7 +31,7 @@ from rlpost.interfaces import Learner
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.recipe.sections import OptimizerConfig, SamplingConfig
 from rlpost.recipe.stages import GrpoStage
-from rlpost.records import GenerationRequest, Message, Prompt, Rollout, Sample, Verdict, VersionSpan
+from rlpost.records import Completion, GenerationRequest, Message, Prompt, Sample, Verdict, VersionSpan
 from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.collector import Collector
 from rlpost.rollout.collector_thread import CollectorThread
@@ -40,6 +40,7 @@ from rlpost.rollout.faults import CircuitBreaker
 from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.stages.rl.batch import train_batches
+from rlpost.stages.rl.loop import loss_of
 
 SLOTS, GROUP_SIZE, MAX_STALENESS = 64, 8, 2
 MEAN_TOKENS, MAX_TOKENS, LENGTH_SIGMA = 60, 512, 0.8
@@ -108,12 +109,12 @@ class SimulatedGenerators:
         self._fill_slots()
         self.thread_s += time.thread_time() - started
 
-    def poll(self, timeout_s: float) -> list[Rollout]:
+    def poll(self, timeout_s: float) -> list[Completion]:
         """What finishes within the next tick of virtual time; never waits in real time."""
         del timeout_s
         started = time.thread_time()
         self._now += TICK_S
-        finished: list[Rollout] = []
+        finished: list[Completion] = []
         while self._running and self._running[0][0] <= self._now:
             _, number, request, version = heapq.heappop(self._running)
             finished.append(self._rollout(number, request, version))
@@ -142,9 +143,9 @@ class SimulatedGenerators:
             entry = (self._now + seconds, self._submitted, self._queue.popleft(), self.version)
             heapq.heappush(self._running, entry)
 
-    def _rollout(self, number: int, request: GenerationRequest, version: int) -> Rollout:
+    def _rollout(self, number: int, request: GenerationRequest, version: int) -> Completion:
         response = self._responses[number % len(self._responses)]
-        return Rollout(
+        return Completion(
             key=request.key,
             token_ids=response.token_ids,
             logprobs_T=response.logprobs_T,
@@ -220,13 +221,15 @@ def measure(generators: int, responses: Sequence[Response], *, samples: int) -> 
         keep=SignalFilter(buffer, max_refill=10.0, score=own_score),
         quarantine=Quarantine(None),
     )
+    columns = loss_of(stage).columns
     learner = cast("Learner", None)  # GRPO without a penalty, one optimizer step a batch: nothing is looked up.
     thread.start()
     version, packed, start = 0, 0, None
     try:
         while start is None or scorer.scored - start[0] < samples:
             groups = buffer.take(version=version, timeout_s=60)
-            packed += sum(len(batch.row_lengths_B) for batch in train_batches(groups, learner, stage, version=version))
+            batches = train_batches(groups, learner, stage, columns=columns, version=version)
+            packed += sum(len(batch.row_lengths_B) for batch in batches)
             version += 1
             engines.version = version
             buffer.advance(version)

@@ -18,13 +18,13 @@ from one_engine import chat_of, sampling_of, start_engine
 from workloads import VERIFIER_PARAMS, WORKLOADS, read_jsonl
 
 from rewards.text import exact
-from rlpost.records import GenerationRequest, Message, Rollout, Sample
+from rlpost.records import Completion, GenerationRequest, Message, Sample
 
 SAMPLES = 4
 """Answers to every held-out prompt."""
 
 
-def sample_answers(model: Path, place: Path) -> tuple[list[Rollout], list[str]]:
+def sample_answers(model: Path, place: Path) -> tuple[list[Completion], list[str]]:
     """Answers to the held-out prompts, and for each the gold."""
     workload = WORKLOADS[place.name]
     generator, chat = start_engine(model, workload, threads=2, dtype="float32"), chat_of(model)
@@ -40,7 +40,7 @@ def sample_answers(model: Path, place: Path) -> tuple[list[Rollout], list[str]]:
             for sample in range(SAMPLES)
         ]
     )
-    answers: list[Rollout] = []
+    answers: list[Completion] = []
     while len(answers) < SAMPLES * len(rows):
         answers += generator.poll(10.0)
     return answers, [rows[int(answer.key[0])]["gold"] for answer in answers]
@@ -52,7 +52,7 @@ def is_right(answer: str, gold: str) -> bool:
     return exact.judge(sample, params=VERIFIER_PARAMS).score == 1.0
 
 
-def described(answers: list[Rollout], golds: list[str]) -> dict[str, Any]:
+def described(answers: list[Completion], golds: list[str]) -> dict[str, Any]:
     """Accuracy with its standard error over prompts, and the lengths."""
     right = np.array([is_right(answer.text, gold) for answer, gold in zip(answers, golds, strict=True)])
     lengths = np.array([len(answer.token_ids) for answer in answers])

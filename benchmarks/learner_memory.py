@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from rlpost.recipe.memory import MOST_LOGITS, ModelShape, learner_memory
-from rlpost.records import TrainBatch, TrainRow
+from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 if TYPE_CHECKING:
-    from rlpost.learner.fsdp_learner import FsdpLearner
+    from rlpost.learner.local import LocalLearner
 
 ROW_LENGTH = 128
 ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -121,7 +121,7 @@ def measure(case: Case) -> dict[str, Any]:
     gc.collect()
     before = resident_bytes("VmRSS")
     learner = build_learner(case)
-    parameters = sum(weight.numel() for weight in learner._policy.module.parameters())  # pyright: ignore[reportPrivateUsage] nobody else needs the count
+    parameters = sum(weight.numel() for weight in learner.rank._policy.module.parameters())  # pyright: ignore[reportPrivateUsage] nobody else needs the count
     learner.step(batch_of(case), CrossEntropy())
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # The high-water mark starts anew.
@@ -148,11 +148,11 @@ def measure(case: Case) -> dict[str, Any]:
     }
 
 
-def build_learner(case: Case) -> FsdpLearner:
+def build_learner(case: Case) -> LocalLearner:
     """With random weights."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    from rlpost.learner.fsdp_learner import FsdpLearner
+    from rlpost.learner.local import LocalLearner
     from rlpost.learner.process_group import join_process_group
     from rlpost.recipe.sections import LearnerConfig, OptimizerConfig
     from rlpost.settings import LearnerSettings
@@ -179,7 +179,7 @@ def build_learner(case: Case) -> FsdpLearner:
             seed=0,
             deterministic=False,
         )
-        return FsdpLearner(settings, join_process_group("cpu", timeout_s=60.0, store=None))
+        return LocalLearner(settings, join_process_group("cpu", timeout_s=60.0, store=None))
 
 
 def batch_of(case: Case) -> TrainBatch:
@@ -191,7 +191,7 @@ def batch_of(case: Case) -> TrainBatch:
         TrainRow(token_ids=random.integers(0, case.vocabulary, ROW_LENGTH).astype(np.int32), weights_T=weights_T)
         for _ in range(2 * case.micro_batch_tokens // ROW_LENGTH)
     ]
-    return TrainBatch.of(rows, denominator=float(len(rows) * (ROW_LENGTH - 1)))
+    return TrainBatch.of(rows, components=one_component("tokens", float(len(rows) * (ROW_LENGTH - 1))))
 
 
 def resident_bytes(line: Literal["VmRSS", "VmHWM"]) -> int:

@@ -38,7 +38,7 @@ def gaps(options: argparse.Namespace) -> list[ParityGap]:
     learner = build_learner(theirs, stage)
     return [
         check_parity(
-            [replace(group, rollouts=group.rollouts[sample:]) for group in groups[first : first + GROUPS_PER_STEP]],
+            [replace(group, episodes=group.episodes[sample:]) for group in groups[first : first + GROUPS_PER_STEP]],
             learner,
             temperature=options.temperature,
             tolerance=NO_BOUND,

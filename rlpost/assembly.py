@@ -116,7 +116,8 @@ class RayParts:
         self._generator: GeneratorPool | None = None
         self._weights: SharedMemoryStore | None = None
         self._scorer: RoutedScorer | None = None
-        self._served: Path | None = None
+        self._served: tuple[Path, int] | None = None
+        """The artifact that engines hold, and how much the weight store had published when they were given it."""
 
     def __enter__(self) -> Parts:
         return self
@@ -167,11 +168,11 @@ class RayParts:
             say=self._console.say,
         )
         self._stack.callback(self._generator.close)
-        self._served = model_dir
         byte_count = sum(file.stat().st_size for file in model_dir.glob("*.safetensors"))
         run_name = text_hash(str(Path(self._recipe.output).resolve()))[:16]
         directory = default_directory(run_name, byte_count=byte_count)
         self._weights = SharedMemoryStore(directory, self._generator)
+        self._served = (model_dir, self._weights.published)
         self._stack.callback(self._weights.close)
 
     def build_learner(self, settings: LearnerSettings) -> Learner:
@@ -193,7 +194,6 @@ class RayParts:
     def weights(self) -> WeightStore:
         """See `Parts`."""
         assert self._weights is not None, "prepare comes first"
-        self._served = None
         return self._weights
 
     @property
@@ -216,9 +216,10 @@ class RayParts:
     def serve(self, model_dir: Path) -> None:
         """See `Parts`."""
         self.prepare(model_dir)
-        if self._served != model_dir:
+        wanted = (model_dir, 0 if self._weights is None else self._weights.published)
+        if self._served != wanted:
             self.generator.pull_weights(manifest_of_model_dir(model_dir, version=0), keep_kv_cache=False)
-            self._served = model_dir
+            self._served = wanted
 
 
 def _engine_settings(recipe: Recipe, cluster: ClusterConfig, model_dir: Path) -> EngineSettings:

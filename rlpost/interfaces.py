@@ -3,7 +3,7 @@
 The RL loop that joins them, in ten lines:
 
     for step in range(start, stage.steps):
-        groups = buffer.take(version=step)                # Collector: Generator -> Scorer -> buffer, never too old
+        groups = buffer.take(version=step)                # Sampler -> Generator -> Scorer -> buffer, never too old
         canary.check(groups, learner)                     # Generator and Learner agree on log-probabilities
         batch = pack(groups, advantage)                   # AdvantageFn: scores -> per-token credit
         report = learner.step(batch, loss)                # Learner: LossFn -> gradient -> optimizer
@@ -20,15 +20,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlpost.engine_records import EngineLoad, PublishReport, WeightManifest, WeightReceipt
-from rlpost.errors import DamagedWeightsError, LearnerLostError
-from rlpost.records import FloatArray, GenerationRequest, Rollout, Sample, StepReport, TrainBatch, Verdict
+from rlpost.errors import DamagedWeightsError, LearnerLostError, RecipeError
+from rlpost.records import Completion, FloatArray, GenerationRequest, RolloutGroup, Sample, Verdict
 from rlpost.settings import LearnerSettings
+from rlpost.train_records import StepReport, TrainBatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +42,8 @@ class Generator(Protocol):
         """Start these requests; returns at once."""
         ...
 
-    def poll(self, timeout_s: float) -> list[Rollout]:
-        """Rollouts finished since the last call, in no particular order.
+    def poll(self, timeout_s: float) -> list[Completion]:
+        """Completions finished since the last call, in no particular order.
 
         Waits up to `timeout_s` for the first one; an empty list means that none finished in that time.
         """
@@ -79,49 +80,83 @@ class Scorer(Protocol):
         ...
 
 
+class Sampler(Protocol):
+    """Chooses the rows of a data set that a stage uses next. Has state, which is saved with the learner's.
+
+    Equal state and equal observations give equal rows. Not thread-safe.
+    """
+
+    def next(self, count: int) -> list[int]:
+        """Indices of the next `count` rows, in order; a row may come again."""
+        ...
+
+    def observe(self, groups: Sequence[RolloutGroup]) -> None:
+        """Learn from scored groups, in the order of issue; each group is told once. Supervised stages tell none."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Plain data from which `load` goes on."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned.
+
+        Raises `DataError` if it is the state of another data set.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupScores:
-    """What credit is made from: the samples of one group that were judged, infra faults left out."""
+    """The judged samples of one group, from which credit is made; infra faults are left out."""
 
     scores_G: NDArray[np.float64]
     penalties_GT: Sequence[NDArray[np.float64]]
-    """For each sample, what every one of its tokens takes off the reward (a KL penalty, or zeros); shape [T] each."""
+    """For each sample, the amount that every token of the policy takes off the reward (a KL penalty, or zeros); shape
+    [T] each, over the trained tokens of all trajectories of the sample."""
 
 
 class AdvantageFn(Protocol):
-    """Scores of all groups of one step -> advantage of every token. Pure."""
+    """Scores of all groups of one step -> advantage of every token that the policy chose. Pure."""
 
     def __call__(self, groups: Sequence[GroupScores], /) -> list[list[NDArray[np.float64]]]:
-        """For each group, for each sample, an array of shape [T]. A group may be empty."""
+        """For each group, for each sample, an array of shape [T] like its penalties. A group may be empty."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossInputs:
-    """The tokens of one micro-batch that carry a loss weight, end to end; what a loss sees.
+    """The tokens of one component of one micro-batch that carry a loss weight, end to end.
 
     All tensors have shape [T], float32, on the learner's device; only `logprobs_T` and `values_T` carry a gradient.
+    `inputs["advantages_T"]` is a column of the batch; `train_records` has the names in use.
     """
 
     logprobs_T: Tensor
-    """Of each token under the current policy, after the batch's temperature."""
+    """Log-probability of each token under the current policy, after the batch's temperature."""
     weights_T: Tensor
-    advantages_T: Tensor
-    behaviour_logprobs_T: Tensor
-    """Under the policy that sampled the token, as the generator reported it."""
-    reference_logprobs_T: Tensor
-    """Under the frozen reference model."""
-    proximal_logprobs_T: Tensor
-    """Under the policy before the first optimizer step on this rollout batch."""
-    proximal_mix_T: Tensor
-    """Share of the current policy in the log-linear estimate of the proximal one."""
-    returns_T: Tensor
-    old_values_T: Tensor
+    columns: Mapping[str, Tensor]
+    """The columns that the loss declares, and no others."""
     values_T: Tensor | None
-    """What the critic predicts now, with a gradient; None for a learner without a critic."""
+    """The critic's predictions now, with a gradient; None for a learner without a critic."""
     row_T: Tensor
     """Index of the row within the micro-batch, int64; rows of one unit are neighbours."""
     row_count: int
+    component: str
+    """Name of the component that the tokens belong to."""
+
+    def __getitem__(self, column: str) -> Tensor:
+        """A column of the batch; shape [T].
+
+        Raises `RecipeError` if the loss does not declare it, or the batch does not have it.
+        """
+        if column not in self.columns:
+            raise RecipeError(
+                f"a loss must declare the columns that it reads, and the batch must have them; {self.component} has "
+                f"{', '.join(self.columns) or 'no columns'} and not {column}: add it to the loss's `columns`, or fill "
+                "it in"
+            )
+        return self.columns[column]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +164,7 @@ class LossSums:
     """What a loss returns for one micro-batch. Sums, so that they add up over micro-batches and ranks."""
 
     total: Tensor
-    """Scalar to differentiate; the learner divides it by the batch's denominator."""
+    """Scalar to differentiate; the learner divides it by the component's denominator."""
     means: Mapping[str, tuple[Tensor, Tensor | float]]
     """Metric name -> (sum, count), detached; reported as sum of sums over sum of counts."""
     maxima: Mapping[str, Tensor]
@@ -139,22 +174,36 @@ class LossSums:
 class LossFn(Protocol):
     """A pure function of tensors, and a frozen, picklable dataclass of its coefficients."""
 
-    def __call__(self, inputs: LossInputs, /) -> LossSums:
-        """The summed loss of one micro-batch."""
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names of the batch's columns that the loss reads; a batch without one of them is refused."""
         ...
+
+    def __call__(self, inputs: LossInputs, /) -> LossSums:
+        """The summed loss of one component of one micro-batch."""
+        ...
+
+
+POLICY = "policy"
+REFERENCE = "reference"
+"""Models that `Learner.logprobs` may be asked for, beside teachers."""
 
 
 class Learner(Protocol):
     """Holds the policy and its optimizer. Blind to the algorithm: a batch arrives with weights and credit."""
 
     def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
-        """One optimizer step on the whole batch."""
+        """One optimizer step on the whole batch. A batch of several components wants a loss for each (`losses.parts`).
+
+        Raises `RecipeError` if the batch lacks a column that the loss reads.
+        """
         ...
 
-    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
+    def logprobs(self, batch: TrainBatch, *, of: str) -> FloatArray:
         """Log-probability of every token with a loss weight other than 0, zero elsewhere; shape of `batch.token_ids`.
 
-        `reference` asks the frozen reference model in place of the policy.
+        `of` names the model: `POLICY`, `REFERENCE` (the frozen start of the stage), or a teacher of the learner's
+        settings.
         """
         ...
 

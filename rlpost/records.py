@@ -1,6 +1,7 @@
 """Every record that crosses a seam: who makes it, who takes it, and what each field means.
 
-Flow of an RL stage: `Prompt -> RolloutGroup -> Verdict -> TrainRow -> TrainBatch -> StepReport`.
+Flow of an RL stage: `Prompt -> Completion -> Trajectory -> Episode -> RolloutGroup -> Verdict -> TrainRow -> TrainBatch
+-> StepReport`. Every other stage makes `TrainRow` from an `Example`.
 
 Shape suffixes, used in names of arrays and of ragged lists throughout the project:
 
@@ -14,16 +15,17 @@ torch, and they are to be treated as read-only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
+BoolArray = NDArray[np.bool_]
 FinishReason = Literal["stop", "length"]
 
 
@@ -104,9 +106,8 @@ class GenerationRequest:
     """Goes before all that waits for an engine: training stands still until it is answered."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VersionSpan:
-    """Tokens `[start, stop)` of a rollout were sampled with weights `version`."""
+class VersionSpan(NamedTuple):
+    """Tokens `[start, stop)` of a completion or a trajectory were sampled with weights `version`."""
 
     start: int
     stop: int
@@ -114,8 +115,8 @@ class VersionSpan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rollout:
-    """One sampled response. Made by a generator; taken by the collector.
+class Completion:
+    """One engine's answer to one request. Made by a generator; taken by the collector.
 
     Example: tokens "46<eos>" sampled with version 3: `token_ids=[52, 54, 2]`, `logprobs_T=[-0.1, -0.2, -0.0]`,
     `version_spans=(VersionSpan(start=0, stop=3, version=3),)`, `finish="stop"`.
@@ -123,7 +124,7 @@ class Rollout:
 
     key: tuple[str, int]
     token_ids: IntArray
-    """The response only, with its stop token if it ended by one; shape [T]."""
+    """The sampled tokens only, with the stop token if one ended them; shape [T]."""
     logprobs_T: FloatArray
     """Log-probability of each sampled token, after temperature; shape [T]."""
     version_spans: tuple[VersionSpan, ...]
@@ -138,6 +139,82 @@ class Rollout:
     def oldest_version(self) -> int:
         """The oldest weights that sampled any of the tokens."""
         return min(span.version for span in self.version_spans)
+
+
+Author = Literal["system", "user", "assistant", "tool", "environment"]
+
+
+class Turn(NamedTuple):
+    """`author` wrote the tokens `[start, stop)` of a trajectory."""
+
+    start: int
+    stop: int
+    author: Author
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trajectory:
+    """A token sequence and what happened in it: the unit that is trained. Made by the collector or from a data set.
+
+    A prompt is a prefix with `trained_T` false; a demonstration, a forced prefix and a tool's output are spans with
+    flags of their own. Tokens that were sampled are never decoded and tokenised again.
+
+    Example: prompt `[5, 6]` and sampled answer `[7, 2]`: `token_ids=[5, 6, 7, 2]`, `trained_T=[False, False, True,
+    True]`, `turns=(Turn(0, 2, "user"), Turn(2, 4, "assistant"))`.
+    """
+
+    token_ids: IntArray
+    """From the first token of the prompt to the last token of the last turn; shape [T]."""
+    trained_T: BoolArray
+    """Which tokens the policy chose, so that they may be trained; `trained_T[0]` is false."""
+    logprobs_T: FloatArray
+    """Log-probability of each token that the policy chose, as the generator reported it; 0 elsewhere."""
+    version_spans: tuple[VersionSpan, ...]
+    """The weights that sampled each trained token; in order, without overlap; empty for a demonstration."""
+    turns: tuple[Turn, ...]
+    """In order, without gaps, covering all tokens."""
+    finish: FinishReason
+    """How the last turn of the policy ended."""
+    media: tuple[Any, ...] = ()
+    """Images and the like that token ids stand for, in the order of their places."""
+
+    @property
+    def trained_count(self) -> int:
+        """Tokens that the policy chose."""
+        return int(np.count_nonzero(self.trained_T))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Episode:
+    """All that the policy did from one prompt, once: one sample of a group. Made by the collector.
+
+    Several trajectories, as when a template rewrites the history between two turns, share one verdict, one place in the
+    group and one entry of the ledger.
+    """
+
+    sample: int
+    """Place in the group, counted from 0."""
+    trajectories: tuple[Trajectory, ...]
+    """At least one, in the order in which they were sampled."""
+    response: str
+    """The text that verifiers judge: what the policy wrote, decoded without special tokens."""
+    seconds: float
+    """From the first submission to the last token, on the generator's clock."""
+
+    @property
+    def finish(self) -> FinishReason:
+        """How the last turn ended."""
+        return self.trajectories[-1].finish
+
+    @property
+    def trained_count(self) -> int:
+        """Tokens that the policy chose, over all trajectories."""
+        return sum(trajectory.trained_count for trajectory in self.trajectories)
+
+    @property
+    def oldest_version(self) -> int:
+        """The oldest weights that sampled any of the tokens."""
+        return min(span.version for trajectory in self.trajectories for span in trajectory.version_spans)
 
 
 class Fault(StrEnum):
@@ -212,131 +289,13 @@ class RolloutGroup:
 
     prompt: Prompt
     index: int
-    """Position in the order of issue, counted from the start of the stage; what is left after sorting by it is
-    independent of which actor answered first."""
-    rollouts: tuple[Rollout, ...]
+    """Position in the order of issue, counted from the start of the stage; groups sorted by it do not depend on which
+    engine answered first."""
+    episodes: tuple[Episode, ...]
     verdicts: tuple[Verdict, ...] = ()
-    """One for each rollout, in the same order; empty until scored."""
+    """One for each episode, in the same order; empty until scored."""
 
     @property
     def oldest_version(self) -> int:
         """The oldest weights that sampled any token of the group."""
-        return min(rollout.oldest_version for rollout in self.rollouts)
-
-
-TOKEN_COLUMNS = (
-    "advantages_T",
-    "behaviour_logprobs_T",
-    "reference_logprobs_T",
-    "proximal_logprobs_T",
-    "proximal_mix_T",
-    "returns_T",
-    "old_values_T",
-)
-"""The columns of a row that it may lack; a batch has zeros in their place. `LossInputs` has the same names."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainRow:
-    """One token sequence to learn from. Made by a stage; taken by `TrainBatch.of`.
-
-    All arrays have shape [T] and speak of the token at their own index: `weights_T[t]` is the loss weight of predicting
-    token t from the tokens before it, so `weights_T[0]` must be 0.
-    """
-
-    token_ids: IntArray
-    weights_T: FloatArray
-    advantages_T: FloatArray | None = None
-    behaviour_logprobs_T: FloatArray | None = None
-    """Under the policy that sampled the token, as the generator reported it."""
-    reference_logprobs_T: FloatArray | None = None
-    proximal_logprobs_T: FloatArray | None = None
-    """Under the policy as it was before the first optimizer step on this rollout batch."""
-    proximal_mix_T: FloatArray | None = None
-    """Share of the current policy in the log-linear estimate of the proximal one: 1 is the current policy itself."""
-    returns_T: FloatArray | None = None
-    """What a critic should have predicted for the token."""
-    old_values_T: FloatArray | None = None
-    """What the critic predicted before the first optimizer step on this rollout batch."""
-    source: str = ""
-    """Which row of the data, or which sample of which prompt, it is; for people."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainBatch:
-    """The rows of one optimizer step, end to end. Made by a stage; taken whole by every learner rank.
-
-    The gradient is that of (sum of the loss over all rows) / `denominator`, however the rows are split over ranks and
-    micro-batches.
-    """
-
-    token_ids: IntArray
-    """All rows end to end; shape [sum of T]."""
-    row_lengths_B: IntArray
-    weights_T: FloatArray
-    advantages_T: FloatArray
-    behaviour_logprobs_T: FloatArray
-    reference_logprobs_T: FloatArray
-    proximal_logprobs_T: FloatArray
-    proximal_mix_T: FloatArray
-    returns_T: FloatArray
-    old_values_T: FloatArray
-    denominator: float
-    """The one global count that the summed loss is divided by."""
-    temperature: float
-    """Logits are divided by this before log-probabilities are taken; 1 where nothing was sampled."""
-    rows_per_unit: int
-    """Rows that must stay together in one micro-batch: 1, or 2 for preference pairs (chosen, rejected)."""
-    sources: tuple[str, ...] = ()
-    """Where each row comes from, for people; shape [B]."""
-
-    @classmethod
-    def of(
-        cls, rows: Sequence[TrainRow], *, denominator: float, temperature: float = 1.0, rows_per_unit: int = 1
-    ) -> TrainBatch:
-        """Join rows into one batch; columns that a row does not have become zeros."""
-        assert rows, "a batch needs at least one row"
-        assert len(rows) % rows_per_unit == 0, f"{len(rows)} rows do not split into units of {rows_per_unit}"
-        assert denominator > 0, f"the denominator must be positive, found {denominator}"
-        for row in rows:
-            assert row.weights_T[0] == 0, "the first token of a row has nothing before it to be predicted from"
-            assert len(row.weights_T) == len(row.token_ids), "a row's weights and tokens must have one length"
-
-        def column(name: str) -> FloatArray:
-            parts: list[FloatArray] = []
-            for row in rows:
-                values = getattr(row, name)
-                parts.append(np.zeros(len(row.token_ids), np.float32) if values is None else values)
-                assert len(parts[-1]) == len(row.token_ids), f"{name} and tokens must have one length"
-            return np.concatenate(parts).astype(np.float32, copy=False)
-
-        return cls(
-            token_ids=np.concatenate([row.token_ids for row in rows]).astype(np.int32, copy=False),
-            row_lengths_B=np.array([len(row.token_ids) for row in rows], np.int32),
-            weights_T=column("weights_T"),
-            **{name: column(name) for name in TOKEN_COLUMNS},
-            denominator=denominator,
-            temperature=temperature,
-            rows_per_unit=rows_per_unit,
-            sources=tuple(row.source for row in rows),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepReport:
-    """What one optimizer step did, reduced over all ranks. Made by the learner; taken by the tracker."""
-
-    step: int
-    """Optimizer steps taken so far in this stage, this one included."""
-    loss: float
-    grad_norm: float
-    """Before clipping."""
-    learning_rate: float
-    tokens: int
-    """Tokens run through the model, prompts included."""
-    scored_tokens: int
-    """Tokens with a loss weight other than 0."""
-    seconds: float
-    """Inside the learner, without transport."""
-    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What the loss function reports, for example `kl` or `clip_fraction`."""
+        return min(episode.oldest_version for episode in self.episodes)

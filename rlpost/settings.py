@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rlpost.recipe.sections import LearnerConfig, LoraConfig, OptimizerConfig
@@ -41,9 +42,11 @@ class LearnerSettings:
     """What is trained: a causal language model, or a sequence classifier with one label (a reward model)."""
     critic: CriticSettings | None
     keep_reference: bool
-    """Keep a frozen copy of the start for `logprobs(reference=True)`."""
+    """Keep a frozen copy of the start for `logprobs(of="reference")`."""
     seed: int
     deterministic: bool
+    teachers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Name -> model directory of frozen models for `logprobs(of=name)`; they share the policy's tokenizer."""
 
     @property
     def compute_dtype(self) -> DTypeName:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from rlpost.records import GenerationRequest, Rollout, Sampling
+from rlpost.records import Completion, GenerationRequest, Sampling
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.settings import EngineSettings
 
@@ -65,9 +65,9 @@ def a_request(
     return GenerationRequest(key=(key, 0), prompt_token_ids=prompt, sampling=sampling, seed=seed)
 
 
-def collect(generator: VllmGenerator, count: int, *, timeout_s: float = 60.0) -> dict[str, Rollout]:
+def collect(generator: VllmGenerator, count: int, *, timeout_s: float = 60.0) -> dict[str, Completion]:
     """Wait for `count` rollouts; by prompt id."""
-    rollouts: dict[str, Rollout] = {}
+    rollouts: dict[str, Completion] = {}
     deadline = time.monotonic() + timeout_s
     while len(rollouts) < count:
         assert time.monotonic() < deadline, f"{len(rollouts)} of {count} rollouts came in {timeout_s} s"
@@ -75,14 +75,14 @@ def collect(generator: VllmGenerator, count: int, *, timeout_s: float = 60.0) ->
     return rollouts
 
 
-def ask(generator: VllmGenerator, requests: Sequence[GenerationRequest]) -> dict[str, Rollout]:
+def ask(generator: VllmGenerator, requests: Sequence[GenerationRequest]) -> dict[str, Completion]:
     """Submit and wait; by prompt id."""
     generator.submit(requests)
     return collect(generator, len(requests))
 
 
 def transformers_logprobs(
-    model: PreTrainedModel, request: GenerationRequest, rollout: Rollout, *, temperature: float
+    model: PreTrainedModel, request: GenerationRequest, rollout: Completion, *, temperature: float
 ) -> NDArray[np.float32]:
     """Of the rollout's tokens under `model`; shape [T]."""
     ids = torch.from_numpy(np.concatenate([request.prompt_token_ids, rollout.token_ids]).astype(np.int64))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
-from rlpost.records import GenerationRequest, Rollout, Sampling, VersionSpan
+from rlpost.records import Completion, GenerationRequest, Sampling, VersionSpan
 
 STOP = 1
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_tokens=6, stop_token_ids=(STOP,))
@@ -98,7 +98,7 @@ class FakeGenerator:
                 self._running[key] = replace(self._running[key], ready_at=0.0)
             self._changed.notify_all()
 
-    def poll(self, timeout_s: float) -> list[Rollout]:
+    def poll(self, timeout_s: float) -> list[Completion]:
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
@@ -142,7 +142,7 @@ class FakeGenerator:
                 )
             ]
 
-    def _answer(self, running: Running) -> Rollout:
+    def _answer(self, running: Running) -> Completion:
         request = running.request
         tokens = fake_tokens(seed=request.seed, version=running.versions[0], sampling=request.sampling)
         length = len(tokens)
@@ -154,7 +154,7 @@ class FakeGenerator:
             fake_logprob(token, before=last, version=version, temperature=request.sampling.temperature or 1.0)
             for token, last, version in zip(tokens, before, version_T, strict=True)
         ]
-        return Rollout(
+        return Completion(
             key=request.key,
             token_ids=np.array(tokens, np.int32),
             logprobs_T=np.array(logprobs, np.float32),

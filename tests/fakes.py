@@ -19,23 +19,13 @@ from fake_generator import SAMPLING, FakeGenerator, fake_logprob, fake_tokens
 
 from rlpost.engine_records import PublishReport, WeightManifest
 from rlpost.errors import DamagedWeightsError, LearnerLostError
-from rlpost.interfaces import Learner, LossFn
+from rlpost.interfaces import REFERENCE, Learner, LossFn
 from rlpost.recipe.rewards import OnFaultsConfig
-from rlpost.records import (
-    TOKEN_COLUMNS,
-    FloatArray,
-    Message,
-    Prompt,
-    Rollout,
-    RolloutGroup,
-    Sample,
-    StepReport,
-    TrainBatch,
-    Verdict,
-    VersionSpan,
-)
+from rlpost.records import Completion, FloatArray, Message, Prompt, RolloutGroup, Sample, Verdict, VersionSpan
+from rlpost.rollout.episodes import single_turn
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.settings import LearnerSettings
+from rlpost.train_records import StepReport, TrainBatch
 
 # The generator has a file of its own; whoever needs a fake finds all of them here.
 __all__ = [
@@ -68,8 +58,8 @@ def make_prompt(number: int, *, dataset: str = "sums", gold: Any = "1") -> Promp
 
 def make_rollout(
     *, sample: int, length: int = 2, version: int = 0, key: str = "0:sums/0", text: str | None = None
-) -> Rollout:
-    return Rollout(
+) -> Completion:
+    return Completion(
         key=(key, sample),
         token_ids=np.arange(4, 4 + length, dtype=np.int32),
         logprobs_T=np.full(length, -0.5, np.float32),
@@ -87,8 +77,9 @@ def make_group(
     return RolloutGroup(
         prompt=make_prompt(index),
         index=index,
-        rollouts=tuple(
-            make_rollout(sample=sample, length=length, version=version) for sample, length in enumerate(lengths)
+        episodes=tuple(
+            single_turn(make_prompt(index), make_rollout(sample=sample, length=length, version=version))
+            for sample, length in enumerate(lengths)
         ),
         verdicts=tuple(verdicts),
     )
@@ -156,7 +147,8 @@ class FakeLearner:
     def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
         self._called("step")
         assert int(batch.row_lengths_B.sum()) == len(batch.token_ids) == len(batch.weights_T)
-        assert np.isfinite(batch.advantages_T).all() and batch.weights_T.any() and callable(loss)
+        assert loss.columns <= batch.columns.keys() and batch.weights_T.any() and callable(loss)
+        assert all(np.isfinite(values_T).all() for values_T in batch.columns.values())
         self.batches.append(batch)
         self.weights = (self.weights * 31 + _digest(batch)) % 1_000_003
         self.steps += 1
@@ -171,7 +163,7 @@ class FakeLearner:
             metrics={},
         )
 
-    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
+    def logprobs(self, batch: TrainBatch, *, of: str) -> FloatArray:
         self._called("logprobs")
         version = self._version if self.version_of_logprobs is None else self.version_of_logprobs
         values, start = np.zeros(len(batch.token_ids), np.float32), 0
@@ -188,7 +180,7 @@ class FakeLearner:
                 values[start : start + length] *= 3
             start += length
         scored_T = batch.weights_T != 0
-        return values + scored_T * (self.noise - self.reference_shift * reference)
+        return values + scored_T * (self.noise - self.reference_shift * (of == REFERENCE))
 
     def values(self, batch: TrainBatch) -> FloatArray:
         self._called("values")
@@ -297,6 +289,6 @@ def _small_files(model_dir: Path) -> list[bytes]:
 
 
 def _digest(batch: TrainBatch) -> int:
-    columns = (getattr(batch, name) for name in TOKEN_COLUMNS)
+    columns = (values_T for _, values_T in sorted(batch.columns.items()))
     content = b"".join(array.tobytes() for array in (batch.token_ids, batch.row_lengths_B, batch.weights_T, *columns))
     return int.from_bytes(hashlib.blake2b(content, digest_size=4).digest(), "big")

@@ -22,7 +22,7 @@ from rlpost.cluster.session import wait_for
 from rlpost.engine_records import EngineLoad, WeightManifest
 from rlpost.errors import ActorLostError, ClusterError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
-from rlpost.records import GenerationRequest, Rollout
+from rlpost.records import Completion, GenerationRequest
 from rlpost.settings import EngineSettings
 from rlpost.telemetry.waits import WAITS
 
@@ -167,7 +167,7 @@ class EngineRoster:
             engine.in_flight.clear()
         self._orphans.clear()
 
-    def take(self, engine: Engine) -> list[Rollout]:
+    def take(self, engine: Engine) -> list[Completion]:
         """Read the received answer to the engine's call, and make the next call.
 
         Raises:
@@ -306,13 +306,13 @@ class EngineRoster:
         engine.call = engine.actor.poll.remote(LONG_POLL_S)
         engine.answer_due_s = time.monotonic() + LONG_POLL_S + self._cluster.rollout.silence_timeout_s
 
-    def _hear(self, engine: Engine, answer: PollAnswer) -> list[Rollout]:
+    def _hear(self, engine: Engine, answer: PollAnswer) -> list[Completion]:
         engine.load = answer.load
-        for rollout in answer.rollouts:
-            assert rollout.key in engine.in_flight, f"{engine.name} answered {rollout.key}, which it was not asked"
-            del engine.in_flight[rollout.key]
+        for completion in answer.completions:
+            assert completion.key in engine.in_flight, f"{engine.name} was not asked for {completion.key}"
+            del engine.in_flight[completion.key]
         self._listen(engine)
-        return answer.rollouts
+        return answer.completions
 
     def _catch_up(self, engine: Engine) -> None:
         """Make a stale engine pull the weights; called again if the others have pulled newer ones in the meantime."""

@@ -13,7 +13,7 @@ from rlpost.cluster.failures import told_apart
 from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import ActorLostError
 from rlpost.interfaces import Generator
-from rlpost.records import GenerationRequest, Rollout
+from rlpost.records import Completion, GenerationRequest
 from rlpost.settings import EngineSettings
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -21,8 +21,8 @@ THREADS = {"submit": 1, "poll": 1, "weights": 1}
 """Ray's concurrency groups: calls in one group run one after another, in order, and concurrently with other groups."""
 
 GATHER_S = 0.02
-"""Time that the first rollout of an answer waits for others, because one trip to the driver costs as much as many
-rollouts. The engine does not idle meanwhile, since the pool gives it one group more than it works on."""
+"""Time that the first completion of an answer waits for others, because one trip to the driver costs as much as many
+completions. The engine does not idle meanwhile, since the pool gives it one group more than it works on."""
 
 
 def in_group(name: str) -> Callable[[Method], Method]:
@@ -37,7 +37,7 @@ def in_group(name: str) -> Callable[[Method], Method]:
 class PollAnswer(NamedTuple):
     """One answer of an engine to a poll."""
 
-    rollouts: list[Rollout]
+    completions: list[Completion]
     load: EngineLoad
 
 
@@ -93,15 +93,13 @@ class GeneratorActor:
     @told_apart("the engine", ActorLostError)
     @in_group("poll")
     def poll(self, timeout_s: float) -> PollAnswer:
-        """Return the load and the rollouts finished since the last call; wait up to `timeout_s`, plus a little for more
-        rollouts.
-        """
-        rollouts = self._generator.poll(timeout_s)
+        """Return the load and what was finished since the last call; wait up to `timeout_s`, plus a little for more."""
+        completions = self._generator.poll(timeout_s)
         deadline_s = time.monotonic() + GATHER_S
-        while rollouts and self._others_run(rollouts) and (left_s := deadline_s - time.monotonic()) > 0:
-            rollouts += self._generator.poll(left_s)
-        self._returned += len(rollouts)
-        return PollAnswer(rollouts, self._generator.loads()[0])
+        while completions and self._others_run(completions) and (left_s := deadline_s - time.monotonic()) > 0:
+            completions += self._generator.poll(left_s)
+        self._returned += len(completions)
+        return PollAnswer(completions, self._generator.loads()[0])
 
     @told_apart("the engine", ActorLostError)
     @in_group("poll")
@@ -128,5 +126,5 @@ class GeneratorActor:
         """Free the engine's memory and end its workers."""
         self._generator.close()
 
-    def _others_run(self, rollouts: Sequence[Rollout]) -> bool:
-        return self._submitted > self._returned + len(rollouts)
+    def _others_run(self, completions: Sequence[Completion]) -> bool:
+        return self._submitted > self._returned + len(completions)

@@ -19,7 +19,7 @@ from rlpost.cluster.session import wait_for
 from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import ActorLostError, DeadlineError, RlpostError
 from rlpost.recipe.schema import ClusterConfig
-from rlpost.records import GenerationRequest, Rollout
+from rlpost.records import Completion, GenerationRequest
 from rlpost.settings import EngineSettings
 from rlpost.telemetry.waits import WAITS
 
@@ -33,8 +33,8 @@ class GeneratorPool:
     them.
 
     Requests wait in one queue and are assigned when they are submitted and whenever an engine has answered (see
-    `Dispatcher`). One long poll is always open at each engine and returns rollouts in batches. While nobody polls, for
-    example while the learner restarts, a thread of the pool supervises the engines.
+    `Dispatcher`). One long poll is always open at each engine and returns completions in batches. While nobody polls,
+    for example while the learner restarts, a thread of the pool supervises the engines.
 
     Only one thread may call `poll`; `submit`, `pull_weights`, `resize` and `loads` are thread-safe.
     """
@@ -84,8 +84,8 @@ class GeneratorPool:
         self._roster.start(cluster.rollout.actors)
         self._started = False
         self._next_look_s = self._polled_s = time.monotonic()
-        self._heard: list[Rollout] = []
-        """Rollouts received since the last poll."""
+        self._heard: list[Completion] = []
+        """Completions received since the last poll."""
         self._failure: Exception | None = None
         """The error that ended the supervising thread."""
         self._closing = threading.Event()
@@ -98,7 +98,7 @@ class GeneratorPool:
             self._dispatcher.add(requests)
             self._dispatch()
 
-    def poll(self, timeout_s: float) -> list[Rollout]:
+    def poll(self, timeout_s: float) -> list[Completion]:
         """See `interfaces.Generator`."""
         self._await_start()
         deadline_s = time.monotonic() + timeout_s
@@ -107,9 +107,9 @@ class GeneratorPool:
             self._listen(max(0.0, deadline_s - time.monotonic()))
             self._polled_s = time.monotonic()
             with self._lock:
-                rollouts, self._heard = self._heard, []
-            if rollouts or time.monotonic() >= deadline_s:
-                return rollouts
+                completions, self._heard = self._heard, []
+            if completions or time.monotonic() >= deadline_s:
+                return completions
 
     def pull_weights(self, manifest: WeightManifest, *, keep_kv_cache: bool) -> list[WeightReceipt]:
         """See `interfaces.Generator`. A starting engine pulls these weights too, before its first request.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from rlpost.cluster.placement import Placement
 from rlpost.cluster.restarts import RestartBudget, Setbacks
 from rlpost.cluster.session import wait_for
 from rlpost.errors import ClusterError, DamagedWeightsError, DeadlineError, LearnerLostError
-from rlpost.learner.remote import RemoteLearner
+from rlpost.interfaces import LossFn
+from rlpost.learner.ranked import RankedLearner
+from rlpost.learner.shares import BatchShare
 from rlpost.platform.disk_space import room_for
 from rlpost.recipe.schema import ClusterConfig
-from rlpost.records import StepReport, TrainBatch
 from rlpost.settings import LearnerSettings
 from rlpost.telemetry.waits import WAITS
+from rlpost.train_records import StepReport, TrainBatch
 
 DEATH_KNOWN_AFTER_S = 5.0
 """Within this time after a rank's death, every call to it fails."""
@@ -75,6 +78,11 @@ class LearnerActor:
         # Checked here, where the folder is known and the error is not yet text.
         with room_for(next((part for part in arguments if isinstance(part, Path)), Path())):
             return self._rank.call(method, *arguments, **options)
+
+    @told_apart("a learner rank", LearnerLostError)
+    def call_share(self, method: str, share: BatchShare, *arguments: Any, **options: Any) -> Any:
+        """See `LearnerRank.call_share`."""
+        return self._rank.call_share(method, share, *arguments, **options)
 
 
 class LearnerGroup:
@@ -164,27 +172,41 @@ class LearnerGroup:
         answers_of(self.actors, "build", builds, timeout_s=timeout_s)
         WAITS.note("the learner was built")
         silence_s = self._cluster.learner.silence_timeout_s or self._cluster.step_timeout_s
-        return RayLearner(self.actors, timeout_s=silence_s, setbacks=self._setbacks)
+        return RayLearner(settings, self.actors, timeout_s=silence_s, setbacks=self._setbacks)
 
 
-class RayLearner(RemoteLearner):
-    """Runs every call on every rank; a batch is sent once, through the object store."""
+class RayLearner(RankedLearner):
+    """Runs every call on every rank; each share of a batch is sent once, through the object store, to its rank."""
 
-    def __init__(self, actors: list[Any], *, timeout_s: float, setbacks: Setbacks) -> None:
+    def __init__(self, settings: LearnerSettings, actors: list[Any], *, timeout_s: float, setbacks: Setbacks) -> None:
+        super().__init__(settings, ranks=len(actors))
         self._actors = actors
         self._timeout_s, self._setbacks = timeout_s, setbacks
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        stored = [ray.put(argument) if isinstance(argument, TrainBatch) else argument for argument in arguments]
-        calls = [actor.call.remote(method, *stored, **options) for actor in self._actors]
+        calls = [actor.call.remote(method, *arguments, **options) for actor in self._actors]
+        return self._answers(method, calls)[0]
+
+    def _call_shares(self, method: str, shares: Sequence[BatchShare], *arguments: Any, **options: Any) -> list[Any]:
+        calls = [
+            actor.call_share.remote(method, ray.put(share), *arguments, **options)
+            for actor, share in zip(self._actors, shares, strict=True)
+        ]
+        return self._answers(method, calls)
+
+    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
+        """See `interfaces.Learner`."""
+        report = super().step(batch, loss)
+        self._setbacks.reached(report.step)
+        return report
+
+    def _answers(self, method: str, calls: list[Any]) -> list[Any]:
         try:
-            answer = answers_of(self._actors, method, calls, timeout_s=self._timeout_s)[0]
+            answers = answers_of(self._actors, method, calls, timeout_s=self._timeout_s)
         except DeadlineError as error:
             raise self._setbacks.of_hang(error) from error
-        if isinstance(answer, StepReport):
-            self._setbacks.reached(answer.step)
         WAITS.note(f"the learner ({method})")
-        return answer
+        return answers
 
 
 def answers_of(actors: list[Any], method: str, calls: list[Any], *, timeout_s: float) -> list[Any]:

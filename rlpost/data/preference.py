@@ -8,9 +8,10 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from rlpost.data.chat import ChatFormat
-from rlpost.data.rows import answer_row, render_within, response_row
+from rlpost.data.rows import answer_row, render_within, trajectory_row
 from rlpost.errors import DataError
-from rlpost.records import Example, Rollout, RolloutGroup, TrainRow
+from rlpost.records import Episode, Example, RolloutGroup
+from rlpost.train_records import TrainRow
 
 
 class PreferencePair(NamedTuple):
@@ -76,8 +77,8 @@ def _pairs_of(group: RolloutGroup, *, count: int, rng: np.random.Generator) -> l
     scores = [score for score, _ in scored]
     if not scored or min(scores) == max(scores):
         return []
-    best = [rollout for score, rollout in scored if score == max(scores)]
-    worst = [rollout for score, rollout in scored if score == min(scores)]
+    best = [episode for score, episode in scored if score == max(scores)]
+    worst = [episode for score, episode in scored if score == min(scores)]
     combinations: list[int] = rng.permutation(len(best) * len(worst))[:count].tolist()
     return [
         PreferencePair(chosen=_row(group, best[index // len(worst)]), rejected=_row(group, worst[index % len(worst)]))
@@ -85,14 +86,16 @@ def _pairs_of(group: RolloutGroup, *, count: int, rng: np.random.Generator) -> l
     ]
 
 
-def _scored_samples(group: RolloutGroup) -> list[tuple[float, Rollout]]:
+def _scored_samples(group: RolloutGroup) -> list[tuple[float, Episode]]:
     """(score, sample) of valid samples, each text once: its first sample stands for it."""
-    by_text: dict[str, tuple[float, Rollout]] = {}
-    for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True):
+    by_text: dict[str, tuple[float, Episode]] = {}
+    for episode, verdict in zip(group.episodes, group.verdicts, strict=True):
         if verdict.fault is None and verdict.score is not None:
-            by_text.setdefault(rollout.text, (verdict.score, rollout))
+            by_text.setdefault(episode.response, (verdict.score, episode))
     return list(by_text.values())
 
 
-def _row(group: RolloutGroup, rollout: Rollout) -> TrainRow:
-    return response_row(group.prompt, rollout, weight=1.0, columns={})
+def _row(group: RolloutGroup, episode: Episode) -> TrainRow:
+    """The row of an episode's last trajectory, which holds all of it unless a template rewrote the history."""
+    source = f"{group.prompt.id}, sample {episode.sample}"
+    return trajectory_row(episode.trajectories[-1], weight=1.0, columns={}, source=source)

@@ -9,7 +9,8 @@ import numpy as np
 
 from rlpost.data.chat import ChatFormat, RenderedAnswer
 from rlpost.errors import DataError
-from rlpost.records import Example, FloatArray, IntArray, Prompt, Rollout, TrainRow
+from rlpost.records import Example, FloatArray, IntArray, Prompt, Trajectory
+from rlpost.train_records import TrainRow
 
 
 class SupervisedRows(NamedTuple):
@@ -80,24 +81,21 @@ def prompts_of(examples: Sequence[Example], *, chat: ChatFormat, max_length: int
     ]
 
 
-def response_row(prompt: Prompt, rollout: Rollout, *, weight: float, columns: Mapping[str, FloatArray]) -> TrainRow:
-    """The sampled tokens behind their prompt, as they were sampled, all with one loss weight.
+def trajectory_row(
+    trajectory: Trajectory, *, weight: float, columns: Mapping[str, FloatArray], source: str
+) -> TrainRow:
+    """A trajectory as it was sampled; every token that the policy chose has the same loss weight.
 
-    `columns` are those of `TrainRow` with one value a sampled token; the prompt gets zeros.
+    `columns` are those of `train_records` with one value a trained token; all other tokens get zeros.
     """
-    prompt_length, length = len(prompt.token_ids), len(prompt.token_ids) + len(rollout.token_ids)
+    trained_T, length = trajectory.trained_T, len(trajectory.token_ids)
     weights_T = np.zeros(length, np.float32)
-    weights_T[prompt_length:] = weight
+    weights_T[trained_T] = weight
     whole: dict[str, FloatArray] = {}
     for name, values_T in columns.items():
         whole[name] = np.zeros(length, np.float32)
-        whole[name][prompt_length:] = values_T
-    return TrainRow(
-        token_ids=np.concatenate([prompt.token_ids, rollout.token_ids]),
-        weights_T=weights_T,
-        source=f"{prompt.id}, sample {rollout.key[1]}",
-        **whole,
-    )
+        whole[name][trained_T] = values_T
+    return TrainRow(token_ids=trajectory.token_ids, weights_T=weights_T, columns=whole, source=source)
 
 
 def answer_row(answer: RenderedAnswer, *, source: str) -> TrainRow:

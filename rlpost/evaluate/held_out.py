@@ -26,16 +26,16 @@ def score_groups(groups: Sequence[RolloutGroup], *, pass_score: float) -> Evalua
     prompts with k judged responses. A score that no response was judged for is not there: it would read as 0.
     """
     judged = [[verdict.score for verdict in group.verdicts if verdict.score is not None] for group in groups]
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    episodes = [episode for group in groups for episode in group.episodes]
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     passes = [(len(scores), sum(score >= pass_score for score in scores)) for scores in judged]
     measured: dict[str, list[float]] = {
         f"pass@{k}": [pass_at_k(samples, passed, k) for samples, passed in passes if samples >= k]
-        for k in sorted({1, max(len(group.rollouts) for group in groups)})
+        for k in sorted({1, max(len(group.episodes) for group in groups)})
     }
     measured["mean_score"] = [score for scores in judged for score in scores]
-    measured["truncated"] = [float(rollout.finish == "length") for rollout in rollouts]
-    measured["mean_tokens"] = [float(len(rollout.token_ids)) for rollout in rollouts]
+    measured["truncated"] = [float(episode.finish == "length") for episode in episodes]
+    measured["mean_tokens"] = [float(episode.trained_count) for episode in episodes]
     scores = {name: float(np.mean(values)) for name, values in measured.items() if values}
     unjudged = sum(verdict.fault in (Fault.INFRA, Fault.GOLD) for verdict in verdicts)
     if unjudged:

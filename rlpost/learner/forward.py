@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 from rlpost.interfaces import LossInputs
 from rlpost.learner.attention import Segments
 from rlpost.learner.output_head import chosen_logprobs
-from rlpost.learner.packing import MicroBatch
-from rlpost.records import TOKEN_COLUMNS, FloatArray, TrainBatch
+from rlpost.records import FloatArray
+from rlpost.train_records import TrainBatch
 
 _LOGPROBS_METHOD = "token_logprobs"
 _VALUES_METHOD = "token_values"
@@ -43,7 +43,7 @@ class MicroBatchView:
     """The rows of one micro-batch, cut out of the batch's flat columns."""
 
     batch: TrainBatch
-    rows: MicroBatch
+    rows: Sequence[int]
     token_index_T: NDArray[np.int64]
     """Where each packed token lies in the batch."""
     scored_K: NDArray[np.int64]
@@ -51,12 +51,12 @@ class MicroBatchView:
     row_T: NDArray[np.int64]
 
     @classmethod
-    def of(cls, batch: TrainBatch, rows: MicroBatch) -> MicroBatchView:
+    def of(cls, batch: TrainBatch, rows: Sequence[int]) -> MicroBatchView:
         """Cut these rows out."""
         ends = np.cumsum(batch.row_lengths_B, dtype=np.int64)
         starts = ends - batch.row_lengths_B
         token_index_T = np.concatenate([np.arange(starts[row], ends[row]) for row in rows])
-        row_T = np.repeat(np.arange(len(rows)), batch.row_lengths_B[rows])
+        row_T = np.repeat(np.arange(len(rows)), batch.row_lengths_B[list(rows)])
         scored_K = np.flatnonzero(batch.weights_T[token_index_T])
         return cls(batch=batch, rows=rows, token_index_T=token_index_T, scored_K=scored_K, row_T=row_T)
 
@@ -73,21 +73,34 @@ class MicroBatchView:
             target_K=torch.from_numpy(ids_T[self.scored_K]).to(device),
         )
 
-    def loss_inputs(self, logprobs_K: Tensor, values_K: Tensor | None) -> LossInputs:
-        """The scored tokens with everything a loss may ask of them."""
-        index = self.token_index_T[self.scored_K]
+    def loss_inputs(
+        self, logprobs_K: Tensor, values_K: Tensor | None, *, component: int, columns: Iterable[str]
+    ) -> LossInputs | None:
+        """The scored tokens of one component with the columns that a loss asks for; None where it has no token here.
 
-        def column(name: str) -> Tensor:
-            values: FloatArray = getattr(self.batch, name)
-            return torch.from_numpy(values[index]).to(logprobs_K.device)
+        A batch of one component is never None, so that its loss takes part even where no token is scored.
+        """
+        index_K, row_K = self.token_index_T[self.scored_K], self.row_T[self.scored_K]
+        if self.batch.component_T is not None:
+            mine = np.flatnonzero(self.batch.component_T[index_K] == component)
+            if not len(mine):
+                return None
+            index_K, row_K = index_K[mine], row_K[mine]
+            chosen = torch.from_numpy(mine).to(logprobs_K.device)
+            logprobs_K = logprobs_K[chosen]
+            values_K = None if values_K is None else values_K[chosen]
+
+        def column(values_T: FloatArray) -> Tensor:
+            return torch.from_numpy(values_T[index_K]).to(logprobs_K.device)
 
         return LossInputs(
             logprobs_T=logprobs_K,
             values_T=values_K,
-            weights_T=column("weights_T"),
-            **{name: column(name) for name in TOKEN_COLUMNS},
-            row_T=torch.from_numpy(self.row_T[self.scored_K]).to(logprobs_K.device),
+            weights_T=column(self.batch.weights_T),
+            columns={name: column(self.batch.columns[name]) for name in columns if name in self.batch.columns},
+            row_T=torch.from_numpy(row_K).to(logprobs_K.device),
             row_count=len(self.rows),
+            component=self.batch.components[component].name,
         )
 
 

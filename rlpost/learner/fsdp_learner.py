@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -17,20 +17,21 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from rlpost.engine_records import WeightManifest
 from rlpost.errors import NonFiniteError, RecipeError
-from rlpost.interfaces import LossFn, LossInputs
+from rlpost.interfaces import POLICY, REFERENCE, LossFn
 from rlpost.learner.adapter import save_adapter
 from rlpost.learner.background_save import BackgroundSave
 from rlpost.learner.checkpoint import CheckpointPart, Progress, begin_checkpoint, load_checkpoint, read_progress
 from rlpost.learner.exporting import export_pretrained, full_state
 from rlpost.learner.forward import MicroBatchView, PackedTokens, idle_forward, packed_logprobs, packed_values
 from rlpost.learner.metric_sums import MetricSums
-from rlpost.learner.model import build_critic, build_policy, build_reference, mix_into
+from rlpost.learner.model import build_critic, build_frozen, build_policy, mix_into
 from rlpost.learner.optimization import TrainedModel
-from rlpost.learner.packing import plan_micro_batches
 from rlpost.learner.process_group import fix_randomness
 from rlpost.learner.sharding import reshard
-from rlpost.records import FloatArray, StepReport, TrainBatch
+from rlpost.learner.shares import BatchShare
+from rlpost.records import FloatArray
 from rlpost.settings import LearnerSettings
+from rlpost.train_records import Component, StepReport, TrainBatch
 from rlpost.weight_file import manifest_of_adapter, write_weight_file
 
 
@@ -40,7 +41,10 @@ class _Norms(NamedTuple):
 
 
 class FsdpLearner:
-    """Implements `interfaces.Learner` for one rank; all ranks call every method together with the same arguments."""
+    """One rank behind `ranked.RankedLearner`: all ranks call every method together.
+
+    Whatever computes on a batch takes this rank's `BatchShare` of it; other arguments are the same on every rank.
+    """
 
     def __init__(self, settings: LearnerSettings, mesh: DeviceMesh) -> None:
         fix_randomness(seed=settings.seed, threads=settings.threads, deterministic=settings.deterministic)
@@ -50,7 +54,10 @@ class FsdpLearner:
         self._policy = TrainedModel(build_policy(settings, mesh), settings.optimizer, total_steps=settings.total_steps)
         self._critic = _trained_critic(settings, mesh)
         needs_copy = settings.keep_reference and settings.lora is None
-        self._reference = build_reference(settings, mesh) if needs_copy else None
+        self._reference = build_frozen(settings, mesh, model_dir=settings.model_dir) if needs_copy else None
+        self._teachers = {
+            name: build_frozen(settings, mesh, model_dir=model_dir) for name, model_dir in settings.teachers.items()
+        }
         self._reference_moved = False
         self._save = BackgroundSave()
         self._step = 0
@@ -60,54 +67,65 @@ class FsdpLearner:
         """Optimizer steps since the start of the stage, those before a resume included."""
         return self._step
 
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
-        """One optimizer step on the whole batch; this rank computes its share.
+    def step(self, share: BatchShare, loss: LossFn) -> StepReport:
+        """One optimizer step on the whole batch, of which this rank computes its share.
 
         Raises:
             NonFiniteError: the loss or the gradient is not finite; the weights are left as they were.
         """
         started = time.perf_counter()
-        sums = MetricSums()
+        batch = share.batch
+        sums = MetricSums(several_components=len(batch.components) > 1)
         # Where a model has dropout, a resumed run draws the same masks as one that was not interrupted.
         torch.manual_seed(self._settings.seed * 1_000_003 + self._step)
-        for rows in self._my_micro_batches(batch):
+        for rows in share.micro_batches:
             self._backward(batch, rows, loss, sums)
         norms = _Norms(self._policy.clip(), None if self._critic is None else self._critic.clip())
         reduced = sums.reduce()
-        mean_loss = reduced.total / batch.denominator
+        losses = _mean_losses(batch.components, reduced.totals)
+        mean_loss = sum(losses.values())
         if not all(math.isfinite(number) for number in (mean_loss, *norms) if number is not None):
             self._refuse_step(mean_loss, norms)
         rate = self._policy.update(self._step)
         if self._critic is not None:
             self._critic.update(self._step)
         self._step += 1
+        metrics = reduced.metrics if norms.critic is None else reduced.metrics | {"critic_grad_norm": norms.critic}
+        if len(losses) > 1:
+            metrics = metrics | {f"{name}/loss": value for name, value in losses.items()}
         return StepReport(
             step=self._step,
             loss=mean_loss,
             grad_norm=norms.policy,
             learning_rate=rate,
-            tokens=len(batch.token_ids),
-            scored_tokens=int(np.count_nonzero(batch.weights_T)),
+            tokens=share.token_count,
+            scored_tokens=share.scored_count,
             seconds=time.perf_counter() - started,
-            metrics=reduced.metrics if norms.critic is None else reduced.metrics | {"critic_grad_norm": norms.critic},
+            metrics=metrics,
         )
 
-    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
-        """See `interfaces.Learner.logprobs`; every rank returns the whole."""
-        assert self._settings.head == "language_model", "a reward model has scores, not log-probabilities"
-        if not reference:
-            return self._without_gradient(batch, self._policy.module, self._logprobs_of(batch, self._policy.module))
-        if self._reference is not None:
-            return self._without_gradient(batch, self._reference, self._logprobs_of(batch, self._reference))
-        assert self._settings.lora is not None, "reference log-probabilities need keep_reference"
-        adapted = self._policy.module
-        with cast(Any, adapted).disable_adapter():
-            return self._without_gradient(batch, adapted, self._logprobs_of(batch, adapted))
+    def logprobs(self, share: BatchShare, *, of: str) -> FloatArray:
+        """See `interfaces.Learner.logprobs`, for the tokens of this rank's share.
 
-    def values(self, batch: TrainBatch) -> FloatArray:
-        """See `interfaces.Learner.values`; every rank returns the whole. Of a reward model: the score at each token."""
+        Raises:
+            RecipeError: no model of the learner has this name.
+        """
+        assert self._settings.head == "language_model", "a reward model has scores, not log-probabilities"
+        adapted = self._policy.module
+        if of == REFERENCE and self._settings.lora is not None:
+            with cast(Any, adapted).disable_adapter():
+                return self._without_gradient(share, adapted, self._logprobs_of(share, adapted))
+        models = {POLICY: adapted, **self._teachers}
+        if self._reference is not None:
+            models[REFERENCE] = self._reference
+        if of not in models:
+            raise RecipeError(f"log-probabilities must be those of {', '.join(models)}; asked for {of}")
+        return self._without_gradient(share, models[of], self._logprobs_of(share, models[of]))
+
+    def values(self, share: BatchShare) -> FloatArray:
+        """See `interfaces.Learner.values`, for the tokens of this rank's share; a reward model gives its scores."""
         module, before = self._scorer()
-        return self._without_gradient(batch, module, lambda tokens: packed_values(module, tokens, before=before))
+        return self._without_gradient(share, module, lambda tokens: packed_values(module, tokens, before=before))
 
     def refresh_reference(self, mix: float) -> None:
         """See `interfaces.Learner.refresh_reference`.
@@ -172,52 +190,56 @@ class FsdpLearner:
             save_adapter(self._policy.module, directory / "adapter", is_writer=self._rank == 0)
         dist.barrier()
 
-    def _my_micro_batches(self, batch: TrainBatch) -> list[list[int]]:
-        budget = self._settings.learner.micro_batch_tokens
-        return plan_micro_batches(batch, ranks=self._ranks, token_budget=budget)[self._rank]
-
-    def _backward(self, batch: TrainBatch, rows: list[int], loss: LossFn, sums: MetricSums) -> None:
-        # FSDP averages gradients over ranks; the batch's denominator is global, so the average is undone here.
-        scale = self._ranks / batch.denominator
+    def _backward(self, batch: TrainBatch, rows: Sequence[int], loss: LossFn, sums: MetricSums) -> None:
         if not rows:
             modules = [trained.module for trained in (self._policy, self._critic) if trained is not None]
             zeros = [idle_forward(module, self._device) for module in modules]
-            (torch.stack(zeros).sum() * scale).backward()
+            torch.stack(zeros).sum().backward()
             return
-        loss_sums = loss(self._loss_inputs(MicroBatchView.of(batch, rows)))
-        (loss_sums.total * scale).backward()
-        sums.add(loss_sums)
+        view = MicroBatchView.of(batch, rows)
+        logprobs_K, values_K = self._outputs(view)
+        totals: list[Tensor] = []
+        for place, component in enumerate(batch.components):
+            inputs = view.loss_inputs(logprobs_K, values_K, component=place, columns=loss.columns)
+            if inputs is None:
+                continue
+            loss_sums = loss(inputs)
+            sums.add(component.name, loss_sums)
+            # FSDP averages gradients over ranks; the denominator is that of the whole batch, so the average is undone.
+            totals.append(loss_sums.total * (self._ranks * component.weight / component.denominator))
+        # Without a scored token the forward pass still has to be followed by a backward one on every rank.
+        if not totals:
+            outputs = [logprobs_K] if values_K is None else [logprobs_K, values_K]
+            totals = [sum((output_K.sum() for output_K in outputs), start=torch.zeros((), device=self._device)) * 0.0]
+        sum(totals[1:], start=totals[0]).backward()
 
-    def _loss_inputs(self, view: MicroBatchView) -> LossInputs:
+    def _outputs(self, view: MicroBatchView) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities and values of the scored tokens, with their gradients; shape [K] each."""
         tokens = view.pack(self._device)
         if self._settings.head == "score":
             values_K = packed_values(self._policy.module, tokens, before=False)
-            return view.loss_inputs(torch.zeros_like(values_K), values_K)
+            return torch.zeros_like(values_K), values_K
         logprobs_K = packed_logprobs(self._policy.module, tokens, temperature=view.batch.temperature)
         if self._critic is None:
-            return view.loss_inputs(logprobs_K, None)
-        return view.loss_inputs(logprobs_K, packed_values(self._critic.module, tokens, before=True))
+            return logprobs_K, None
+        return logprobs_K, packed_values(self._critic.module, tokens, before=True)
 
     def _without_gradient(
-        self, batch: TrainBatch, module: nn.Module, read: Callable[[PackedTokens], Tensor]
+        self, share: BatchShare, module: nn.Module, read: Callable[[PackedTokens], Tensor]
     ) -> FloatArray:
-        """`read` at every scored token of the batch, zero elsewhere; a collective."""
-        result = np.zeros(len(batch.token_ids), np.float32)
+        """`read` at every scored token of the share, zero elsewhere; a collective."""
+        result = np.zeros(len(share.batch.token_ids), np.float32)
         with _inference(module):
-            for rows in self._my_micro_batches(batch):
+            for rows in share.micro_batches:
                 if not rows:
                     idle_forward(module, self._device)
                     continue
-                view = MicroBatchView.of(batch, rows)
+                view = MicroBatchView.of(share.batch, rows)
                 result[view.token_index_T[view.scored_K]] = read(view.pack(self._device)).cpu().numpy()
-        if self._ranks == 1:
-            return result
-        whole = torch.from_numpy(result).to(self._device)
-        dist.all_reduce(whole)
-        return whole.cpu().numpy()
+        return result
 
-    def _logprobs_of(self, batch: TrainBatch, module: nn.Module) -> Callable[[PackedTokens], Tensor]:
-        return lambda tokens: packed_logprobs(module, tokens, temperature=batch.temperature)
+    def _logprobs_of(self, share: BatchShare, module: nn.Module) -> Callable[[PackedTokens], Tensor]:
+        return lambda tokens: packed_logprobs(module, tokens, temperature=share.batch.temperature)
 
     def _scorer(self) -> tuple[nn.Module, bool]:
         """The model with a score head, and whether it is asked before each token, as a critic is."""
@@ -245,6 +267,14 @@ class FsdpLearner:
             f"the loss and its gradient must be finite; step {self._step} gave loss {mean_loss} and gradient norm "
             f"{norms.policy}{of_critic}: lower optimizer.learning_rate, or look for extreme ratios in metrics.jsonl"
         )
+
+
+def _mean_losses(components: Sequence[Component], totals: Mapping[str, float]) -> dict[str, float]:
+    """Component -> its weighted mean loss; a component without a token adds nothing."""
+    return {
+        component.name: component.weight * totals.get(component.name, 0.0) / component.denominator
+        for component in components
+    }
 
 
 def _trained_critic(settings: LearnerSettings, mesh: DeviceMesh) -> TrainedModel | None:

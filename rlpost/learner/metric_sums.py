@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch.distributed as dist
@@ -11,31 +12,36 @@ from rlpost.interfaces import LossSums
 
 
 class ReducedMetrics(NamedTuple):
-    """Of one optimizer step, the same on every rank."""
+    """Sums of one optimizer step, the same on every rank."""
 
-    total: float
-    """The summed loss."""
+    totals: Mapping[str, float]
+    """Component -> its summed loss."""
     metrics: dict[str, float]
 
 
 class _RankSums(NamedTuple):
-    total: float
+    totals: dict[str, float]
     means: dict[str, tuple[float, float]]
     maxima: dict[str, float]
 
 
 class MetricSums:
-    """Collects the sums of one step; they stay on the device until the step's end, so that no micro-batch waits."""
+    """Collects the sums of one step; they stay on the device until the step's end, so that no micro-batch waits.
 
-    def __init__(self) -> None:
-        self._parts: list[LossSums] = []
+    With several components the name of each metric begins with that of its component.
+    """
 
-    def add(self, sums: LossSums) -> None:
-        """Of one micro-batch."""
-        self._parts.append(LossSums(total=sums.total.detach(), means=sums.means, maxima=sums.maxima))
+    def __init__(self, *, several_components: bool) -> None:
+        self._several = several_components
+        self._parts: list[tuple[str, LossSums]] = []
+
+    def add(self, component: str, sums: LossSums) -> None:
+        """Add the sums of one component of one micro-batch."""
+        kept = LossSums(total=sums.total.detach(), means=sums.means, maxima=sums.maxima)
+        self._parts.append((component, kept))
 
     def reduce(self) -> ReducedMetrics:
-        """Over all ranks. A collective."""
+        """Add up over all ranks. A collective."""
         mine = self._of_this_rank()
         ranks: list[_RankSums] = [mine] * dist.get_world_size()
         if len(ranks) > 1:
@@ -47,14 +53,17 @@ class MetricSums:
             metrics[name] = sum(pair[0] for pair in pairs) / count if count else 0.0
         for name in sorted({name for rank in ranks for name in rank.maxima}):
             metrics[name] = max(rank.maxima[name] for rank in ranks if name in rank.maxima)
-        return ReducedMetrics(sum(rank.total for rank in ranks), metrics)
+        components = dict.fromkeys(name for rank in ranks for name in rank.totals)
+        return ReducedMetrics({name: sum(rank.totals.get(name, 0.0) for rank in ranks) for name in components}, metrics)
 
     def _of_this_rank(self) -> _RankSums:
-        sums = _RankSums(sum(float(part.total) for part in self._parts), {}, {})
-        for part in self._parts:
+        sums = _RankSums({}, {}, {})
+        for component, part in self._parts:
+            prefix = f"{component}/" if self._several else ""
+            sums.totals[component] = sums.totals.get(component, 0) + float(part.total)
             for name, (value, count) in part.means.items():
-                value_before, count_before = sums.means.get(name, (0.0, 0.0))
-                sums.means[name] = (value_before + float(value), count_before + float(count))
+                value_before, count_before = sums.means.get(prefix + name, (0.0, 0.0))
+                sums.means[prefix + name] = (value_before + float(value), count_before + float(count))
             for name, value in part.maxima.items():
-                sums.maxima[name] = max(sums.maxima.get(name, -math.inf), float(value))
+                sums.maxima[prefix + name] = max(sums.maxima.get(prefix + name, -math.inf), float(value))
         return sums

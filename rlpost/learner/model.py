@@ -37,9 +37,9 @@ def build_critic(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
     return _to_train(model, settings, mesh, adapter=False)
 
 
-def build_reference(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
-    """A frozen copy of the start."""
-    model = load_language_model(settings.model_dir, trust_remote_code=settings.trust_remote_code)
+def build_frozen(settings: LearnerSettings, mesh: DeviceMesh, *, model_dir: str) -> nn.Module:
+    """A language model that is never trained: the reference, or a teacher."""
+    model = load_language_model(model_dir, trust_remote_code=settings.trust_remote_code)
     model.requires_grad_(False)
     return _sharded(model, model, settings, mesh).eval()
 

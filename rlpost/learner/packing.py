@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlpost.records import TrainBatch
+from rlpost.train_records import TrainBatch
 
 MicroBatch = list[int]
 """Indices of rows; empty for a rank that has fewer micro-batches than another."""

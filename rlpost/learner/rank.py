@@ -10,6 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from rlpost.learner.fsdp_learner import FsdpLearner
 from rlpost.learner.process_group import MeetingPlace, join_process_group
+from rlpost.learner.shares import BatchShare
 from rlpost.settings import LearnerSettings
 
 
@@ -33,6 +34,11 @@ class LearnerRank:
         assert self._learner is not None, "build comes before any other call"
         answer = getattr(self._learner, method)(*arguments, **options)
         return answer if dist.get_rank() == 0 else None
+
+    def call_share(self, method: str, share: BatchShare, *arguments: Any, **options: Any) -> Any:
+        """Run a method that computes on a batch; every rank answers for its own share."""
+        assert self._learner is not None, "build comes before any other call"
+        return getattr(self._learner, method)(share, *arguments, **options)
 
     def close(self) -> None:
         """Before the process leaves the group: no thread of the learner's may be in a collective any more."""

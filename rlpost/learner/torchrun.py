@@ -6,13 +6,15 @@ Needs neither ray nor vllm. Commands travel as objects among the processes that 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch.distributed as dist
 
 from rlpost.errors import ClusterError, RlpostError
 from rlpost.learner.rank import LearnerRank
-from rlpost.learner.remote import RemoteLearner
+from rlpost.learner.ranked import RankedLearner
+from rlpost.learner.shares import BatchShare
 from rlpost.platform.process_end import ask_for_abrupt_end
 from rlpost.settings import LearnerSettings
 from rlpost.telemetry.waits import WAITS
@@ -40,35 +42,46 @@ def serve(rank: LearnerRank) -> None:
     while True:
         command: list[Any] = [None]
         dist.broadcast_object_list(command, src=0)
-        method, arguments, options = command[0]
+        method, arguments, options, has_shares = command[0]
         if method == _STOP:
             rank.close()
             return
         try:
-            _run(rank, method, arguments, options)
+            if has_shares:
+                _run_share(rank, None, method, arguments, options)
+            else:
+                _run(rank, method, arguments, options)
         except RlpostError:
             # Every rank raises it from the same reduced numbers and files; rank 0 reports it and then says stop.
             continue
 
 
-class TorchrunLearner(RemoteLearner):
+class TorchrunLearner(RankedLearner):
     """Rank 0's learner: tells the other ranks what it is about to do, then does it."""
 
     def __init__(self, rank: LearnerRank, settings: LearnerSettings) -> None:
+        super().__init__(settings, ranks=dist.get_world_size())
         self._rank = rank
         self._call("build", settings)
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         with WAITS.until(f"all ranks ({method})"):  # The process group has the deadline.
-            dist.broadcast_object_list([(method, arguments, options)], src=0)
+            dist.broadcast_object_list([(method, arguments, options, False)], src=0)
             answer = _run(self._rank, method, arguments, options)
         WAITS.note(f"the learner ({method})")
         return answer
 
+    def _call_shares(self, method: str, shares: Sequence[BatchShare], *arguments: Any, **options: Any) -> list[Any]:
+        with WAITS.until(f"all ranks ({method})"):
+            dist.broadcast_object_list([(method, arguments, options, True)], src=0)
+            answers = _run_share(self._rank, shares, method, arguments, options)
+        WAITS.note(f"the learner ({method})")
+        return answers
+
 
 def stop_ranks(rank: LearnerRank) -> None:
     """Let the other ranks return from `serve`; rank 0 calls it once, at the end."""
-    dist.broadcast_object_list([(_STOP, (), {})], src=0)
+    dist.broadcast_object_list([(_STOP, (), {}, False)], src=0)
     rank.close()
     dist.destroy_process_group()
 
@@ -77,3 +90,19 @@ def _run(rank: LearnerRank, method: str, arguments: tuple[Any, ...], options: di
     if method == "build":
         return rank.build(*arguments)
     return rank.call(method, *arguments, **options)
+
+
+def _run_share(
+    rank: LearnerRank,
+    shares: Sequence[BatchShare] | None,
+    method: str,
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> list[Any]:
+    """Hand out the shares, which rank 0 has; it gets the answers of all ranks, the others get nothing."""
+    mine: list[Any] = [None]
+    dist.scatter_object_list(mine, None if shares is None else list(shares), src=0)
+    answer = rank.call_share(method, mine[0], *arguments, **options)
+    answers: list[Any] = [None] * dist.get_world_size()
+    dist.gather_object(answer, None if shares is None else answers, dst=0)
+    return answers

@@ -23,5 +23,5 @@ class Cispo:
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
         """Losses without weights; `log_ratios_T` is log(current / proximal)."""
         ratios_T = ratios_of(log_ratios_T.detach())
-        losses_T = -ratios_T.clamp(max=self.cap) * inputs.advantages_T * inputs.logprobs_T
-        return SurrogateTokens(losses_T, (ratios_T > self.cap) & (inputs.advantages_T != 0))
+        losses_T = -ratios_T.clamp(max=self.cap) * inputs["advantages_T"] * inputs.logprobs_T
+        return SurrogateTokens(losses_T, (ratios_T > self.cap) & (inputs["advantages_T"] != 0))

@@ -16,6 +16,11 @@ class CrossEntropy:
     what means of means do).
     """
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See `interfaces.LossFn`: log-probabilities and weights are enough."""
+        return frozenset()
+
     def __call__(self, inputs: LossInputs, /) -> LossSums:
         """The weighted negative log-likelihood of one micro-batch."""
         return LossSums(total=-(inputs.weights_T * inputs.logprobs_T).sum(), means={}, maxima={})

@@ -28,7 +28,7 @@ class Gspo:
         log_ratios_B = row_means(log_ratios_T, row_T=inputs.row_T, row_count=inputs.row_count)
         return clip_ratios(
             ratios_of(log_ratios_B)[inputs.row_T],
-            advantages_T=inputs.advantages_T,
+            advantages_T=inputs["advantages_T"],
             clip_low=self.clip_low,
             clip_high=self.clip_high,
         )

@@ -51,4 +51,4 @@ class KlPenalty:
     def estimates(self, inputs: LossInputs) -> Tensor:
         """Without the coefficient; shape [T]."""
         estimate = {"k1": k1, "k2": k2, "k3": k3}[self.estimator]
-        return estimate(inputs.logprobs_T, other_logprobs_T=inputs.reference_logprobs_T)
+        return estimate(inputs.logprobs_T, other_logprobs_T=inputs["reference_logprobs_T"])

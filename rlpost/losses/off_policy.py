@@ -52,6 +52,17 @@ class OffPolicy:
     high: float
     """Infinity is no bound."""
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that the proximal policy is made from, beside that of the behaviour policy."""
+        match self.proximal:
+            case "behaviour":
+                return frozenset()
+            case "recompute":
+                return frozenset({"proximal_logprobs_T"})
+            case "log_linear":
+                return frozenset({"proximal_mix_T"})
+
     def proximal_logprobs(self, inputs: LossInputs) -> Tensor:
         """Without gradient; shape [T].
 
@@ -60,17 +71,17 @@ class OffPolicy:
         """
         match self.proximal:
             case "behaviour":
-                return inputs.behaviour_logprobs_T
+                return inputs["behaviour_logprobs_T"]
             case "recompute":
-                return inputs.proximal_logprobs_T
+                return inputs["proximal_logprobs_T"]
             case "log_linear":
-                return torch.lerp(inputs.behaviour_logprobs_T, inputs.logprobs_T.detach(), inputs.proximal_mix_T)
+                return torch.lerp(inputs["behaviour_logprobs_T"], inputs.logprobs_T.detach(), inputs["proximal_mix_T"])
 
     def correct(self, inputs: LossInputs, *, proximal_logprobs_T: Tensor) -> CorrectionWeights | None:
         """Weights for the surrogate; None if there is nothing to correct."""
         if self.correction == "none" or self.proximal == "behaviour":
             return None
-        log_weights_T = proximal_logprobs_T - inputs.behaviour_logprobs_T
+        log_weights_T = proximal_logprobs_T - inputs["behaviour_logprobs_T"]
         match self.correction:
             case "truncate":
                 return self._cut(ratios_of(log_weights_T))

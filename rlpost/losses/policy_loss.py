@@ -53,6 +53,16 @@ class PolicyLoss:
     kl: KlPenalty | None
     value: ValueLoss | None
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See `interfaces.LossFn`: the columns of whichever terms the loss has."""
+        terms: set[str] = {"advantages_T", "behaviour_logprobs_T"} | self.off_policy.columns
+        if self.kl is not None:
+            terms |= {"reference_logprobs_T"}
+        if self.value is not None:
+            terms |= {"returns_T", "old_values_T"}
+        return frozenset(terms)
+
     def __call__(self, inputs: LossInputs, /) -> LossSums:
         """The summed loss of one micro-batch."""
         proximal_T = self.off_policy.proximal_logprobs(inputs)
@@ -89,7 +99,7 @@ class _Measured:
     @classmethod
     def of(cls, inputs: LossInputs, *, log_ratios_T: Tensor) -> _Measured:
         """What can be said of the three policies' log-probabilities."""
-        current_T, behaviour_T = inputs.logprobs_T.detach(), inputs.behaviour_logprobs_T
+        current_T, behaviour_T = inputs.logprobs_T.detach(), inputs["behaviour_logprobs_T"]
         ratios_T, behaviour_ratios_T = ratios_of(log_ratios_T), ratios_of(current_T - behaviour_T)
         gaps_T = (current_T - behaviour_T).abs()
         return cls(

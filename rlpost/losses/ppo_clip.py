@@ -26,7 +26,7 @@ class PpoClip:
 
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
         """Losses without weights; `log_ratios_T` is log(current / proximal) with its gradient."""
-        ratios_T, advantages_T = ratios_of(log_ratios_T), inputs.advantages_T
+        ratios_T, advantages_T = ratios_of(log_ratios_T), inputs["advantages_T"]
         tokens = clip_ratios(ratios_T, advantages_T=advantages_T, clip_low=self.clip_low, clip_high=self.clip_high)
         if self.dual_clip is None:
             return tokens

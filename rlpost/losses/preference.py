@@ -30,10 +30,15 @@ class PreferenceLoss:
     beta: float
     length_normalised: bool
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See `interfaces.LossFn`."""
+        return frozenset({"reference_logprobs_T"})
+
     def __call__(self, inputs: LossInputs, /) -> LossSums:
         """The summed loss of the pairs of one micro-batch."""
         assert inputs.row_count % 2 == 0, f"preference rows come in pairs, found {inputs.row_count} rows"
-        log_ratios_T = inputs.weights_T * (inputs.logprobs_T - inputs.reference_logprobs_T)
+        log_ratios_T = inputs.weights_T * (inputs.logprobs_T - inputs["reference_logprobs_T"])
         scores_B = row_sums(log_ratios_T, row_T=inputs.row_T, row_count=inputs.row_count)
         lengths_B = row_sums(inputs.weights_T, row_T=inputs.row_T, row_count=inputs.row_count)
         if self.length_normalised:

@@ -21,6 +21,11 @@ class RewardModelLoss:
     Metrics, means over pairs: `accuracy` (chosen scored above rejected) and `margin` (difference of the scores).
     """
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See `interfaces.LossFn`: scores are enough."""
+        return frozenset()
+
     def __call__(self, inputs: LossInputs, /) -> LossSums:
         """The summed loss of the pairs of one micro-batch."""
         assert inputs.values_T is not None, "a reward model's loss needs a learner with a score head"

@@ -33,7 +33,7 @@ class ValueLoss:
     def __call__(self, inputs: LossInputs) -> ValueTokens:
         """Losses without weights and without the coefficient; needs a learner with a critic."""
         assert inputs.values_T is not None, "a value loss needs a learner with a critic"
-        near_old_T = inputs.old_values_T + (inputs.values_T - inputs.old_values_T).clamp(-self.clip, self.clip)
-        errors_T = (inputs.values_T - inputs.returns_T).square()
-        clipped_errors_T = (near_old_T - inputs.returns_T).square()
+        near_old_T = inputs["old_values_T"] + (inputs.values_T - inputs["old_values_T"]).clamp(-self.clip, self.clip)
+        errors_T = (inputs.values_T - inputs["returns_T"]).square()
+        clipped_errors_T = (near_old_T - inputs["returns_T"]).square()
         return ValueTokens(torch.maximum(errors_T, clipped_errors_T) / 2, clipped_errors_T > errors_T)

@@ -100,7 +100,7 @@ class RolloutBuffer:
 
     def put(self, group: RolloutGroup) -> None:
         """A scored group that holds a reservation."""
-        assert len(group.verdicts) == len(group.rollouts), "only scored groups enter the buffer"
+        assert len(group.verdicts) == len(group.episodes), "only scored groups enter the buffer"
         with self._changed:
             self._ledger.score(group.index)
             heapq.heappush(self._line_of(group.index).ready, (group.index, group))

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rlpost.errors import ParityError
-from rlpost.interfaces import Learner
-from rlpost.records import FloatArray, RolloutGroup, TrainBatch, TrainRow
+from rlpost.interfaces import POLICY, Learner
+from rlpost.records import FloatArray, RolloutGroup
+from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 """Several times the largest `relative` of healthy runs, 1.3e-4 and 0.03 (`benchmarks/parity_gap.py`)."""
@@ -39,19 +40,16 @@ class ParityGap(NamedTuple):
 
 
 def parity_rows(groups: Sequence[RolloutGroup], *, at_most: int) -> list[TrainRow]:
-    """The first rollouts of different groups, each with its prompt, as rows that carry the generator's numbers."""
-    rows: list[TrainRow] = []
-    for group in groups[:at_most]:
-        prompt, rollout = group.prompt.token_ids, group.rollouts[0]
-        zeros = np.zeros(len(prompt), np.float32)
-        rows.append(
-            TrainRow(
-                token_ids=np.concatenate([prompt, rollout.token_ids]),
-                weights_T=np.concatenate([zeros, np.ones(len(rollout.token_ids), np.float32)]),
-                behaviour_logprobs_T=np.concatenate([zeros, rollout.logprobs_T]),
-            )
+    """The first episodes of different groups as rows that carry the generator's numbers; later turns are among them."""
+    return [
+        TrainRow(
+            token_ids=trajectory.token_ids,
+            weights_T=trajectory.trained_T.astype(np.float32),
+            columns={"behaviour_logprobs_T": trajectory.logprobs_T},
         )
-    return rows
+        for group in groups[:at_most]
+        for trajectory in group.episodes[0].trajectories
+    ]
 
 
 def check_parity(
@@ -63,7 +61,7 @@ def check_parity(
     dtype: str,
     samples: int,
 ) -> ParityGap:
-    """Compare on `samples` rollouts, all sampled with the learner's current weights.
+    """Compare on `samples` episodes, all sampled with the learner's current weights.
 
     Raises:
         ParityError: `relative` is above the tolerance, or a number is not finite; the message names the likely cause.
@@ -86,12 +84,12 @@ def _agrees(gap: ParityGap, bound: float) -> bool:
 
 
 def _batch(rows: Sequence[TrainRow], temperature: float) -> TrainBatch:
-    return TrainBatch.of(rows, denominator=1.0, temperature=temperature)
+    return TrainBatch.of(rows, components=one_component("parity", 1.0), temperature=temperature)
 
 
 def _gap(batch: TrainBatch, learner: Learner) -> ParityGap:
     scored_T = batch.weights_T != 0
-    learners_T, generators_T = learner.logprobs(batch, reference=False), batch.behaviour_logprobs_T
+    learners_T, generators_T = learner.logprobs(batch, of=POLICY), batch.columns["behaviour_logprobs_T"]
     difference_T: FloatArray = np.where(scored_T, np.abs(learners_T - generators_T), 0.0)
     size_T = np.where(scored_T, np.maximum(np.abs(learners_T), np.abs(generators_T)) + _FLOOR, 0.0)
     starts_B = np.cumsum(batch.row_lengths_B) - batch.row_lengths_B

@@ -12,7 +12,18 @@ from typing import NamedTuple
 
 from rlpost.errors import DeadlineError
 from rlpost.interfaces import Generator, Scorer
-from rlpost.records import Fault, GenerationRequest, Prompt, Rollout, RolloutGroup, Sample, Sampling, Verdict
+from rlpost.records import (
+    Completion,
+    Episode,
+    Fault,
+    GenerationRequest,
+    Prompt,
+    RolloutGroup,
+    Sample,
+    Sampling,
+    Verdict,
+)
+from rlpost.rollout.episodes import single_turn
 from rlpost.rollout.faults import CircuitBreaker, refuse_if_nothing_was_judged
 from rlpost.rollout.probe import Probe
 from rlpost.telemetry.waits import WAITS
@@ -31,14 +42,25 @@ class _OpenGroup:
     prompt: Prompt
     index: int
     step: int
-    rollouts: dict[int, Rollout] = field(default_factory=dict[int, Rollout])
+    episodes: dict[int, Episode] = field(default_factory=dict[int, Episode])
     verdicts: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
 
 
-class _Judged(NamedTuple):
-    """One rollout's verdict, on its way back from the scorer's thread."""
+class _Unscored(NamedTuple):
+    """One episode on its way to the scorer."""
 
-    rollout: Rollout
+    group: str
+    """Key of the open group."""
+    sample: Sample
+    place: int
+    """Place of the episode in the group."""
+
+
+class _Judged(NamedTuple):
+    """One episode's verdict, on its way back from the scorer's thread."""
+
+    group: str
+    place: int
     verdict: Verdict
 
 
@@ -69,7 +91,7 @@ class Collector:
         self._generating = 0
         # Appended to by the collecting thread, emptied by the scoring thread: both ends of a deque are thread-safe.
         # Each entry is scored in one call.
-        self._unscored: deque[list[tuple[Rollout, Sample]]] = deque()
+        self._unscored: deque[list[_Unscored]] = deque()
         self.faults: Counter[Fault] = Counter()
         """Of all groups gathered so far."""
         self.scoring_s = 0.0
@@ -152,47 +174,46 @@ class Collector:
         self._generating += len(requests)
         self._last_progress = time.monotonic()
 
-    def _file(self, rollouts: Sequence[Rollout]) -> None:
-        if not rollouts:
+    def _file(self, completions: Sequence[Completion]) -> None:
+        if not completions:
             return
         self._last_progress = time.monotonic()
         WAITS.note("responses")
-        self._generating -= len(rollouts)
-        for rollout in rollouts:
-            key, sample = rollout.key
+        self._generating -= len(completions)
+        for completion in completions:
+            key, place = completion.key
             if key in self._probes:
-                self._probes.pop(key).file(rollout)
+                self._probes.pop(key).file(completion)
                 continue
             group = self._open[key]
-            assert sample not in group.rollouts, f"sample {sample} of {key} came twice"
-            group.rollouts[sample] = rollout
-            one = _sample_of(group, rollout)
-            if not self._scorer.by_group(one):
-                self._unscored.append([(rollout, one)])
-            elif len(group.rollouts) == self._samples:
-                ordered = [group.rollouts[place] for place in range(self._samples)]
-                self._unscored.append([(each, _sample_of(group, each)) for each in ordered])
+            assert place not in group.episodes, f"sample {place} of {key} came twice"
+            group.episodes[place] = episode = single_turn(group.prompt, completion)
+            one = _unscored(key, group, episode)
+            if not self._scorer.by_group(one.sample):
+                self._unscored.append([one])
+            elif len(group.episodes) == self._samples:
+                ordered = [group.episodes[place] for place in range(self._samples)]
+                self._unscored.append([_unscored(key, group, each) for each in ordered])
         # A call that has not begun will take these too.
         if all(future.running() or future.done() for future in self._scoring):
             self._scoring.append(self._executor.submit(self._score_what_waits))
 
     def _score_what_waits(self) -> list[_Judged]:
-        waiting = [pair for _ in range(len(self._unscored)) for pair in self._unscored.popleft()]
+        waiting = [one for _ in range(len(self._unscored)) for one in self._unscored.popleft()]
         if not waiting:
             return []
         began_s = time.monotonic()
         with WAITS.until(f"verdicts of {len(waiting)} samples", timeout_s=self._stall_timeout_s):
-            verdicts = self._breaker.judge(self._scorer, [sample for _, sample in waiting])
+            verdicts = self._breaker.judge(self._scorer, [one.sample for one in waiting])
         self.scoring_s += time.monotonic() - began_s
         assert len(verdicts) == len(waiting), "a scorer returns one verdict a sample"
-        return [_Judged(rollout, verdict) for (rollout, _), verdict in zip(waiting, verdicts, strict=True)]
+        return [_Judged(one.group, one.place, verdict) for one, verdict in zip(waiting, verdicts, strict=True)]
 
     def _completed_by(self, judged: Iterable[_Judged]) -> list[RolloutGroup]:
         completed: list[RolloutGroup] = []
-        for rollout, verdict in judged:
-            key, sample = rollout.key
+        for key, place, verdict in judged:
             group = self._open[key]
-            group.verdicts[sample] = verdict
+            group.verdicts[place] = verdict
             if len(group.verdicts) == self._samples:
                 del self._open[key]
                 self.faults.update(one.fault for one in group.verdicts.values() if one.fault is not None)
@@ -214,27 +235,27 @@ def collect_all(
 
 
 def _scored_group(group: _OpenGroup) -> RolloutGroup:
-    order = range(len(group.rollouts))
+    order = range(len(group.episodes))
     return RolloutGroup(
         prompt=group.prompt,
         index=group.index,
-        rollouts=tuple(group.rollouts[sample] for sample in order),
-        verdicts=tuple(group.verdicts[sample] for sample in order),
+        episodes=tuple(group.episodes[place] for place in order),
+        verdicts=tuple(group.verdicts[place] for place in order),
     )
 
 
-def _sample_of(group: _OpenGroup, rollout: Rollout) -> Sample:
+def _unscored(key: str, group: _OpenGroup, episode: Episode) -> _Unscored:
     prompt = group.prompt
-    key, sample = rollout.key
-    return Sample(
-        id=f"{key}#{sample}",
+    sample = Sample(
+        id=f"{key}#{episode.sample}",
         prompt=prompt.messages[-1].content if prompt.messages else "",
-        response=rollout.text,
+        response=episode.response,
         gold=prompt.gold,
         meta=prompt.meta,
         dataset=prompt.dataset,
-        finish=rollout.finish,
-        token_count=len(rollout.token_ids),
+        finish=episode.finish,
+        token_count=episode.trained_count,
         group=key,
         step=group.step,
     )
+    return _Unscored(key, sample, episode.sample)

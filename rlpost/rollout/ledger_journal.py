@@ -108,7 +108,7 @@ class LedgerJournal:
 def step_line(step: int, groups: Sequence[RolloutGroup], cut: LedgerCut) -> JournalLine:
     """One step's line."""
     trained = (
-        TrainedGroup(group.index, group.prompt.id, len(group.rollouts), group.oldest_version) for group in groups
+        TrainedGroup(group.index, group.prompt.id, len(group.episodes), group.oldest_version) for group in groups
     )
     return JournalLine(step=step, trained=tuple(trained), dropped=_dropped(cut), issued=cut.issued)
 

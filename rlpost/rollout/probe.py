@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
-from rlpost.records import GenerationRequest, Prompt, Rollout, RolloutGroup, Sampling
+from rlpost.records import Completion, Episode, GenerationRequest, Prompt, RolloutGroup, Sampling
+from rlpost.rollout.episodes import single_turn
 
 
 class Probe:
@@ -21,11 +22,11 @@ class Probe:
     def __init__(self, prompts: Sequence[Prompt], *, max_tokens: int, name: str) -> None:
         assert prompts, "a probe needs at least one prompt"
         self.answered: Future[list[RolloutGroup]] = Future()
-        """One group a prompt, in their order, each with one rollout and no verdict; `index` is the prompt's place."""
+        """One group a prompt, in their order, each with one episode and no verdict; `index` is the prompt's place."""
         self.name = name
         self._prompts, self._max_tokens = prompts, max_tokens
         self._places = {f"{name}/{place}:{prompt.id}": place for place, prompt in enumerate(prompts)}
-        self._rollouts: dict[int, Rollout] = {}
+        self._episodes: dict[int, Episode] = {}
 
     @property
     def keys(self) -> list[str]:
@@ -45,15 +46,15 @@ class Probe:
             for key, place in self._places.items()
         ]
 
-    def file(self, rollout: Rollout) -> None:
+    def file(self, completion: Completion) -> None:
         """Take one answer; the last one completes `answered`."""
-        place = self._places[rollout.key[0]]
-        assert place not in self._rollouts, f"{rollout.key[0]} came twice"
-        self._rollouts[place] = rollout
-        if len(self._rollouts) == len(self._prompts):
+        place = self._places[completion.key[0]]
+        assert place not in self._episodes, f"{completion.key[0]} came twice"
+        self._episodes[place] = single_turn(self._prompts[place], completion)
+        if len(self._episodes) == len(self._prompts):
             self.answered.set_result(
                 [
-                    RolloutGroup(prompt=prompt, index=place, rollouts=(self._rollouts[place],))
+                    RolloutGroup(prompt=prompt, index=place, episodes=(self._episodes[place],))
                     for place, prompt in enumerate(self._prompts)
                 ]
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
-from rlpost.records import GenerationRequest, Rollout, VersionSpan
+from rlpost.records import Completion, GenerationRequest, VersionSpan
 from rlpost.rollout.concurrency import ConcurrencyLimit, StepObservation
 from rlpost.rollout.vllm_adapters import Adapter, Adapters
 from rlpost.rollout.vllm_settings import register_weight_backend, sampling_params
@@ -104,23 +104,23 @@ class VllmEngine:
         )
         self._running[request_id] = _Running(submission=submission, adapter=adapter)
 
-    def step(self) -> list[Rollout]:
+    def step(self) -> list[Completion]:
         """Sample one token for every response that is being decoded; returns those that ended."""
         start, told_before = time.monotonic(), self._stats.preempted
         outputs = cast("list[RequestOutput]", self._engine.step())
-        rollouts = [self._rollout(output.outputs[0], self._end(output.request_id)) for output in outputs]
+        completions = [self._completion(output.outputs[0], self._end(output.request_id)) for output in outputs]
         preempted = self._without_ours(self._stats.preempted - told_before)
         self._preemptions += preempted
         self._limit.observe(
             StepObservation(
-                running=self._stats.running + len(rollouts),
-                finished=len(rollouts),
+                running=self._stats.running + len(completions),
+                finished=len(completions),
                 preempted=preempted,
                 kv_cache_use=self._stats.kv_cache_use,
             )
         )
         self._busy_s += time.monotonic() - start
-        return rollouts
+        return completions
 
     def pull_weights(self, manifest: WeightManifest, *, keep_kv_cache: bool) -> WeightReceipt:
         """Load the weights of `manifest`; what vLLM has not begun yet is begun with them.
@@ -195,18 +195,18 @@ class VllmEngine:
         self._put_back -= ours
         return preempted - ours
 
-    def _rollout(self, completion: CompletionOutput, running: _Running) -> Rollout:
+    def _completion(self, output: CompletionOutput, running: _Running) -> Completion:
         request = running.submission.request
-        token_ids = np.array(completion.token_ids, np.int32)
-        logprobs = np.array(cast(Any, completion.logprobs).logprobs, np.float32)
-        reason = completion.finish_reason
+        token_ids = np.array(output.token_ids, np.int32)
+        logprobs = np.array(cast(Any, output.logprobs).logprobs, np.float32)
+        reason = output.finish_reason
         assert reason in ("stop", "length"), f"vLLM ended response {request.key} by {reason!r}"
         assert logprobs.shape == token_ids.shape, f"{len(token_ids)} tokens but {len(logprobs)} log-probabilities"
-        return Rollout(
+        return Completion(
             key=request.key,
             token_ids=token_ids,
             logprobs_T=logprobs,
-            version_spans=_version_spans(completion, running.adapter),
+            version_spans=_version_spans(output, running.adapter),
             finish=reason,
             text=self._tokenizer.decode(token_ids.tolist(), skip_special_tokens=True),
             seconds=time.monotonic() - running.submission.arrival_s,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import ClusterError, DataError, WeightSyncError
 from rlpost.platform.idle_threads import rarely_waking
-from rlpost.records import GenerationRequest, Rollout
+from rlpost.records import Completion, GenerationRequest
 from rlpost.rollout.vllm_engine import Submission, VllmEngine
 from rlpost.rollout.vllm_settings import engine_arguments, require_engine_environment
 from rlpost.settings import EngineSettings
@@ -57,7 +57,7 @@ class VllmGenerator:
         self._name, self._max_length = name, settings.max_length
         self._changed = threading.Condition()  # Guards the fields below; notified whenever one of them changes.
         self._commands: list[_Command] = []
-        self._finished: list[Rollout] = []
+        self._finished: list[Completion] = []
         self._load: EngineLoad | None = None
         self._serving = self._closing = False
         self._failure: Exception | None = None
@@ -89,8 +89,8 @@ class VllmGenerator:
         now = time.monotonic()
         self._leave([Submission(request=request, arrival_s=now) for request in requests])
 
-    def poll(self, timeout_s: float) -> list[Rollout]:
-        """All rollouts finished since the last call; waits up to `timeout_s` for the first one.
+    def poll(self, timeout_s: float) -> list[Completion]:
+        """All completions finished since the last call; waits up to `timeout_s` for the first one.
 
         Raises:
             ClusterError: The engine has failed.
@@ -216,9 +216,9 @@ class VllmGenerator:
 
     def _advance(self, engine: VllmEngine) -> None:
         if engine.busy:
-            rollouts = engine.step()
+            completions = engine.step()
             with self._changed:
                 self._load = engine.load()
-                if rollouts:
-                    self._finished.extend(rollouts)
+                if completions:
+                    self._finished.extend(completions)
                     self._changed.notify_all()

@@ -12,7 +12,7 @@ from rlpost.interfaces import Learner, Parts
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.stages import AnyStage, PpoStage, Role, TrainedStage
-from rlpost.records import FloatArray, Prompt, RolloutGroup, Sampling, TrainBatch
+from rlpost.records import FloatArray, Prompt, RolloutGroup, Sampling
 from rlpost.rollout.collector import Collector, collect_all
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.settings import CriticSettings, LearnerSettings
@@ -21,6 +21,7 @@ from rlpost.stages.finite_steps import FiniteSteps
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
 from rlpost.telemetry.tracker import JsonlTracker
+from rlpost.train_records import TrainBatch
 
 
 @dataclass(frozen=True, kw_only=True)

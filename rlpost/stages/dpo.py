@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from rlpost.data.preference import PreferencePair
-from rlpost.interfaces import Learner
+from rlpost.interfaces import POLICY, Learner
 from rlpost.losses.preference import PreferenceLoss
 from rlpost.recipe.stages import DpoStage
-from rlpost.records import TrainBatch
+from rlpost.records import FloatArray
 from rlpost.stages.context import StageContext
 from rlpost.stages.pairs import pair_batch, pairs_of_stage
 from rlpost.stages.supervised import train_supervised
+from rlpost.train_records import TrainBatch, TrainRow
 
 _REFERENCE_PAIRS_PER_CALL = 512
 
@@ -47,12 +48,16 @@ def with_reference(pairs: Sequence[PreferencePair], learner: Learner) -> list[Pr
     for start in range(0, len(pairs), _REFERENCE_PAIRS_PER_CALL):
         part = pairs[start : start + _REFERENCE_PAIRS_PER_CALL]
         batch = pair_batch(part)
-        values = np.split(learner.logprobs(batch, reference=False), np.cumsum(batch.row_lengths_B)[:-1])
+        values = np.split(learner.logprobs(batch, of=POLICY), np.cumsum(batch.row_lengths_B)[:-1])
         for place, pair in enumerate(part):
             known.append(
                 PreferencePair(
-                    chosen=replace(pair.chosen, reference_logprobs_T=values[2 * place]),
-                    rejected=replace(pair.rejected, reference_logprobs_T=values[2 * place + 1]),
+                    chosen=_with_reference(pair.chosen, values[2 * place]),
+                    rejected=_with_reference(pair.rejected, values[2 * place + 1]),
                 )
             )
     return known
+
+
+def _with_reference(row: TrainRow, logprobs_T: FloatArray) -> TrainRow:
+    return replace(row, columns={**row.columns, "reference_logprobs_T": logprobs_T})

@@ -8,7 +8,8 @@ import numpy as np
 
 from rlpost.errors import NonFiniteError
 from rlpost.interfaces import Learner, LossFn
-from rlpost.records import TOKEN_COLUMNS, FloatArray, StepReport, TrainBatch
+from rlpost.records import FloatArray
+from rlpost.train_records import StepReport, TrainBatch
 
 _NAMED = 5
 """Rows that a message names at most."""
@@ -36,7 +37,7 @@ class FiniteSteps:
         self._most_in_a_row, self._say = most_in_a_row, say
         self._in_a_row, self._last_words = 0, ""
 
-    def take(self, batch: TrainBatch, loss: LossFn) -> StepReport | None:
+    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport | None:
         """One optimizer step; None where its loss or gradient was not finite and it is left out.
 
         Raises:
@@ -71,8 +72,7 @@ class FiniteSteps:
 
 def suspects(batch: TrainBatch, numbers_T: FloatArray) -> str:
     """Which rows are behind a loss that is not finite, in words."""
-    columns = {name: getattr(batch, name) for name in ("weights_T", *TOKEN_COLUMNS)}
-    for name, values_T in columns.items():
+    for name, values_T in {"weights_T": batch.weights_T, **batch.columns}.items():
         if rows := _rows_where(~np.isfinite(values_T), batch):
             return f"the batch has {name} that are not finite: {_names(rows, batch)}"
     if rows := _rows_where(~np.isfinite(numbers_T), batch):

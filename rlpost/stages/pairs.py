@@ -10,10 +10,10 @@ import numpy as np
 from rlpost.data.preference import PreferencePair, pairs_from_examples, pairs_from_samples
 from rlpost.errors import DataError
 from rlpost.recipe.stages import OwnSamplesConfig, PairStage
-from rlpost.records import TrainBatch, TrainRow
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.stages.context import StageContext
 from rlpost.stages.samples import SampleLog
+from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 
 def pairs_of_stage(context: StageContext, stage: PairStage) -> list[PreferencePair]:
@@ -28,7 +28,7 @@ def pairs_of_stage(context: StageContext, stage: PairStage) -> list[PreferencePa
 def pair_batch(pairs: Sequence[PreferencePair]) -> TrainBatch:
     """Chosen and rejected as neighbours; the loss is a mean over pairs."""
     rows = [row for pair in pairs for row in (pair.chosen, pair.rejected)]
-    return TrainBatch.of(rows, denominator=float(len(pairs)), rows_per_unit=2)
+    return TrainBatch.of(rows, components=one_component("pairs", float(len(pairs))), rows_per_unit=2)
 
 
 def _given_pairs(context: StageContext, stage: PairStage) -> list[PreferencePair]:

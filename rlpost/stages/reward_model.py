@@ -14,10 +14,10 @@ from rlpost.interfaces import Learner
 from rlpost.losses.reward_model import RewardModelLoss
 from rlpost.recipe.reward_model import PAIR_ACCURACY, held_out_pair_count
 from rlpost.recipe.stages import RewardModelStage
-from rlpost.records import TrainBatch, TrainRow
 from rlpost.stages.context import StageContext
 from rlpost.stages.pairs import pair_batch, pairs_of_stage
 from rlpost.stages.supervised import train_supervised
+from rlpost.train_records import TrainBatch, TrainRow
 
 _SCORED_PAIRS_PER_CALL = 512
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlpost.recipe.environment import hidden_in
-from rlpost.records import Rollout, RolloutGroup, Verdict
+from rlpost.records import Episode, RolloutGroup, Verdict
 from rlpost.telemetry.line_files import is_before, keep_lines_while
 
 _GROUPS_PER_STEP = 2
@@ -41,17 +41,18 @@ def group_record(group: RolloutGroup) -> dict[str, Any]:
         "messages": [{"role": message.role, "content": message.content} for message in group.prompt.messages],
         "gold": group.prompt.gold,
         "responses": [
-            _response_record(rollout, verdict) for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True)
+            _response_record(episode, verdict) for episode, verdict in zip(group.episodes, group.verdicts, strict=True)
         ],
     }
     return hidden_in(record)
 
 
-def _response_record(rollout: Rollout, verdict: Verdict) -> dict[str, Any]:
+def _response_record(episode: Episode, verdict: Verdict) -> dict[str, Any]:
+    spans = [span for trajectory in episode.trajectories for span in trajectory.version_spans]
     return {
-        "text": rollout.text,
-        "finish": rollout.finish,
-        "versions": [rollout.version_spans[0].version, rollout.version_spans[-1].version],
+        "text": episode.response,
+        "finish": episode.finish,
+        "versions": [spans[0].version, spans[-1].version],
         "score": verdict.score,
         "fault": verdict.fault,
         "parts": dict(verdict.parts),

@@ -8,12 +8,12 @@ from functools import partial
 
 from rlpost.data.batches import BatchPlan
 from rlpost.data.rows import SupervisedRows
-from rlpost.interfaces import Learner, LossFn
+from rlpost.interfaces import POLICY, Learner, LossFn
 from rlpost.losses.cross_entropy import CrossEntropy
 from rlpost.recipe.stages import SupervisedStage
-from rlpost.records import StepReport, TrainBatch
 from rlpost.stages.context import StageContext
 from rlpost.telemetry.account import step_account
+from rlpost.train_records import StepReport, TrainBatch, one_component
 
 
 def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: SupervisedRows) -> None:
@@ -25,7 +25,8 @@ def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: Super
 
     def batch_of(indices: Sequence[int]) -> TrainBatch:
         chosen = [rows[index] for index in indices]
-        return TrainBatch.of(chosen, denominator=float(sum(row.weights_T.sum() for row in chosen)))
+        token_count = float(sum(row.weights_T.sum() for row in chosen))
+        return TrainBatch.of(chosen, components=one_component("demonstration", token_count))
 
     train_supervised(
         context,
@@ -54,12 +55,12 @@ def train_supervised(
     saved = checkpoints.resume(learner)
     start = 0 if saved is None else saved.step
     tracker = context.tracker(first_step=start)
-    numbers = {"language_model": partial(learner.logprobs, reference=False), "score": learner.values}
+    numbers = {"language_model": partial(learner.logprobs, of=POLICY), "score": learner.values}
     finite = context.finite_steps(learner, numbers[context.head])
     started = time.perf_counter()
     with checkpoints, context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):
-            report = finite.take(batch_of(plan.rows_at(step).tolist()), loss)
+            report = finite.step(batch_of(plan.rows_at(step).tolist()), loss)
             wall_s, started = time.perf_counter() - started, time.perf_counter()
             metrics = _metrics(report, wall_s=wall_s)
             tracker.log(step, metrics)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from functools import wraps
+from typing import NamedTuple, ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 PARTS = ("generate", "score", "wait", "train", "sync")
 """`wait`: the time in which the learner was idle while rollouts were generated concurrently; in a synchronous step, the
@@ -25,6 +29,16 @@ class StepClock:
         started = time.perf_counter()
         yield
         self._parts[name] = self._parts.get(name, 0.0) + time.perf_counter() - started
+
+    def timed(self, name: str, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+        """The same function, whose time counts as this part of the step that it is called in."""
+
+        @wraps(function)
+        def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+            with self.part(name):
+                return function(*arguments, **options)
+
+        return call
 
     def lap(self) -> Lap:
         """End the step and begin the next one."""

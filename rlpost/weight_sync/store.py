@@ -46,6 +46,8 @@ class SharedMemoryStore:
         self._directory = directory
         self._remove_files()
         self._generator = generator
+        self.published = 0
+        """Publications that were begun so far; after one, generators hold other weights than before."""
         self._published: list[Path] = []
         self._puller = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weight sync")
         self._pulling: Future[PublishReport] | None = None
@@ -65,6 +67,7 @@ class SharedMemoryStore:
             with WAITS.until(f"the pull before weights {version}"):
                 before.result()
         start = time.monotonic()
+        self.published += 1
         manifest = self._write(learner, version=version)
         self._pulling = self._puller.submit(
             self._pull, manifest, write_seconds=time.monotonic() - start, keep_kv_cache=keep_kv_cache

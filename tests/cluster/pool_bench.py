@@ -9,7 +9,7 @@ from collections.abc import Callable
 from scripted_engine import a_group, tokens_of
 
 from rlpost.cluster.generator_pool import GeneratorPool
-from rlpost.records import Rollout
+from rlpost.records import Completion
 
 MakePool = Callable[..., "Bench"]
 
@@ -20,14 +20,14 @@ class Bench:
     def __init__(self, pool: GeneratorPool, said: list[str], orders: list[int]) -> None:
         self.pool, self.said, self.orders = pool, said, orders
         self.seeds: dict[tuple[str, int], int] = {}
-        self.answers: dict[tuple[str, int], Rollout] = {}
+        self.answers: dict[tuple[str, int], Completion] = {}
 
     def ask(self, first: int, count: int, *, samples: int = 4) -> None:
         requests = [request for index in range(first, first + count) for request in a_group(index, samples=samples)]
         self.seeds.update({request.key: request.seed for request in requests})
         self.pool.submit(requests)
 
-    def hear(self, timeout_s: float = 0.1) -> list[Rollout]:
+    def hear(self, timeout_s: float = 0.1) -> list[Completion]:
         rollouts = self.pool.poll(timeout_s)
         for rollout in rollouts:
             assert rollout.key not in self.answers, f"{rollout.key} was answered twice"

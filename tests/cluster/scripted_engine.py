@@ -14,7 +14,7 @@ import numpy as np
 from rlpost.cluster.generator_actor import GeneratorActor
 from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.errors import DataError
-from rlpost.records import GenerationRequest, Rollout, Sampling, VersionSpan
+from rlpost.records import Completion, GenerationRequest, Sampling, VersionSpan
 
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parent)}
 """Lets an actor's process import this file."""
@@ -90,7 +90,7 @@ class ScriptedGenerator:
             self._fill()
             self._changed.notify_all()
 
-    def poll(self, timeout_s: float) -> list[Rollout]:
+    def poll(self, timeout_s: float) -> list[Completion]:
         deadline_s = time.monotonic() + timeout_s
         with self._changed:
             while not (done := self._done()) and (left_s := deadline_s - time.monotonic()) > 0:
@@ -161,14 +161,14 @@ class ScriptedGenerator:
             request = self._waiting.pop(0)
             self._running[request.key] = (request, time.monotonic() + self._seconds)
 
-    def _done(self) -> list[Rollout]:
+    def _done(self) -> list[Completion]:
         now_s = time.monotonic()
         return [self._answer(request) for request, end_s in self._running.values() if end_s <= now_s]
 
-    def _answer(self, request: GenerationRequest) -> Rollout:
+    def _answer(self, request: GenerationRequest) -> Completion:
         token_ids = np.array(tokens_of(request.seed), np.int32)
         self._tokens += len(token_ids)
-        return Rollout(
+        return Completion(
             key=request.key,
             token_ids=token_ids,
             logprobs_T=np.full(len(token_ids), -0.5, np.float32),

@@ -14,8 +14,8 @@ from fakes import FakeLearner, FakeParts
 from rlpost.cluster.learner_group import LearnerActor, LearnerGroup
 from rlpost.errors import LearnerLostError
 from rlpost.interfaces import LossFn
-from rlpost.records import StepReport, TrainBatch
 from rlpost.settings import LearnerSettings
+from rlpost.train_records import StepReport, TrainBatch
 
 ORDERS = "SCRIPTED_LEARNER_ORDERS"
 FAILING_STEP = 3

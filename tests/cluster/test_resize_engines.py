@@ -16,7 +16,7 @@ from rlpost.cluster.generator_pool import GeneratorPool
 from rlpost.cluster.placement import Placement
 from rlpost.cluster.session import ray_session
 from rlpost.recipe.schema import ClusterConfig, RolloutRole
-from rlpost.records import GenerationRequest, Rollout
+from rlpost.records import Completion, GenerationRequest
 from rlpost.rollout.vllm_settings import engine_environment
 from rlpost.settings import EngineSettings
 from rlpost.weight_file import write_weight_file
@@ -63,7 +63,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
         pool.close()
 
 
-def hear(pool: GeneratorPool, asked: dict[str, GenerationRequest], answers: dict[str, Rollout]) -> None:
+def hear(pool: GeneratorPool, asked: dict[str, GenerationRequest], answers: dict[str, Completion]) -> None:
     for rollout in pool.poll(0.2):
         prompt = rollout.key[0]
         assert prompt in asked and prompt not in answers, f"{prompt} was answered twice or never asked"
@@ -76,7 +76,7 @@ def test_resizing_under_load_changes_no_answer(served: Served, tmp_path: Path) -
     manifest = write_weight_file(tiny_qwen3(5, tied=False).state_dict(), tmp_path / "w.safetensors", version=1)
     pool.pull_weights(manifest, keep_kv_cache=False)
     asked: dict[str, GenerationRequest] = {}
-    answers: dict[str, Rollout] = {}
+    answers: dict[str, Completion] = {}
     ends_s = time.monotonic() + 120
 
     def keep_busy() -> None:
@@ -101,7 +101,7 @@ def test_resizing_under_load_changes_no_answer(served: Served, tmp_path: Path) -
     assert {rollout.oldest_version for rollout in answers.values()} == {1}
 
     pool.submit(list(asked.values()))
-    again: dict[str, Rollout] = {}
+    again: dict[str, Completion] = {}
     while len(again) < len(asked):
         hear(pool, asked, again)
     for prompt, rollout in answers.items():

@@ -9,7 +9,8 @@ from tiny_models import byte_tokenizer
 from rlpost.data.chat import ChatFormat
 from rlpost.data.preference import PreferencePair, pairs_from_examples, pairs_from_samples
 from rlpost.errors import DataError
-from rlpost.records import Example, Fault, Message, Prompt, Rollout, RolloutGroup, Verdict, VersionSpan
+from rlpost.records import Completion, Example, Fault, Message, Prompt, RolloutGroup, Verdict, VersionSpan
+from rlpost.rollout.episodes import single_turn
 
 PROMPT_LENGTH = 2
 
@@ -19,8 +20,8 @@ def group(*samples: tuple[int, Verdict], index: int = 0) -> RolloutGroup:
     prompt = Prompt(
         id="s/0", dataset="s", messages=(), token_ids=np.full(PROMPT_LENGTH, 3, np.int32), gold=None, meta={}
     )
-    rollouts = tuple(
-        Rollout(
+    completions = (
+        Completion(
             key=("s/0", number),
             token_ids=np.array([token], np.int32),
             logprobs_T=np.zeros(1, np.float32),
@@ -31,7 +32,8 @@ def group(*samples: tuple[int, Verdict], index: int = 0) -> RolloutGroup:
         )
         for number, (token, _) in enumerate(samples)
     )
-    return RolloutGroup(prompt=prompt, index=index, rollouts=rollouts, verdicts=tuple(v for _, v in samples))
+    episodes = tuple(single_turn(prompt, completion) for completion in completions)
+    return RolloutGroup(prompt=prompt, index=index, episodes=episodes, verdicts=tuple(v for _, v in samples))
 
 
 def scored(score: float) -> Verdict:

@@ -5,9 +5,11 @@ import pytest
 from tiny_models import EOS_ID, byte_tokenizer
 
 from rlpost.data.chat import ChatFormat
-from rlpost.data.rows import demonstration_rows, document_rows, prompts_of, response_row
+from rlpost.data.rows import demonstration_rows, document_rows, prompts_of, trajectory_row
 from rlpost.errors import DataError
-from rlpost.records import Example, Message, Prompt, Rollout, TrainRow, VersionSpan
+from rlpost.records import Completion, Example, Message, Prompt, VersionSpan
+from rlpost.rollout.episodes import single_turn
+from rlpost.train_records import TrainRow
 
 CHAT = ChatFormat(byte_tokenizer())
 """Renders `user: q\\nassistant: a<eos>`, one token a character."""
@@ -79,7 +81,7 @@ def test_prompt_and_response_are_one_text_in_continued_pre_training() -> None:
 def test_a_response_row_keeps_the_sampled_tokens_and_log_probabilities() -> None:
     ids = np.array([5, 6, 7], np.int32)
     prompt = Prompt(id="s/0", dataset="s", messages=(), token_ids=ids, gold=None, meta={})
-    rollout = Rollout(
+    completion = Completion(
         key=("s/0", 0),
         token_ids=np.array([9, 9], np.int32),
         logprobs_T=np.array([-0.5, -0.25], np.float32),
@@ -88,12 +90,11 @@ def test_a_response_row_keeps_the_sampled_tokens_and_log_probabilities() -> None
         text="zz",
         seconds=0.0,
     )
-    columns = {"advantages_T": np.array([-2, -3], np.float32), "behaviour_logprobs_T": rollout.logprobs_T}
-    row = response_row(prompt, rollout, weight=0.5, columns=columns)
+    (trajectory,) = single_turn(prompt, completion).trajectories
+    columns = {"advantages_T": np.array([-2, -3], np.float32), "behaviour_logprobs_T": completion.logprobs_T}
+    row = trajectory_row(trajectory, weight=0.5, columns=columns, source="s/0, sample 0")
     assert row.token_ids.tolist() == [5, 6, 7, 9, 9]
     assert row.weights_T.tolist() == [0, 0, 0, 0.5, 0.5]
-    assert row.advantages_T is not None
-    assert row.advantages_T.tolist() == [0, 0, 0, -2, -3]
-    assert row.behaviour_logprobs_T is not None
-    assert row.behaviour_logprobs_T.tolist() == [0, 0, 0, -0.5, -0.25]
-    assert {row.weights_T.dtype, row.advantages_T.dtype, row.behaviour_logprobs_T.dtype} == {np.dtype(np.float32)}
+    assert row.columns["advantages_T"].tolist() == [0, 0, 0, -2, -3]
+    assert row.columns["behaviour_logprobs_T"].tolist() == [0, 0, 0, -0.5, -0.25]
+    assert {row.weights_T.dtype, *(values_T.dtype for values_T in row.columns.values())} == {np.dtype(np.float32)}

@@ -35,10 +35,11 @@ from rlpost.recipe.arithmetic import describe
 from rlpost.recipe.load import LoadedRecipe, write_resolved
 from rlpost.recipe.reward_words import reward_lines
 from rlpost.recipe.schema import ClusterConfig, Recipe
-from rlpost.records import Sample, StepReport, TrainBatch, Verdict
+from rlpost.records import Sample, Verdict
 from rlpost.settings import LearnerSettings
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
+from rlpost.train_records import StepReport, TrainBatch
 
 LONGEST_MESSAGE = 2000
 SIGNS_OF_INNARDS = ("Traceback", " object at 0x", "Node(", "Where(", "PosixPath(", "NodeEvent", "<class ")
@@ -73,7 +74,7 @@ class RealisticLearner(FakeLearner):
     """Refuses a step as the real one does where credit is no number; numbers that overflow are the recipe's affair."""
 
     def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
-        if not np.isfinite(batch.advantages_T).all():
+        if not np.isfinite(batch.columns["advantages_T"]).all():
             raise TrainingError("the loss and its gradient must be finite: lower optimizer.learning_rate")
         return super().step(batch, loss)
 

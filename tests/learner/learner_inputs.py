@@ -15,12 +15,12 @@ from tiny_models import BYTE_VOCAB_SIZE
 from torch import Tensor
 
 from rlpost.interfaces import LossFn, LossInputs, LossSums
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 from rlpost.learner.metric_sums import MetricSums
 from rlpost.learner.sharding import gathered
 from rlpost.recipe.sections import LearnerConfig, OptimizerConfig
-from rlpost.records import TrainBatch, TrainRow
 from rlpost.settings import LearnerSettings
+from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 ROW_LENGTHS = (17, 5, 40, 9, 23, 2, 31)
 
@@ -59,8 +59,10 @@ def random_rows(*, seed: int, lengths: Sequence[int] = ROW_LENGTHS) -> list[Trai
             TrainRow(
                 token_ids=random.integers(2, BYTE_VOCAB_SIZE, length).astype(np.int32),
                 weights_T=weights_T,
-                advantages_T=random.normal(size=length).astype(np.float32),
-                behaviour_logprobs_T=-random.exponential(size=length).astype(np.float32),
+                columns={
+                    "advantages_T": random.normal(size=length).astype(np.float32),
+                    "behaviour_logprobs_T": -random.exponential(size=length).astype(np.float32),
+                },
             )
         )
     return rows
@@ -69,30 +71,32 @@ def random_rows(*, seed: int, lengths: Sequence[int] = ROW_LENGTHS) -> list[Trai
 def batch_of(rows: Sequence[TrainRow], *, temperature: float = 1.0, rows_per_unit: int = 1) -> TrainBatch:
     """One mean over the weighted tokens."""
     denominator = float(sum(row.weights_T.sum() for row in rows))
-    return TrainBatch.of(rows, denominator=denominator, temperature=temperature, rows_per_unit=rows_per_unit)
+    components = one_component("tokens", denominator)
+    return TrainBatch.of(rows, components=components, temperature=temperature, rows_per_unit=rows_per_unit)
 
 
 def random_batch(*, seed: int, lengths: Sequence[int] = ROW_LENGTHS, temperature: float = 1.0) -> TrainBatch:
     return batch_of(random_rows(seed=seed, lengths=lengths), temperature=temperature)
 
 
-def whole_weights(learner: FsdpLearner) -> dict[str, Tensor]:
+def whole_weights(learner: LocalLearner) -> dict[str, Tensor]:
     """Copies of all parameters, whole; a collective."""
-    return {name: gathered(tensor).clone() for name, tensor in learner._policy.module.named_parameters()}
+    return {name: gathered(tensor).clone() for name, tensor in learner.rank._policy.module.named_parameters()}
 
 
-def gradient_of(learner: FsdpLearner, batch: TrainBatch, loss: LossFn) -> dict[str, Tensor]:
+def gradient_of(learner: LocalLearner, batch: TrainBatch, loss: LossFn) -> dict[str, Tensor]:
     """Whole gradients of the batch as one micro-batch, which are gone from the learner afterwards."""
-    learner._backward(batch, list(range(len(batch.row_lengths_B))), loss, MetricSums())
+    rank = learner.rank
+    rank._backward(batch, list(range(len(batch.row_lengths_B))), loss, MetricSums(several_components=False))
     gradients: dict[str, Tensor] = {}
-    for name, weight in learner._policy.module.named_parameters():
+    for name, weight in learner.rank._policy.module.named_parameters():
         assert weight.grad is not None, name
         gradients[name] = gathered(weight.grad).clone()
-    learner._policy.optimizer.zero_grad()
+    learner.rank._policy.optimizer.zero_grad()
     return gradients
 
 
-def save_whole(learner: FsdpLearner, directory: Path) -> None:
+def save_whole(learner: LocalLearner, directory: Path) -> None:
     """A checkpoint that is on disk."""
     learner.save_checkpoint(directory)
     assert learner.finish_checkpoint(wait=True)
@@ -111,8 +115,10 @@ def same_bits(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bo
 class AdvantageLoss:
     """`-sum weight * advantage * log pi`, with every metric that a loss can report."""
 
+    columns = frozenset({"advantages_T"})
+
     def __call__(self, inputs: LossInputs, /) -> LossSums:
-        total = -(inputs.weights_T * inputs.advantages_T * inputs.logprobs_T).sum()
+        total = -(inputs.weights_T * inputs["advantages_T"] * inputs.logprobs_T).sum()
         logprobs_T = inputs.logprobs_T.detach()
         return LossSums(
             total=total,

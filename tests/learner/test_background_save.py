@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.device_mesh import DeviceMesh
 
 from rlpost.errors import StorageError
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,13 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("background") / "model", tied=True, seed=5, heads=4)
 
 
-def built(model_dir: Path, mesh: DeviceMesh, *, steps: int) -> FsdpLearner:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+def built(model_dir: Path, mesh: DeviceMesh, *, steps: int) -> LocalLearner:
+    learner = LocalLearner(settings_of(model_dir), mesh)
     take_steps(learner, 0, steps)
     return learner
 
 
-def take_steps(learner: FsdpLearner, first: int, end: int) -> None:
+def take_steps(learner: LocalLearner, first: int, end: int) -> None:
     for seed in range(first, end):
         learner.step(random_batch(seed=seed), AdvantageLoss())
 

@@ -29,10 +29,11 @@ from transformers import Qwen3Config, Qwen3ForSequenceClassification
 
 from rlpost.errors import ArtifactError, TrainingError
 from rlpost.interfaces import LossInputs, LossSums
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 from rlpost.learner.sharding import gathered
-from rlpost.records import FloatArray, TrainBatch
+from rlpost.records import FloatArray
 from rlpost.settings import CriticSettings
+from rlpost.train_records import TrainBatch
 
 CRITIC_RATE = 5e-3
 
@@ -40,10 +41,12 @@ CRITIC_RATE = 5e-3
 class ActorCriticLoss:
     """Policy gradient and half the squared error of the values, added."""
 
+    columns = frozenset({"advantages_T", "returns_T"})
+
     def __call__(self, inputs: LossInputs, /) -> LossSums:
         assert inputs.values_T is not None
-        policy = -(inputs.weights_T * inputs.advantages_T * inputs.logprobs_T).sum()
-        value = 0.5 * (inputs.weights_T * (inputs.values_T - inputs.returns_T) ** 2).sum()
+        policy = -(inputs.weights_T * inputs["advantages_T"] * inputs.logprobs_T).sum()
+        value = 0.5 * (inputs.weights_T * (inputs.values_T - inputs["returns_T"]) ** 2).sum()
         return LossSums(total=policy + value, means={"value": (value.detach(), len(inputs.weights_T))}, maxima={})
 
 
@@ -65,17 +68,17 @@ def scorer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def batch_with_returns(*, seed: int, lengths: tuple[int, ...] = (17, 5, 40, 9)) -> TrainBatch:
     batch = random_batch(seed=seed, lengths=lengths)
     returns_T = np.random.default_rng(seed).normal(size=len(batch.token_ids)).astype(np.float32)
-    return replace(batch, returns_T=returns_T)
+    return replace(batch, columns={**batch.columns, "returns_T": returns_T})
 
 
-def with_critic(model_dir: Path, scorer_dir: Path, mesh: DeviceMesh, **changes: Any) -> FsdpLearner:
+def with_critic(model_dir: Path, scorer_dir: Path, mesh: DeviceMesh, **changes: Any) -> LocalLearner:
     critic = CriticSettings(model_dir=str(scorer_dir), learning_rate=CRITIC_RATE)
-    return FsdpLearner(settings_of(model_dir, critic=critic, **changes), mesh)
+    return LocalLearner(settings_of(model_dir, critic=critic, **changes), mesh)
 
 
-def critic_weights(learner: FsdpLearner) -> dict[str, Tensor]:
-    assert learner._critic is not None
-    return {name: gathered(tensor).clone() for name, tensor in learner._critic.module.named_parameters()}
+def critic_weights(learner: LocalLearner) -> dict[str, Tensor]:
+    assert learner.rank._critic is not None
+    return {name: gathered(tensor).clone() for name, tensor in learner.rank._critic.module.named_parameters()}
 
 
 def expected_values(scorer_dir: Path, batch: TrainBatch) -> FloatArray:
@@ -113,7 +116,7 @@ def test_policy_and_critic_each_take_the_step_that_they_would_take_alone(
 ) -> None:
     optimizer = {"schedule": "linear", "max_grad_norm": 0.3}
     learner = with_critic(model_dir, scorer_dir, mesh, optimizer=optimizer)
-    alone = FsdpLearner(settings_of(model_dir, optimizer=optimizer), mesh)
+    alone = LocalLearner(settings_of(model_dir, optimizer=optimizer), mesh)
     plain = Qwen3ForSequenceClassification.from_pretrained(scorer_dir).eval()
     adamw = torch.optim.AdamW(plain.parameters(), betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
     for step in range(3):
@@ -130,13 +133,13 @@ def test_policy_and_critic_each_take_the_step_that_they_would_take_alone(
 def plain_critic_step(
     model: Qwen3ForSequenceClassification, adamw: torch.optim.Optimizer, batch: TrainBatch, *, rate: float
 ) -> float:
-    columns = (batch.token_ids, batch.weights_T, batch.returns_T)
+    columns = (batch.token_ids, batch.weights_T, batch.columns["returns_T"])
     rows = zip(*(torch.split(torch.from_numpy(each), batch.row_lengths_B.tolist()) for each in columns), strict=True)
     loss = torch.zeros(())
     for ids, weights_T, returns_T in rows:
         values_T = model.score(model.model(input_ids=ids.long()[None]).last_hidden_state)[0, :-1, 0]
         loss = loss + 0.5 * (weights_T[1:] * (values_T - returns_T[1:]) ** 2).sum()
-    (loss / batch.denominator).backward()
+    (loss / batch.components[0].denominator).backward()
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), 0.3))
     adamw.param_groups[0]["lr"] = rate
     adamw.step()
@@ -156,8 +159,9 @@ def test_a_step_whose_critic_gradient_is_not_finite_changes_neither_model(
 ) -> None:
     learner, undisturbed = (with_critic(model_dir, scorer_dir, mesh) for _ in range(2))
     batch = batch_with_returns(seed=0)
+    broken_T = np.full_like(batch.columns["returns_T"], np.inf)
     with pytest.raises(TrainingError, match=r"\(critic: nan\)"):
-        learner.step(replace(batch, returns_T=np.full_like(batch.returns_T, np.inf)), ActorCriticLoss())
+        learner.step(replace(batch, columns={**batch.columns, "returns_T": broken_T}), ActorCriticLoss())
     for each in (learner, undisturbed):
         each.step(batch, ActorCriticLoss())
     assert same_bits(whole_weights(learner), whole_weights(undisturbed))
@@ -185,8 +189,8 @@ def continued(mesh: DeviceMesh, model_dir: Path, scorer_dir: Path, directory: Pa
     assert same_bits(critic_weights(resumed), critic_weights(learner))
     values_T = learner.values(batch_with_returns(seed=4))
     assert np.array_equal(resumed.values(batch_with_returns(seed=4)), values_T)
-    assert learner._critic is not None
-    shards = [weight for weight in learner._critic.module.parameters() if isinstance(weight, DTensor)]
+    assert learner.rank._critic is not None
+    shards = [weight for weight in learner.rank._critic.module.parameters() if isinstance(weight, DTensor)]
     local, whole = sum(shard.to_local().numel() for shard in shards), sum(shard.numel() for shard in shards)
     return Continued(whole_weights(learner), critic_weights(learner), values_T, local / whole)
 
@@ -202,6 +206,6 @@ def test_ranks_agree_and_a_resumed_pair_goes_on_bit_for_bit(model_dir: Path, sco
 def test_a_checkpoint_without_a_critic_is_refused_for_one_with(
     model_dir: Path, scorer_dir: Path, mesh: DeviceMesh, tmp_path: Path
 ) -> None:
-    save_whole(FsdpLearner(settings_of(model_dir), mesh), tmp_path / "checkpoint")
+    save_whole(LocalLearner(settings_of(model_dir), mesh), tmp_path / "checkpoint")
     with pytest.raises(ArtifactError, match="complete checkpoint of this model"):
         with_critic(model_dir, scorer_dir, mesh).load_checkpoint(tmp_path / "checkpoint")

@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlpost.errors import ArtifactError, ModelError
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 from rlpost.weight_file import checksum_of
 
 
@@ -32,9 +32,9 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory, tied: bool) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("files") / "model", tied=tied, seed=4)
 
 
-def stepped(model_dir: Path, mesh: DeviceMesh, *, steps: int = 2, **changes: Any) -> FsdpLearner:
+def stepped(model_dir: Path, mesh: DeviceMesh, *, steps: int = 2, **changes: Any) -> LocalLearner:
     settings = settings_of(model_dir, optimizer={"schedule": "cosine", "warmup_ratio": 0.3}, **changes)
-    learner = FsdpLearner(settings, mesh)
+    learner = LocalLearner(settings, mesh)
     for seed in range(steps):
         learner.step(random_batch(seed=seed), AdvantageLoss())
     return learner
@@ -45,7 +45,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(model_dir: Path, mesh: DeviceM
     save_whole(learner, tmp_path / "checkpoint")
     resumed = stepped(model_dir, mesh, steps=0)
     resumed.load_checkpoint(tmp_path / "checkpoint")
-    assert resumed.steps_taken == 2
+    assert resumed.rank.steps_taken == 2
     for seed in range(2, 4):
         expected = learner.step(random_batch(seed=seed), AdvantageLoss())
         found = resumed.step(random_batch(seed=seed), AdvantageLoss())
@@ -59,7 +59,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(model_dir: Path, mesh: DeviceM
 
 
 def test_a_checkpoint_before_the_first_step_changes_nothing(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
-    saving, other, resumed = (FsdpLearner(settings_of(model_dir), mesh) for _ in range(3))
+    saving, other, resumed = (LocalLearner(settings_of(model_dir), mesh) for _ in range(3))
     save_whole(saving, tmp_path / "checkpoint")
     resumed.load_checkpoint(tmp_path / "checkpoint")
     for learner in (saving, other, resumed):
@@ -185,8 +185,8 @@ def test_published_weights_have_every_name_of_the_hugging_face_model(
 
 def test_buffers_that_belong_to_the_model_are_published(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
     learner = stepped(model_dir, mesh, model_dtype="bfloat16")
-    learner._policy.module.register_buffer("routing_bias", torch.tensor([0.5, -0.25]))
-    learner._policy.module.register_buffer("counts", torch.tensor([300, 1]))
+    learner.rank._policy.module.register_buffer("routing_bias", torch.tensor([0.5, -0.25]))
+    learner.rank._policy.module.register_buffer("counts", torch.tensor([300, 1]))
     learner.write_weights(tmp_path / "weights.safetensors", version=1)
     written = load_file(tmp_path / "weights.safetensors")
     assert torch.equal(written["routing_bias"], torch.tensor([0.5, -0.25], dtype=torch.bfloat16))
@@ -196,11 +196,11 @@ def test_buffers_that_belong_to_the_model_are_published(model_dir: Path, mesh: D
 def test_a_directory_without_a_model_is_refused(mesh: DeviceMesh, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="must be a Hugging Face directory"):
-        FsdpLearner(settings_of(tmp_path), mesh)
+        LocalLearner(settings_of(tmp_path), mesh)
 
 
 def test_a_model_with_recurrent_layers_is_refused(mesh: DeviceMesh, tmp_path: Path) -> None:
     config = AutoConfig.for_model("mamba", vocab_size=32, hidden_size=16, state_size=4, num_hidden_layers=1)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="MambaForCausalLM has recurrent layers"):
-        FsdpLearner(settings_of(tmp_path), mesh)
+        LocalLearner(settings_of(tmp_path), mesh)

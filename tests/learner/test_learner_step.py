@@ -26,12 +26,14 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from rlpost.errors import TrainingError
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.interfaces import POLICY, REFERENCE
+from rlpost.learner.local import LocalLearner
 from rlpost.learner.model import trainable_parameters
 from rlpost.learner.sharding import decoder_layers
+from rlpost.learner.shares import shares_of
 from rlpost.losses.cross_entropy import CrossEntropy
 from rlpost.losses.preference import PreferenceLoss
-from rlpost.records import StepReport
+from rlpost.train_records import StepReport
 
 LARGE, SMALL = {"micro_batch_tokens": 8192}, {"micro_batch_tokens": 48}
 
@@ -41,7 +43,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("step") / "model", tied=True, seed=2, heads=4)
 
 
-def three_steps(learner: FsdpLearner) -> list[StepReport]:
+def three_steps(learner: LocalLearner) -> list[StepReport]:
     return [learner.step(random_batch(seed=seed), AdvantageLoss()) for seed in range(3)]
 
 
@@ -49,7 +51,7 @@ def assert_same_training(
     model_dir: Path, mesh: DeviceMesh, one: dict[str, Any], other: dict[str, Any], *, tolerance: float
 ) -> None:
     """Three steps with each of two learner sections give the same losses, gradient norms, metrics and weights."""
-    learners = [FsdpLearner(settings_of(model_dir, learner=learner), mesh) for learner in (one, other)]
+    learners = [LocalLearner(settings_of(model_dir, learner=learner), mesh) for learner in (one, other)]
     reports = [three_steps(learner) for learner in learners]
     for first, second in zip(*reports, strict=True):
         assert second.loss == pytest.approx(first.loss, rel=tolerance)
@@ -60,8 +62,10 @@ def assert_same_training(
 
 
 def test_split_into_micro_batches_equals_whole(model_dir: Path, mesh: DeviceMesh) -> None:
-    learner = FsdpLearner(settings_of(model_dir, learner=SMALL), mesh)
-    assert len(learner._my_micro_batches(random_batch(seed=0))) == 4
+    learner = LocalLearner(settings_of(model_dir, learner=SMALL), mesh)
+    budget = learner.rank._settings.learner.micro_batch_tokens
+    (share,) = shares_of(random_batch(seed=0), ranks=1, token_budget=budget).shares
+    assert len(share.micro_batches) == 4
     assert_same_training(model_dir, mesh, LARGE, SMALL, tolerance=1e-5)
 
 
@@ -74,8 +78,8 @@ def test_activation_checkpointing_changes_nothing(model_dir: Path, mesh: DeviceM
 def test_activation_checkpointing_runs_every_layer_again_in_the_backward_pass(
     model_dir: Path, mesh: DeviceMesh, wanted: bool, calls_per_layer: int
 ) -> None:
-    learner = FsdpLearner(settings_of(model_dir, learner={"activation_checkpointing": wanted}), mesh)
-    layers = decoder_layers(learner._policy.module)
+    learner = LocalLearner(settings_of(model_dir, learner={"activation_checkpointing": wanted}), mesh)
+    layers = decoder_layers(learner.rank._policy.module)
     calls = [0] * len(layers)
     for index, layer in enumerate(layers):
 
@@ -88,10 +92,14 @@ def test_activation_checkpointing_runs_every_layer_again_in_the_backward_pass(
 
 
 def test_a_pair_stays_together_however_small_the_budget(model_dir: Path, mesh: DeviceMesh) -> None:
-    batch = batch_of(random_rows(seed=0, lengths=(20, 30, 12, 8)), rows_per_unit=2)
+    rows = [
+        replace(row, columns={"reference_logprobs_T": row.columns["behaviour_logprobs_T"]})
+        for row in random_rows(seed=0, lengths=(20, 30, 12, 8))
+    ]
+    batch = batch_of(rows, rows_per_unit=2)
     loss = PreferenceLoss(beta=0.1, length_normalised=True)
     reports = [
-        FsdpLearner(settings_of(model_dir, learner=learner), mesh).step(batch, loss)
+        LocalLearner(settings_of(model_dir, learner=learner), mesh).step(batch, loss)
         for learner in (LARGE, {"micro_batch_tokens": 16})
     ]
     assert reports[1].loss == pytest.approx(reports[0].loss, rel=1e-5)
@@ -108,7 +116,7 @@ def test_an_update_is_that_of_plain_adamw_on_the_clipped_gradient(model_dir: Pat
         "eps": 1e-6,
         "max_grad_norm": 0.5,
     }
-    learner = FsdpLearner(settings_of(model_dir, optimizer=optimizer), mesh)
+    learner = LocalLearner(settings_of(model_dir, optimizer=optimizer), mesh)
     plain = {name: torch.nn.Parameter(weight) for name, weight in whole_weights(learner).items()}
     adamw = torch.optim.AdamW(plain.values(), betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1)
     for step, rate in enumerate([1.5e-3, 3e-3, 3e-3, 3e-3 * 7 / 8]):
@@ -128,22 +136,22 @@ def test_an_update_is_that_of_plain_adamw_on_the_clipped_gradient(model_dir: Pat
 
 
 def test_a_report_says_what_happened(model_dir: Path, mesh: DeviceMesh) -> None:
-    learner = FsdpLearner(settings_of(model_dir, learner=SMALL), mesh)
+    learner = LocalLearner(settings_of(model_dir, learner=SMALL), mesh)
     batch = random_batch(seed=0)
-    logprobs_T = learner.logprobs(batch, reference=False)
+    logprobs_T = learner.logprobs(batch, of=POLICY)
     report = learner.step(batch, AdvantageLoss())
     scored = int((batch.weights_T != 0).sum())
-    credit_T = batch.weights_T * batch.advantages_T
-    assert (report.step, learner.steps_taken) == (1, 1)
+    credit_T = batch.weights_T * batch.columns["advantages_T"]
+    assert (report.step, learner.rank.steps_taken) == (1, 1)
     assert (report.tokens, report.scored_tokens) == (127, scored)
-    assert report.loss == pytest.approx(-(credit_T * logprobs_T).sum() / batch.denominator, rel=1e-5)
+    assert report.loss == pytest.approx(-(credit_T * logprobs_T).sum() / batch.components[0].denominator, rel=1e-5)
     assert report.metrics["logprob"] == pytest.approx(logprobs_T.sum() / scored, rel=1e-5)
     assert report.metrics["smallest"] == pytest.approx(-logprobs_T.min(), rel=1e-5)
     assert report.seconds > 0
 
 
 def test_training_lowers_the_loss(model_dir: Path, mesh: DeviceMesh) -> None:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+    learner = LocalLearner(settings_of(model_dir), mesh)
     losses = [learner.step(random_batch(seed=0), CrossEntropy()).loss for _ in range(10)]
     assert losses[-1] < 0.5 * losses[0]
 
@@ -152,17 +160,16 @@ def test_training_lowers_the_loss(model_dir: Path, mesh: DeviceMesh) -> None:
 def test_a_step_that_is_not_finite_is_refused_and_leaves_everything_as_it_was(
     model_dir: Path, mesh: DeviceMesh, value: float
 ) -> None:
-    learner, undisturbed = (FsdpLearner(settings_of(model_dir), mesh) for _ in range(2))
+    learner, undisturbed = (LocalLearner(settings_of(model_dir), mesh) for _ in range(2))
     for each in (learner, undisturbed):
         each.step(random_batch(seed=0), AdvantageLoss())
     before = whole_weights(learner)
     rows = random_rows(seed=1)
-    advantages_T = rows[0].advantages_T
-    assert advantages_T is not None
-    broken = replace(rows[0], advantages_T=np.full_like(advantages_T, value))
+    broken_T = np.full_like(rows[0].columns["advantages_T"], value)
+    broken = replace(rows[0], columns={**rows[0].columns, "advantages_T": broken_T})
     with pytest.raises(TrainingError, match="must be finite; step 1 gave"):
         learner.step(batch_of([broken, *rows[1:]]), AdvantageLoss())
-    assert learner.steps_taken == 1
+    assert learner.rank.steps_taken == 1
     assert same_bits(whole_weights(learner), before)
 
     for each in (learner, undisturbed):
@@ -172,31 +179,31 @@ def test_a_step_that_is_not_finite_is_refused_and_leaves_everything_as_it_was(
 
 def test_bfloat16_computes_near_float32_and_keeps_float32_masters(model_dir: Path, mesh: DeviceMesh) -> None:
     learners = [
-        FsdpLearner(settings_of(model_dir, learner={"compute_dtype": name}), mesh) for name in ("float32", "bfloat16")
+        LocalLearner(settings_of(model_dir, learner={"compute_dtype": name}), mesh) for name in ("float32", "bfloat16")
     ]
     exact, rounded = ([learner.step(random_batch(seed=0), CrossEntropy()) for _ in range(5)] for learner in learners)
     for one, other in zip(exact, rounded, strict=True):
         assert one.loss != other.loss
         assert other.loss == pytest.approx(one.loss, rel=0.02)
-    parameters = trainable_parameters(learners[1]._policy.module)
+    parameters = trainable_parameters(learners[1].rank._policy.module)
     assert {parameter.dtype for parameter in parameters} == {torch.float32}
-    assert {learners[1]._policy.optimizer.state[parameter]["exp_avg"].dtype for parameter in parameters} == {
+    assert {learners[1].rank._policy.optimizer.state[parameter]["exp_avg"].dtype for parameter in parameters} == {
         torch.float32
     }
     assert all(isinstance(parameter, DTensor) for parameter in parameters)
 
 
 def test_the_same_seed_trains_bit_for_bit_the_same(model_dir: Path, mesh: DeviceMesh) -> None:
-    learners = [FsdpLearner(settings_of(model_dir, learner=SMALL), mesh) for _ in range(2)]
+    learners = [LocalLearner(settings_of(model_dir, learner=SMALL), mesh) for _ in range(2)]
     for learner in learners:
         three_steps(learner)
     assert same_bits(whole_weights(learners[0]), whole_weights(learners[1]))
 
 
 def test_the_reference_stays_at_the_start(model_dir: Path, mesh: DeviceMesh) -> None:
-    learner = FsdpLearner(settings_of(model_dir, keep_reference=True), mesh)
+    learner = LocalLearner(settings_of(model_dir, keep_reference=True), mesh)
     batch = random_batch(seed=0)
-    start = learner.logprobs(batch, reference=False)
+    start = learner.logprobs(batch, of=POLICY)
     three_steps(learner)
-    assert np.array_equal(learner.logprobs(batch, reference=True), start)
-    assert np.abs(learner.logprobs(batch, reference=False) - start).max() > 0.01
+    assert np.array_equal(learner.logprobs(batch, of=REFERENCE), start)
+    assert np.abs(learner.logprobs(batch, of=POLICY) - start).max() > 0.01

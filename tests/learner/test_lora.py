@@ -27,7 +27,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoModelForCausalLM
 
 from rlpost.errors import ModelError
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.interfaces import POLICY, REFERENCE
+from rlpost.learner.local import LocalLearner
 from rlpost.learner.model import trainable_parameters
 from rlpost.recipe.sections import LoraConfig
 from rlpost.weight_file import checksum_of
@@ -45,8 +46,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory, tied: bool) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("lora") / "model", tied=tied, seed=5, heads=4)
 
 
-def adapted(model_dir: Path, mesh: DeviceMesh, *, steps: int = 3, lora: LoraConfig = LORA) -> FsdpLearner:
-    learner = FsdpLearner(settings_of(model_dir, lora=lora, optimizer={"learning_rate": 1e-2}), mesh)
+def adapted(model_dir: Path, mesh: DeviceMesh, *, steps: int = 3, lora: LoraConfig = LORA) -> LocalLearner:
+    learner = LocalLearner(settings_of(model_dir, lora=lora, optimizer={"learning_rate": 1e-2}), mesh)
     for seed in range(steps):
         learner.step(random_batch(seed=seed), AdvantageLoss())
     return learner
@@ -62,21 +63,21 @@ def test_only_the_adapter_trains(model_dir: Path, mesh: DeviceMesh) -> None:
     assert changed == {name for name in before if ".lora_" in name}
     # Seven linear layers in each of two decoder layers, with two factors each.
     assert len(changed) == 28
-    assert len(trainable_parameters(adapted(model_dir, mesh, steps=0)._policy.module)) == 28
+    assert len(trainable_parameters(adapted(model_dir, mesh, steps=0).rank._policy.module)) == 28
 
 
 def test_a_new_adapter_is_the_base_model(model_dir: Path, mesh: DeviceMesh) -> None:
     batch = random_batch(seed=0)
-    adapter = adapted(model_dir, mesh, steps=0).logprobs(batch, reference=False)
-    assert np.array_equal(adapter, FsdpLearner(settings_of(model_dir), mesh).logprobs(batch, reference=False))
+    adapter = adapted(model_dir, mesh, steps=0).logprobs(batch, of=POLICY)
+    assert np.array_equal(adapter, LocalLearner(settings_of(model_dir), mesh).logprobs(batch, of=POLICY))
 
 
 def test_the_reference_is_the_base_model_and_the_adapter_comes_back(model_dir: Path, mesh: DeviceMesh) -> None:
     learner, batch = adapted(model_dir, mesh), random_batch(seed=0)
-    base = FsdpLearner(settings_of(model_dir), mesh).logprobs(batch, reference=False)
-    policy = learner.logprobs(batch, reference=False)
-    assert np.array_equal(learner.logprobs(batch, reference=True), base)
-    assert np.array_equal(learner.logprobs(batch, reference=False), policy)
+    base = LocalLearner(settings_of(model_dir), mesh).logprobs(batch, of=POLICY)
+    policy = learner.logprobs(batch, of=POLICY)
+    assert np.array_equal(learner.logprobs(batch, of=REFERENCE), base)
+    assert np.array_equal(learner.logprobs(batch, of=POLICY), policy)
     assert np.abs(policy - base).max() > 0.01
 
 
@@ -113,8 +114,8 @@ def test_merged_weights_give_the_log_probabilities_of_the_adapter(
 ) -> None:
     learner, batch = adapted(model_dir, mesh), random_batch(seed=0)
     learner.export(tmp_path / "model")
-    merged = FsdpLearner(settings_of(tmp_path / "model"), mesh).logprobs(batch, reference=False)
-    assert np.abs(merged - learner.logprobs(batch, reference=False)).max() <= 1e-5
+    merged = LocalLearner(settings_of(tmp_path / "model"), mesh).logprobs(batch, of=POLICY)
+    assert np.abs(merged - learner.logprobs(batch, of=POLICY)).max() <= 1e-5
 
 
 def test_a_checkpoint_holds_the_adapter_only_and_resumes_bit_for_bit(
@@ -137,7 +138,7 @@ def test_a_checkpoint_holds_the_adapter_only_and_resumes_bit_for_bit(
 
 def test_activation_checkpointing_changes_nothing_under_an_adapter(model_dir: Path, mesh: DeviceMesh) -> None:
     reports = [
-        FsdpLearner(settings_of(model_dir, lora=LORA, learner={"activation_checkpointing": wanted}), mesh).step(
+        LocalLearner(settings_of(model_dir, lora=LORA, learner={"activation_checkpointing": wanted}), mesh).step(
             random_batch(seed=0), AdvantageLoss()
         )
         for wanted in (False, True)
@@ -174,7 +175,7 @@ def test_an_adapter_on_the_output_head_is_refused_only_where_the_head_is_tied(
 
 def trained_and_exported(mesh: DeviceMesh, model_dir: Path, directory: Path) -> tuple[float, dict[str, Tensor]]:
     learner = adapted(model_dir, mesh)
-    reference = learner.logprobs(random_batch(seed=0, lengths=(9,)), reference=True)
+    reference = learner.logprobs(random_batch(seed=0, lengths=(9,)), of=REFERENCE)
     learner.export(directory)
     return float(reference.sum()), whole_weights(learner)
 

@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from rlpost.learner.forward import MicroBatchView, packed_logprobs
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 from rlpost.recipe.memory import LearnerMemory, ModelShape, activation_bytes, learner_memory
 from rlpost.recipe.sections import LoraConfig
 
@@ -39,9 +39,9 @@ def shape_of(family: str, *, tied: bool) -> ModelShape:
     )
 
 
-def learner_of(family: str, mesh: DeviceMesh, tmp_path: Path, *, tied: bool = True, **changes: Any) -> FsdpLearner:
+def learner_of(family: str, mesh: DeviceMesh, tmp_path: Path, *, tied: bool = True, **changes: Any) -> LocalLearner:
     model_dir = save_tiny_model(tmp_path / "model", tied=tied, seed=0, family=family, hidden_size=128, heads=4)
-    return FsdpLearner(settings_of(model_dir, **changes), mesh)
+    return LocalLearner(settings_of(model_dir, **changes), mesh)
 
 
 def memory_of(shape: ModelShape, **changes: Any) -> LearnerMemory:
@@ -78,7 +78,7 @@ def test_activations_are_what_autograd_saves(
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        logprobs_K = packed_logprobs(learner._policy.module, view.pack(learner._device), temperature=1.0)
+        logprobs_K = packed_logprobs(learner.rank._policy.module, view.pack(learner.rank._device), temperature=1.0)
     found = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
     width = 4 if compute_dtype == "float32" else 2
     kept_logits = width * len(logprobs_K) * BYTE_VOCAB_SIZE
@@ -103,21 +103,23 @@ def test_weights_gradients_and_moments_are_those_of_the_learner(mesh: DeviceMesh
     learner = learner_of("qwen3", mesh, tmp_path, tied=tied, keep_reference=True)
     learner.step(random_batch(seed=0), AdvantageLoss())
     memory = memory_of(shape_of("qwen3", tied=tied), reference=True)
-    parameters = list(learner._policy.module.parameters())
-    assert learner._reference is not None
-    moments = [state[name] for state in learner._policy.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    parameters = list(learner.rank._policy.module.parameters())
+    assert learner.rank._reference is not None
+    moments = [
+        state[name] for state in learner.rank._policy.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")
+    ]
     assert local_bytes(list(parameters)) == pytest.approx(memory.weights, rel=0.01)
     assert local_bytes(moments) == pytest.approx(memory.optimizer, rel=0.01)
-    assert local_bytes(list(learner._reference.parameters())) == pytest.approx(memory.reference, rel=0.01)
+    assert local_bytes(list(learner.rank._reference.parameters())) == pytest.approx(memory.reference, rel=0.01)
     assert memory.gradients == memory.weights
 
 
 def test_an_adapter_has_gradients_and_moments_of_its_own_weights_only(mesh: DeviceMesh, tmp_path: Path) -> None:
     learner = learner_of("qwen3", mesh, tmp_path, lora=LoraConfig(rank=4, alpha=8))
-    trained = sum(weight.numel() for weight in learner._policy.module.parameters() if weight.requires_grad)
+    trained = sum(weight.numel() for weight in learner.rank._policy.module.parameters() if weight.requires_grad)
     memory = memory_of(shape_of("qwen3", tied=True), adapter_parameters=trained, reference=True)
     assert (memory.gradients, memory.optimizer, memory.reference) == (4 * trained, 8 * trained, 0)
-    assert local_bytes(list(learner._policy.module.parameters())) == pytest.approx(memory.weights, rel=0.01)
+    assert local_bytes(list(learner.rank._policy.module.parameters())) == pytest.approx(memory.weights, rel=0.01)
 
 
 def test_a_checkpoint_under_way_is_a_copy_of_what_is_trained_and_its_moments() -> None:

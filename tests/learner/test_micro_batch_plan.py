@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from learner_inputs import random_batch
 
 from rlpost.learner.packing import plan_micro_batches
-from rlpost.records import TOKEN_COLUMNS, TrainBatch
+from rlpost.train_records import TrainBatch, one_component
 
 
 def batch_with_lengths(lengths: list[int], *, rows_per_unit: int) -> TrainBatch:
@@ -17,8 +17,9 @@ def batch_with_lengths(lengths: list[int], *, rows_per_unit: int) -> TrainBatch:
         token_ids=tokens.astype(np.int32),
         row_lengths_B=np.array(lengths, np.int32),
         weights_T=tokens,
-        **dict.fromkeys(TOKEN_COLUMNS, tokens),
-        denominator=1.0,
+        columns={},
+        components=one_component("tokens", 1.0),
+        component_T=None,
         temperature=1.0,
         rows_per_unit=rows_per_unit,
     )

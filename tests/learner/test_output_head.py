@@ -19,8 +19,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from rlpost.interfaces import POLICY
 from rlpost.learner import output_head
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 from rlpost.learner.output_head import chosen_logprobs
 from rlpost.recipe.sections import LoraConfig
 from rlpost.records import FloatArray
@@ -96,11 +97,11 @@ def test_a_learner_in_chunks_learns_what_it_does_with_all_logits(
     mesh: DeviceMesh, tmp_path: Path, tied: bool, lora: LoraConfig | None
 ) -> None:
     model_dir = save_tiny_model(tmp_path / "model", tied=tied, seed=6, heads=4)
-    chunked, direct = (FsdpLearner(settings_of(model_dir, lora=lora), mesh) for _ in range(2))
-    assert hasattr(chunked._policy.module, "token_logprobs")
-    del direct._policy.module.token_logprobs
+    chunked, direct = (LocalLearner(settings_of(model_dir, lora=lora), mesh) for _ in range(2))
+    assert hasattr(chunked.rank._policy.module, "token_logprobs")
+    del direct.rank._policy.module.token_logprobs
     batch = random_batch(seed=0, temperature=0.7)
-    found, expected = (learner.logprobs(batch, reference=False) for learner in (chunked, direct))
+    found, expected = (learner.logprobs(batch, of=POLICY) for learner in (chunked, direct))
     assert np.abs(expected).max() > 1
     assert np.abs(found - expected).max() <= TOLERANCE
     for seed in range(2):
@@ -114,11 +115,11 @@ def test_a_learner_in_chunks_learns_what_it_does_with_all_logits(
 def logprobs_and_weights(mesh: DeviceMesh, model_dir: Path, most_logits: int) -> tuple[FloatArray, dict[str, Tensor]]:
     usual, output_head.MOST_LOGITS = output_head.MOST_LOGITS, most_logits
     try:
-        learner = FsdpLearner(settings_of(model_dir, optimizer={"learning_rate": 1e-2}), mesh)
-        assert hasattr(learner._policy.module, "token_logprobs")
+        learner = LocalLearner(settings_of(model_dir, optimizer={"learning_rate": 1e-2}), mesh)
+        assert hasattr(learner.rank._policy.module, "token_logprobs")
         for seed, lengths in enumerate([(17, 5, 40, 9), (33,)]):
             learner.step(random_batch(seed=seed, lengths=lengths), AdvantageLoss())
-        return learner.logprobs(random_batch(seed=9), reference=False), whole_weights(learner)
+        return learner.logprobs(random_batch(seed=9), of=POLICY), whole_weights(learner)
     finally:
         output_head.MOST_LOGITS = usual
 
@@ -149,11 +150,11 @@ def test_a_head_that_does_more_than_multiply_gets_all_logits(
     config = AutoConfig.for_model(family, **shape, **heads, **changes)
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    learner = FsdpLearner(settings_of(tmp_path), mesh)
-    assert hasattr(learner._policy.module, "token_logprobs") is plain
+    learner = LocalLearner(settings_of(tmp_path), mesh)
+    assert hasattr(learner.rank._policy.module, "token_logprobs") is plain
     batch = random_batch(seed=0, lengths=(12, 7))
     batch.token_ids[:] %= 64
-    found = learner.logprobs(batch, reference=False)
+    found = learner.logprobs(batch, of=POLICY)
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     ids = torch.from_numpy(batch.token_ids[:12]).long()[None]
     with torch.no_grad():

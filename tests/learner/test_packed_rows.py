@@ -19,10 +19,12 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rlpost.errors import ModelError
+from rlpost.interfaces import POLICY
 from rlpost.learner.attention import Segments, segment_attention
-from rlpost.learner.fsdp_learner import FsdpLearner
-from rlpost.records import FloatArray, TrainBatch
+from rlpost.learner.local import LocalLearner
+from rlpost.records import FloatArray
 from rlpost.settings import LearnerSettings
+from rlpost.train_records import TrainBatch
 
 LOGPROB_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-5
@@ -62,39 +64,39 @@ def expected_logprobs(model_dir: Path, batch: TrainBatch) -> FloatArray:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_logprobs_equal_those_of_padded_transformers(model_dir: Path, mesh: DeviceMesh, temperature: float) -> None:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+    learner = LocalLearner(settings_of(model_dir), mesh)
     batch = random_batch(seed=0, temperature=temperature)
-    found, expected = learner.logprobs(batch, reference=False), expected_logprobs(model_dir, batch)
+    found, expected = learner.logprobs(batch, of=POLICY), expected_logprobs(model_dir, batch)
     assert np.abs(expected).max() > 1
     assert np.abs(found - expected).max() <= LOGPROB_TOLERANCE
 
 
 def test_rows_packed_together_equal_each_row_alone(model_dir: Path, mesh: DeviceMesh) -> None:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+    learner = LocalLearner(settings_of(model_dir), mesh)
     rows = random_rows(seed=1)
-    packed = learner.logprobs(batch_of(rows), reference=False)
-    alone = np.concatenate([learner.logprobs(batch_of([row]), reference=False) for row in rows])
+    packed = learner.logprobs(batch_of(rows), of=POLICY)
+    alone = np.concatenate([learner.logprobs(batch_of([row]), of=POLICY) for row in rows])
     assert np.abs(packed - alone).max() <= LOGPROB_TOLERANCE
 
 
 def test_a_row_does_not_see_the_others(model_dir: Path, mesh: DeviceMesh) -> None:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+    learner = LocalLearner(settings_of(model_dir), mesh)
     rows = random_rows(seed=2)
     changed = [*random_rows(seed=3)[:1], *rows[1:]]
-    before, after = (learner.logprobs(batch_of(some), reference=False) for some in (rows, changed))
+    before, after = (learner.logprobs(batch_of(some), of=POLICY) for some in (rows, changed))
     first = len(rows[0].token_ids)
     assert not np.array_equal(before[:first], after[:first])
     assert np.array_equal(before[first:], after[first:])
 
 
 def test_the_gradient_equals_that_of_padded_transformers(model_dir: Path, mesh: DeviceMesh) -> None:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+    learner = LocalLearner(settings_of(model_dir), mesh)
     batch = random_batch(seed=4)
     found = gradient_of(learner, batch, AdvantageLoss())
 
     model = transformers_model(model_dir)
-    credit_T = torch.from_numpy(batch.weights_T * batch.advantages_T)
-    (-(credit_T * padded_logprobs(model, batch)).sum() / batch.denominator).backward()
+    credit_T = torch.from_numpy(batch.weights_T * batch.columns["advantages_T"])
+    (-(credit_T * padded_logprobs(model, batch)).sum() / batch.components[0].denominator).backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None and weight.grad.norm() > 0, name
         assert (found[name] - weight.grad).norm() <= GRADIENT_TOLERANCE * weight.grad.norm(), name
@@ -102,7 +104,7 @@ def test_the_gradient_equals_that_of_padded_transformers(model_dir: Path, mesh: 
 
 def test_logprobs_are_zero_where_the_weight_is_zero(mesh: DeviceMesh, model_dir: Path) -> None:
     batch = random_batch(seed=5)
-    logprobs = FsdpLearner(settings_of(model_dir), mesh).logprobs(batch, reference=False)
+    logprobs = LocalLearner(settings_of(model_dir), mesh).logprobs(batch, of=POLICY)
     assert np.array_equal(logprobs != 0, batch.weights_T != 0)
 
 
@@ -118,12 +120,12 @@ def with_config(model_dir: Path, directory: Path, **changes: object) -> LearnerS
 def test_logprobs_are_taken_without_dropout_and_training_goes_on_with_it(
     mesh: DeviceMesh, model_dir: Path, tmp_path: Path
 ) -> None:
-    learner = FsdpLearner(with_config(model_dir, tmp_path / "dropout", attention_dropout=0.5), mesh)
+    learner = LocalLearner(with_config(model_dir, tmp_path / "dropout", attention_dropout=0.5), mesh)
     batch = random_batch(seed=6)
-    first = learner.logprobs(batch, reference=False)
-    assert np.array_equal(first, learner.logprobs(batch, reference=False))
+    first = learner.logprobs(batch, of=POLICY)
+    assert np.array_equal(first, learner.logprobs(batch, of=POLICY))
     assert np.abs(first - expected_logprobs(tmp_path / "dropout", batch)).max() <= LOGPROB_TOLERANCE
-    assert learner._policy.module.training
+    assert learner.rank._policy.module.training
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -183,10 +185,10 @@ def test_attention_that_is_more_than_causal_is_refused() -> None:
 
 
 def test_a_row_that_carries_no_weight_changes_nothing(mesh: DeviceMesh, model_dir: Path) -> None:
-    learner = FsdpLearner(settings_of(model_dir, learner={"micro_batch_tokens": 16}), mesh)
+    learner = LocalLearner(settings_of(model_dir, learner={"micro_batch_tokens": 16}), mesh)
     row, silent = random_rows(seed=7, lengths=(12, 12))
     silent = replace(silent, weights_T=np.zeros_like(silent.weights_T))
-    alone = learner.logprobs(batch_of([row]), reference=False)
-    both = learner.logprobs(batch_of([row, silent]), reference=False)
+    alone = learner.logprobs(batch_of([row]), of=POLICY)
+    both = learner.logprobs(batch_of([row, silent]), of=POLICY)
     assert np.array_equal(both[:12], alone)
     assert not both[12:].any()

@@ -30,8 +30,10 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from rlpost.errors import TrainingError
-from rlpost.learner.fsdp_learner import FsdpLearner
-from rlpost.records import FloatArray, StepReport, TrainBatch
+from rlpost.interfaces import POLICY
+from rlpost.learner.local import LocalLearner
+from rlpost.records import FloatArray
+from rlpost.train_records import StepReport, TrainBatch
 
 TOLERANCE = 1e-5
 LENGTHS_OF_STEPS = ((17, 5, 40, 9, 23, 2, 31), (60, 4), (33,))
@@ -54,9 +56,9 @@ def batches() -> list[TrainBatch]:
 
 
 def train(mesh: DeviceMesh, model_dir: Path, changes: dict[str, Any]) -> Trained:
-    learner = FsdpLearner(settings_of(model_dir, **changes), mesh)
+    learner = LocalLearner(settings_of(model_dir, **changes), mesh)
     reports = [learner.step(batch, AdvantageLoss()) for batch in batches()]
-    logprobs_T = learner.logprobs(random_batch(seed=9), reference=False)
+    logprobs_T = learner.logprobs(random_batch(seed=9), of=POLICY)
     return Trained(reports, logprobs_T, whole_weights(learner))
 
 
@@ -86,11 +88,10 @@ def test_two_ranks_repeat_bit_for_bit(model_dir: Path) -> None:
 
 
 def refuse_a_step(mesh: DeviceMesh, model_dir: Path) -> tuple[str, bool]:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+    learner = LocalLearner(settings_of(model_dir), mesh)
     before = whole_weights(learner)
     row = random_rows(seed=0, lengths=(20,))[0]
-    assert row.advantages_T is not None
-    row.advantages_T[-1] = np.inf
+    row.columns["advantages_T"][-1] = np.inf
     # Only one of the ranks has a row, so that only it sees the infinity before the reduction.
     with pytest.raises(TrainingError, match="must be finite") as caught:
         learner.step(batch_of([row]), AdvantageLoss())
@@ -108,11 +109,11 @@ def test_all_ranks_refuse_a_step_that_is_not_finite_on_one(model_dir: Path) -> N
 
 def shard_sizes(mesh: DeviceMesh, model_dir: Path) -> list[tuple[int, int]]:
     """(numbers held by this rank, numbers in all) of parameters, and of one optimizer moment, after a step."""
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+    learner = LocalLearner(settings_of(model_dir), mesh)
     learner.step(random_batch(seed=0), AdvantageLoss())
-    moments = [state["exp_avg"] for state in learner._policy.optimizer.state.values()]
+    moments = [state["exp_avg"] for state in learner.rank._policy.optimizer.state.values()]
     sizes: list[tuple[int, int]] = []
-    for tensors in (list(learner._policy.module.parameters()), moments):
+    for tensors in (list(learner.rank._policy.module.parameters()), moments):
         assert all(isinstance(tensor, DTensor) for tensor in tensors)
         local = sum(tensor.to_local().numel() for tensor in tensors if isinstance(tensor, DTensor))
         sizes.append((local, sum(tensor.numel() for tensor in tensors)))
@@ -129,7 +130,7 @@ def checkpoint_continued(
     mesh: DeviceMesh, model_dir: Path, directory: Path, *, save: bool
 ) -> tuple[dict[str, Tensor], int]:
     """Two steps and a checkpoint, or that checkpoint, and then two more steps."""
-    learner = FsdpLearner(settings_of(model_dir, optimizer={"schedule": "linear"}), mesh)
+    learner = LocalLearner(settings_of(model_dir, optimizer={"schedule": "linear"}), mesh)
     if save:
         for seed in range(2):
             learner.step(random_batch(seed=seed), AdvantageLoss())
@@ -138,7 +139,7 @@ def checkpoint_continued(
         learner.load_checkpoint(directory)
     for seed in range(2, 4):
         learner.step(random_batch(seed=seed), AdvantageLoss())
-    return whole_weights(learner), learner.steps_taken
+    return whole_weights(learner), learner.rank.steps_taken
 
 
 def saving(mesh: DeviceMesh, model_dir: Path, directory: Path) -> tuple[dict[str, Tensor], int]:
@@ -163,7 +164,7 @@ def test_a_checkpoint_goes_on_with_any_number_of_ranks(
 
 
 def exported(mesh: DeviceMesh, model_dir: Path, directory: Path) -> dict[str, Tensor]:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+    learner = LocalLearner(settings_of(model_dir), mesh)
     learner.step(random_batch(seed=0), AdvantageLoss())
     manifest = learner.write_weights(directory / "weights.safetensors", version=5)
     manifests: list[Any] = [None] * dist.get_world_size()

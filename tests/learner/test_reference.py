@@ -15,7 +15,8 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.device_mesh import DeviceMesh
 
 from rlpost.errors import RecipeError
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.interfaces import POLICY, REFERENCE
+from rlpost.learner.local import LocalLearner
 from rlpost.learner.sharding import gathered
 from rlpost.recipe.sections import LoraConfig
 from rlpost.records import FloatArray
@@ -26,17 +27,17 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("reference") / "model", tied=True, seed=9, heads=4)
 
 
-def with_reference(model_dir: Path, mesh: DeviceMesh, *, steps: int = 2) -> FsdpLearner:
-    learner = FsdpLearner(settings_of(model_dir, keep_reference=True, optimizer={"learning_rate": 1e-2}), mesh)
+def with_reference(model_dir: Path, mesh: DeviceMesh, *, steps: int = 2) -> LocalLearner:
+    learner = LocalLearner(settings_of(model_dir, keep_reference=True, optimizer={"learning_rate": 1e-2}), mesh)
     for seed in range(steps):
         learner.step(random_batch(seed=seed), AdvantageLoss())
     return learner
 
 
-def both(learner: FsdpLearner) -> tuple[FloatArray, FloatArray]:
+def both(learner: LocalLearner) -> tuple[FloatArray, FloatArray]:
     """Log-probabilities under reference and policy."""
     batch = random_batch(seed=9)
-    return learner.logprobs(batch, reference=True), learner.logprobs(batch, reference=False)
+    return learner.logprobs(batch, of=REFERENCE), learner.logprobs(batch, of=POLICY)
 
 
 def test_a_refresh_with_mix_one_makes_the_reference_the_policy(model_dir: Path, mesh: DeviceMesh) -> None:
@@ -57,8 +58,8 @@ def test_a_mix_lies_between_reference_and_policy_weight_by_weight(model_dir: Pat
     learner = with_reference(model_dir, mesh)
     start, policy = whole_weights(with_reference(model_dir, mesh, steps=0)), whole_weights(learner)
     learner.refresh_reference(0.25)
-    assert learner._reference is not None
-    for name, weight in learner._reference.named_parameters():
+    assert learner.rank._reference is not None
+    for name, weight in learner.rank._reference.named_parameters():
         expected = 0.75 * start[name] + 0.25 * policy[name]
         assert (gathered(weight) - expected).abs().max() <= 1e-6, name
 
@@ -113,6 +114,6 @@ def test_two_ranks_refresh_as_one(model_dir: Path, tmp_path: Path) -> None:
 
 
 def test_the_reference_of_an_adapter_cannot_be_refreshed(model_dir: Path, mesh: DeviceMesh) -> None:
-    learner = FsdpLearner(settings_of(model_dir, keep_reference=True, lora=LoraConfig(rank=2, alpha=2)), mesh)
+    learner = LocalLearner(settings_of(model_dir, keep_reference=True, lora=LoraConfig(rank=2, alpha=2)), mesh)
     with pytest.raises(RecipeError, match=r"remove kl\.refresh_every or lora"):
         learner.refresh_reference(0.5)

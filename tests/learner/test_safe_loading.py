@@ -23,7 +23,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from rlpost.errors import ArtifactError
 from rlpost.learner.background_save import BackgroundSave
 from rlpost.learner.checkpoint import _state_of
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 
 
 class Hostile:
@@ -44,8 +44,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("safe") / "model", tied=True, seed=8)
 
 
-def stepped(model_dir: Path, mesh: DeviceMesh) -> FsdpLearner:
-    learner = FsdpLearner(settings_of(model_dir), mesh)
+def stepped(model_dir: Path, mesh: DeviceMesh) -> LocalLearner:
+    learner = LocalLearner(settings_of(model_dir), mesh)
     learner.step(random_batch(seed=0), AdvantageLoss())
     return learner
 
@@ -100,7 +100,7 @@ def test_a_coefficient_that_calls_something_is_refused_and_the_call_is_not_made(
 ) -> None:
     directory, proof = tmp_path / "checkpoint", tmp_path / "proof"
     learner = stepped(model_dir, mesh)
-    state = _state_of(learner._checkpoint_parts(), step=1)
+    state = _state_of(learner.rank._checkpoint_parts(), step=1)
     groups = state["optimizer"]["param_groups"]
     name = next(name for name in groups if name.endswith(".lr")) if isinstance(groups, dict) else None
     (groups if name else groups[0])[name or "lr"] = Hostile(os.mkdir, str(proof))
@@ -116,7 +116,7 @@ def test_a_coefficient_that_calls_something_is_refused_and_the_call_is_not_made(
 def test_what_a_learner_saves_names_nothing_that_is_refused(model_dir: Path, mesh: DeviceMesh, tmp_path: Path) -> None:
     learner = stepped(model_dir, mesh)
     save_whole(learner, tmp_path / "checkpoint")
-    resumed = FsdpLearner(settings_of(model_dir), mesh)
+    resumed = LocalLearner(settings_of(model_dir), mesh)
     resumed.load_checkpoint(tmp_path / "checkpoint")
     assert same_bits(whole_weights(resumed), whole_weights(learner))
     assert isinstance(FileSystemReader(tmp_path / "checkpoint").read_metadata(), Metadata), "torch still reads it"

@@ -21,10 +21,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from rlpost.errors import ModelError, RecipeError
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 from rlpost.losses.reward_model import RewardModelLoss
 from rlpost.recipe.sections import LoraConfig
-from rlpost.records import FloatArray, TrainBatch, TrainRow
+from rlpost.records import FloatArray
+from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 LENGTHS = (17, 5, 40, 9, 23, 2)
 """Three pairs, chosen before rejected."""
@@ -38,20 +39,20 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pairs(*, seed: int) -> TrainBatch:
     """Only the last token of a row carries a weight."""
     rows = [replace(row, weights_T=last_only(row)) for row in random_rows(seed=seed, lengths=LENGTHS)]
-    return replace(batch_of(rows, rows_per_unit=2), denominator=len(rows) / 2)
+    return replace(batch_of(rows, rows_per_unit=2), components=one_component("pairs", len(rows) / 2))
 
 
 def last_only(row: TrainRow) -> FloatArray:
     return (np.arange(len(row.token_ids)) == len(row.token_ids) - 1).astype(np.float32)
 
 
-def scores_of(learner: FsdpLearner, batch: TrainBatch) -> FloatArray:
+def scores_of(learner: LocalLearner, batch: TrainBatch) -> FloatArray:
     return learner.values(batch)[np.cumsum(batch.row_lengths_B) - 1]
 
 
-def trained(model_dir: Path, mesh: DeviceMesh, *, steps: int = 3, **changes: Any) -> FsdpLearner:
+def trained(model_dir: Path, mesh: DeviceMesh, *, steps: int = 3, **changes: Any) -> LocalLearner:
     settings = settings_of(model_dir, head="score", optimizer={"learning_rate": 1e-2}, **changes)
-    learner = FsdpLearner(settings, mesh)
+    learner = LocalLearner(settings, mesh)
     for _ in range(steps):
         learner.step(pairs(seed=0), RewardModelLoss())
     return learner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -34,17 +34,25 @@ def inputs_of(
     return LossInputs(
         logprobs_T=torch.tensor(list(logprobs), dtype=torch.float64, requires_grad=True),
         weights_T=column(weights, 1.0),
-        advantages_T=column(advantages, 0.0),
-        behaviour_logprobs_T=column(behaviour, 0.0),
-        reference_logprobs_T=column(reference, 0.0),
-        proximal_logprobs_T=column(proximal, 0.0),
-        proximal_mix_T=column(mix, 0.0),
-        returns_T=column(returns, 0.0),
-        old_values_T=column(old_values, 0.0),
+        columns={
+            "advantages_T": column(advantages, 0.0),
+            "behaviour_logprobs_T": column(behaviour, 0.0),
+            "reference_logprobs_T": column(reference, 0.0),
+            "proximal_logprobs_T": column(proximal, 0.0),
+            "proximal_mix_T": column(mix, 0.0),
+            "returns_T": column(returns, 0.0),
+            "old_values_T": column(old_values, 0.0),
+        },
         values_T=None if values is None else column(values, 0.0).requires_grad_(),
         row_T=torch.tensor(list(rows), dtype=torch.int64),
         row_count=max(rows, default=-1) + 1 if row_count is None else row_count,
+        component="rl",
     )
+
+
+def with_columns(inputs: LossInputs, **changed: Tensor) -> LossInputs:
+    """The same tokens with other columns."""
+    return replace(inputs, columns={**inputs.columns, **changed})
 
 
 def split_at_row(inputs: LossInputs, boundary: int) -> list[LossInputs]:
@@ -54,13 +62,17 @@ def split_at_row(inputs: LossInputs, boundary: int) -> list[LossInputs]:
         (inputs.row_T < boundary, 0, boundary),
         (inputs.row_T >= boundary, boundary, inputs.row_count - boundary),
     ):
-        columns = {
-            column.name: None if getattr(inputs, column.name) is None else getattr(inputs, column.name)[keep_T]
-            for column in fields(inputs)
-            if column.name != "row_count"
-        }
-        part = LossInputs(**columns, row_count=count)
-        parts.append(replace(part, row_T=part.row_T - first))
+        parts.append(
+            replace(
+                inputs,
+                logprobs_T=inputs.logprobs_T[keep_T],
+                weights_T=inputs.weights_T[keep_T],
+                columns={name: values_T[keep_T] for name, values_T in inputs.columns.items()},
+                values_T=None if inputs.values_T is None else inputs.values_T[keep_T],
+                row_T=inputs.row_T[keep_T] - first,
+                row_count=count,
+            )
+        )
     return parts
 
 
@@ -83,13 +95,12 @@ def mean_of(sums: LossSums, name: str) -> float:
 
 def single_precision(inputs: LossInputs) -> LossInputs:
     """The same tokens in float32, as the learner has them."""
-    columns = {
-        column.name: getattr(inputs, column.name).detach().float()
-        for column in fields(inputs)
-        if column.name not in ("row_T", "row_count", "values_T")
-    }
-    columns["logprobs_T"].requires_grad_()
-    return replace(inputs, **columns)
+    return replace(
+        inputs,
+        logprobs_T=inputs.logprobs_T.detach().float().requires_grad_(),
+        weights_T=inputs.weights_T.float(),
+        columns={name: values_T.float() for name, values_T in inputs.columns.items()},
+    )
 
 
 def gradient_by_differences(loss: LossFn, inputs: LossInputs, *, step: float = 1e-6) -> Tensor:

@@ -77,16 +77,16 @@ def inputs_of(
     return LossInputs(
         logprobs_T=torch.cat(list(logprobs)),
         weights_T=per_token(weights or [1.0] * len(rows), rows),
-        advantages_T=per_token(advantages or [0.0] * len(rows), rows),
-        behaviour_logprobs_T=torch.cat(list(behaviour or zeros)).detach(),
-        reference_logprobs_T=torch.cat(list(reference or zeros)).detach(),
-        proximal_logprobs_T=torch.cat(list(proximal or zeros)).detach(),
-        proximal_mix_T=torch.cat(zeros),
-        returns_T=torch.cat(zeros),
-        old_values_T=torch.cat(zeros),
+        columns={
+            "advantages_T": per_token(advantages or [0.0] * len(rows), rows),
+            "behaviour_logprobs_T": torch.cat(list(behaviour or zeros)).detach(),
+            "reference_logprobs_T": torch.cat(list(reference or zeros)).detach(),
+            "proximal_logprobs_T": torch.cat(list(proximal or zeros)).detach(),
+        },
         values_T=None,
         row_T=torch.arange(len(rows)).repeat_interleave(torch.tensor([len(row.response) for row in rows])),
         row_count=len(rows),
+        component="rl",
     )
 
 

@@ -14,8 +14,8 @@ from small_run import pipeline_of, recipe_document
 from rlpost.errors import ArtifactError, DamagedWeightsError, GateError, LearnerLostError, NonFiniteError
 from rlpost.pipeline.artifacts import Manifest, read_manifest
 from rlpost.pipeline.selection import Selection
-from rlpost.records import StepReport
 from rlpost.settings import LearnerSettings
+from rlpost.train_records import StepReport
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from small_run import pipeline_of, recipe_document, recipe_of
 
 from rlpost.pipeline.artifacts import Manifest
 from rlpost.pipeline.selection import Selection
-from rlpost.records import StepReport
 from rlpost.settings import LearnerSettings
+from rlpost.train_records import StepReport
 
 STAGES = {"sft": 3, "dpo": 2, "grpo": 4}
 

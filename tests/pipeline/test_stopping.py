@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from rlpost.cli.main import app
 from rlpost.errors import PreemptedError
 from rlpost.pipeline.selection import Selection
-from rlpost.records import StepReport
 from rlpost.settings import LearnerSettings
 from rlpost.stages.stopping import StopRequest
+from rlpost.train_records import StepReport
 
 NUMBER = signal.SIGUSR1
 

@@ -67,10 +67,13 @@ def assert_whole(group: RolloutGroup, setting: Setting) -> None:
     prompt = prompt_at(group.index)
     assert group.prompt.id == prompt.id
     key = f"{group.index}:{prompt.id}"
-    assert [rollout.key for rollout in group.rollouts] == [(key, sample) for sample in range(setting.samples)]
-    for (_, sample), rollout in ((rollout.key, rollout) for rollout in group.rollouts):
-        seed, version = request_seed(STAGE, group.index, prompt.id, sample), rollout.oldest_version
-        assert rollout.token_ids.tolist() == fake_tokens(seed=seed, version=version, sampling=SAMPLING)
+    assert [episode.sample for episode in group.episodes] == list(range(setting.samples))
+    for episode in group.episodes:
+        seed, version = request_seed(STAGE, group.index, prompt.id, episode.sample), episode.oldest_version
+        (trajectory,) = episode.trajectories
+        answer = fake_tokens(seed=seed, version=version, sampling=SAMPLING)
+        assert trajectory.token_ids.tolist() == [*prompt.token_ids.tolist(), *answer]
+        assert trajectory.trained_T.tolist() == [False] * len(prompt.token_ids) + [True] * len(answer)
     assert [verdict.parsed for verdict in group.verdicts] == [f"{key}#{sample}" for sample in range(setting.samples)]
 
 
@@ -208,7 +211,7 @@ class Run:
         assert [group.index for group in batch] == sorted(group.index for group in batch)
         for group in batch:
             assert_whole(group, self.setting)
-            oldest = min(span.version for rollout in group.rollouts for span in rollout.version_spans)
+            oldest = min(episode.oldest_version for episode in group.episodes)
             assert self.learner - oldest <= self.setting.bound, f"group {group.index} is too old"
         assert len(self.history.batches) == self.learner
         self.history.batches.append(batch)

@@ -7,9 +7,10 @@ import pytest
 from fakes import SAMPLING, FakeGenerator, FakeLearner, FakeScorer, make_prompt, never_pauses
 
 from rlpost.errors import ParityError
-from rlpost.records import FloatArray, RolloutGroup, TrainBatch
+from rlpost.records import FloatArray, RolloutGroup
 from rlpost.rollout.canary import ParityGap, check_parity, parity_rows
 from rlpost.rollout.collector import Collector, collect_all
+from rlpost.train_records import TrainBatch
 
 
 def groups_of(*, temperature: float = 1.0, version: int = 0) -> list[RolloutGroup]:
@@ -42,8 +43,14 @@ def check(
 
 
 def with_logprobs(group: RolloutGroup, *, scale: float) -> RolloutGroup:
-    rollouts = tuple(replace(rollout, logprobs_T=rollout.logprobs_T * scale) for rollout in group.rollouts)
-    return replace(group, rollouts=rollouts)
+    episodes = tuple(
+        replace(
+            episode,
+            trajectories=tuple(replace(part, logprobs_T=part.logprobs_T * scale) for part in episode.trajectories),
+        )
+        for episode in group.episodes
+    )
+    return replace(group, episodes=episodes)
 
 
 class SureLearner(FakeLearner):
@@ -53,8 +60,8 @@ class SureLearner(FakeLearner):
         super().__init__()
         self._scale = scale
 
-    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
-        return super().logprobs(batch, reference=reference) * np.float32(self._scale)
+    def logprobs(self, batch: TrainBatch, *, of: str) -> FloatArray:
+        return super().logprobs(batch, of=of) * np.float32(self._scale)
 
 
 def cause(groups: list[RolloutGroup], learner: FakeLearner, *, temperature: float = 1.0) -> str:
@@ -68,17 +75,17 @@ def test_agreement_passes_and_is_measured_on_response_tokens_of_the_first_groups
     groups = groups_of(temperature=temperature)
     gap = check(groups, FakeLearner(), temperature=temperature)
     assert gap.maximum < 1e-6
-    assert gap.token_count == sum(len(group.rollouts[0].token_ids) for group in groups[:3])
+    assert gap.token_count == sum(group.episodes[0].trained_count for group in groups[:3])
 
 
 def test_rows_are_prompt_and_first_rollout_with_the_generators_numbers() -> None:
     group = groups_of()[1]
     (row,) = parity_rows([group], at_most=1)
-    prompt, rollout = group.prompt.token_ids, group.rollouts[0]
-    assert row.token_ids.tolist() == [*prompt, *rollout.token_ids]
-    assert row.weights_T.tolist() == [0.0] * len(prompt) + [1.0] * len(rollout.token_ids)
-    assert row.behaviour_logprobs_T is not None
-    assert np.array_equal(row.behaviour_logprobs_T[len(prompt) :], rollout.logprobs_T)
+    prompt, (trajectory,) = group.prompt.token_ids, group.episodes[0].trajectories
+    assert row.token_ids.tolist() == trajectory.token_ids.tolist()
+    assert row.token_ids[: len(prompt)].tolist() == prompt.tolist()
+    assert row.weights_T.tolist() == [0.0] * len(prompt) + [1.0] * trajectory.trained_count
+    assert np.array_equal(row.columns["behaviour_logprobs_T"], trajectory.logprobs_T)
 
 
 def test_the_tolerance_is_the_recipes_or_that_of_the_number_format() -> None:
@@ -96,8 +103,8 @@ class LearnerOffAtOneToken(FakeLearner):
         super().__init__()
         self._by, self._in_every_response = by, in_every_response
 
-    def logprobs(self, batch: TrainBatch, *, reference: bool) -> FloatArray:
-        logprobs_T = super().logprobs(batch, reference=reference)
+    def logprobs(self, batch: TrainBatch, *, of: str) -> FloatArray:
+        logprobs_T = super().logprobs(batch, of=of)
         last_B = np.cumsum(batch.row_lengths_B) - 1
         logprobs_T[last_B if self._in_every_response else last_B[:1]] += self._by
         return logprobs_T

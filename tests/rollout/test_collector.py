@@ -67,9 +67,8 @@ def test_every_group_comes_back_once_and_whole_in_any_order_of_completion(delays
         (8, "sums/2"),
     ]
     for group in groups:
-        key = f"{group.index}:{group.prompt.id}"
-        assert [rollout.key for rollout in group.rollouts] == [(key, 0), (key, 1), (key, 2)]
-        expected = [float(len(rollout.text) % 2) for rollout in group.rollouts]
+        assert [episode.sample for episode in group.episodes] == [0, 1, 2]
+        expected = [float(len(episode.response) % 2) for episode in group.episodes]
         assert [verdict.score for verdict in group.verdicts] == expected, "a verdict belongs to its own rollout"
     assert collector.in_flight == 0
     assert collector.gather(timeout_s=0) == []
@@ -83,9 +82,9 @@ def test_answers_do_not_depend_on_the_order_of_completion_or_of_issue() -> None:
     second.issue([(1, make_prompt(2))], step=0)
     second.issue([(0, make_prompt(1))], step=0)
     for one, other in zip(gather_all(first, 2), gather_all(second, 2), strict=True):
-        assert [rollout.text for rollout in one.rollouts] == [rollout.text for rollout in other.rollouts]
-        for rollout, same in zip(one.rollouts, other.rollouts, strict=True):
-            assert np.array_equal(rollout.token_ids, same.token_ids)
+        assert [episode.response for episode in one.episodes] == [episode.response for episode in other.episodes]
+        for episode, same in zip(one.episodes, other.episodes, strict=True):
+            assert np.array_equal(episode.trajectories[0].token_ids, same.trajectories[0].token_ids)
 
 
 def test_requests_of_one_prompt_differ_in_seed_and_key_only() -> None:
@@ -119,16 +118,16 @@ def test_what_a_scorer_sees_is_the_rollout_of_its_prompt() -> None:
     prompt = replace(make_prompt(7, gold={"answer": 3}), meta={"difficulty": 2})
     collector.issue([(9, prompt)], step=5)
     (group,) = gather_all(collector, 1)
-    first = group.rollouts[0]
+    first = group.episodes[0]
     assert min(scorer.samples, key=lambda sample: sample.id) == Sample(
         id="9:sums/7#0",
         prompt="question 7",
-        response=first.text,
+        response=first.response,
         gold={"answer": 3},
         meta={"difficulty": 2},
         dataset="sums",
         finish=first.finish,
-        token_count=len(first.token_ids),
+        token_count=first.trained_count,
         group="9:sums/7",
         step=5,
     )
@@ -201,8 +200,8 @@ def test_a_sample_is_scored_while_the_others_of_its_group_still_generate() -> No
     assert [sample.id for sample in scorer.samples] == ["0:sums/0#1"]
     generator.finish()
     (group,) = gather_all(collector, 1)
-    assert [rollout.key[1] for rollout in group.rollouts] == [0, 1, 2], "samples come in their own order"
-    assert [verdict.score for verdict in group.verdicts] == [float(len(r.text) % 2) for r in group.rollouts]
+    assert [episode.sample for episode in group.episodes] == [0, 1, 2], "samples come in their own order"
+    assert [verdict.score for verdict in group.verdicts] == [float(len(one.response) % 2) for one in group.episodes]
 
 
 def test_what_comes_while_the_scorer_is_busy_is_scored_in_one_call() -> None:
@@ -285,7 +284,7 @@ def test_samples_that_are_judged_by_group_wait_for_the_whole_group_and_come_in_i
     assert scorer.calls[1] == ["0:sums/1#0", "0:sums/1#1", "0:sums/1#2"]
     assert {sample.group for sample in scorer.samples[1:]} == {"0:sums/1"}
     assert {sample.step for sample in scorer.samples} == {4}
-    assert [verdict.score for verdict in group.verdicts] == [float(len(one.text) % 2) for one in group.rollouts]
+    assert [verdict.score for verdict in group.verdicts] == [float(len(one.response) % 2) for one in group.episodes]
 
 
 def test_while_scoring_pauses_there_is_no_stall_and_closing_ends_the_pause() -> None:

@@ -142,8 +142,8 @@ def test_a_probe_is_answered_beside_the_normal_work_and_leaves_no_trace_in_it() 
         assert buffer.cut().state["trained"] == 4 and buffer.cut().state["dropped"] == {}
     assert [group.prompt.id for group in first] == ["sums/8", "sums/1", "sums/8"]
     assert [group.oldest_version for group in [*first, *second]] == [0, 0, 0, 1]
-    assert all(len(group.rollouts) == 1 and group.verdicts == () for group in first)
-    assert all(len(group.rollouts[0].token_ids) <= 2 for group in first)
+    assert all(len(group.episodes) == 1 and group.verdicts == () for group in first)
+    assert all(group.episodes[0].trained_count <= 2 for group in first)
     assert len(scorer.samples) == 4 * 3, "a probe is not scored"
     asked = [request for request in generator.requests if request.sampling.max_tokens != SAMPLING.max_tokens]
     assert [request.sampling.temperature for request in asked] == [SAMPLING.temperature] * 4

@@ -12,8 +12,9 @@ from fakes import make_group, make_prompt, scored
 
 from rlpost.errors import RewardError
 from rlpost.recipe.rewards import OnFaultsConfig
-from rlpost.records import PERMANENT, Fault, Prompt, Rollout, RolloutGroup, Sample, Verdict, VersionSpan
+from rlpost.records import PERMANENT, Completion, Fault, Prompt, RolloutGroup, Sample, Verdict, VersionSpan
 from rlpost.rollout import faults as faults_module
+from rlpost.rollout.episodes import single_turn
 from rlpost.rollout.faults import INFRA_FAULT, CircuitBreaker, lost_to_infra, refuse_if_nothing_was_judged
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.telemetry.waits import WAITS
@@ -25,7 +26,7 @@ DOWN = Verdict(fault=Fault.INFRA, reason="the judge is down", version="judge@1")
 def test_a_batch_in_which_nothing_was_judged_is_no_low_reward() -> None:
     broken = Verdict(score=0.0, fault=Fault.POLICY, reason="the verifier raised KeyError: 'nope'", version="mine@1")
     sound = Verdict(score=0.0, version="mine@1")
-    rollout = Rollout(
+    completion = Completion(
         key=("0:p", 0),
         token_ids=np.array([1], np.int32),
         logprobs_T=np.zeros(1, np.float32),
@@ -37,7 +38,8 @@ def test_a_batch_in_which_nothing_was_judged_is_no_low_reward() -> None:
     prompt = Prompt(id="p", dataset="d", messages=(), token_ids=np.array([1], np.int32), gold=None, meta={})
 
     def group(*verdicts: Verdict) -> RolloutGroup:
-        return RolloutGroup(prompt=prompt, index=0, rollouts=(rollout,) * len(verdicts), verdicts=verdicts)
+        episodes = (single_turn(prompt, completion),) * len(verdicts)
+        return RolloutGroup(prompt=prompt, index=0, episodes=episodes, verdicts=verdicts)
 
     refuse_if_nothing_was_judged([group(broken, sound), group(broken, broken)])
     with pytest.raises(RewardError, match=r"at least one of 4 samples; .* \(policy, mine@1\): .* KeyError: 'nope'"):

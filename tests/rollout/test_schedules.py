@@ -46,7 +46,12 @@ def play(run: Run, schedule: list[tuple[str, int]], *, until: int) -> None:
 def contents(run: Run) -> list[list[tuple[object, ...]]]:
     return [
         [
-            (group.index, group.prompt.id, group.verdicts, *(rollout.token_ids.tobytes() for rollout in group.rollouts))
+            (
+                group.index,
+                group.prompt.id,
+                group.verdicts,
+                *(episode.trajectories[0].token_ids.tobytes() for episode in group.episodes),
+            )
             for group in batch
         ]
         for batch in run.history.batches

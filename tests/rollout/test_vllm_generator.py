@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from rlpost.engine_records import WeightManifest
 from rlpost.errors import ClusterError, DataError
-from rlpost.records import Rollout, VersionSpan
+from rlpost.records import Completion, VersionSpan
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.rollout.vllm_settings import engine_arguments, engine_environment
 from rlpost.settings import EngineSettings
@@ -40,7 +40,7 @@ def generator(model_dir: Path) -> Iterator[VllmGenerator]:
     generator.close()
 
 
-def same_response(one: Rollout, other: Rollout) -> bool:
+def same_response(one: Completion, other: Completion) -> bool:
     return np.array_equal(one.token_ids, other.token_ids) and np.array_equal(one.logprobs_T, other.logprobs_T)
 
 

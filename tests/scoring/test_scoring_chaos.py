@@ -15,12 +15,13 @@ from hostile_judge import HostileJudge
 
 from rlpost.recipe.rewards import OnFaultsConfig, RewardsConfig
 from rlpost.recipe.stages import GrpoStage
-from rlpost.records import Fault, RolloutGroup
+from rlpost.records import Episode, Fault, RolloutGroup
 from rlpost.rollout.collector import Collector
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.scoring.remote import Patience
 from rlpost.scoring.scorer import RoutedScorer
 from rlpost.stages.rl.batch import train_batches
+from rlpost.stages.rl.loop import loss_of
 
 GROUPS, SAMPLES = 16, 8
 DOWN_S = 2.0
@@ -79,30 +80,32 @@ def test_the_statistics_of_every_group_are_right_and_no_infra_fault_reaches_the_
     with HostileJudge().serving() as service:
         groups = collected(service, said)
     assert time.monotonic() - started < 40
-    pairs = [pair for group in groups for pair in zip(group.rollouts, group.verdicts, strict=True)]
-    texts = [rollout.text for rollout, _ in pairs]
+    pairs = [pair for group in groups for pair in zip(group.episodes, group.verdicts, strict=True)]
+    texts = [episode.response for episode, _ in pairs]
     assert sum(map(breaks, texts)) >= 8 and sum(map(is_refused, texts)) >= 2 and service.refused > 10, "chaos there was"
     assert [verdict.score for _, verdict in pairs] == [truth(text) for text in texts]
     expected_faults = [Fault.INFRA if is_refused(text) else Fault.POLICY if breaks(text) else None for text in texts]
     assert [verdict.fault for _, verdict in pairs] == expected_faults
     assert said and said[0].startswith("scoring pauses: ") and "chaos.judge@1" in said[0]
 
-    [batch] = train_batches(groups, FakeLearner(), GrpoStage.model_validate(STAGE), version=0)
+    stage = GrpoStage.model_validate(STAGE)
+    [batch] = train_batches(groups, FakeLearner(), stage, columns=loss_of(stage).columns, version=0)
     expected: list[tuple[list[int], float]] = []
     for group in groups:
-        worth = [(rollout, truth(rollout.text)) for rollout in group.rollouts]
+        worth = [(episode, truth(episode.response)) for episode in group.episodes]
         mean = np.mean([score for _, score in worth if score is not None])
-        expected += [
-            (rollout.token_ids.tolist(), float(score - mean)) for rollout, score in worth if score not in (None, mean)
-        ]
+        expected += [(answer_of(episode), float(score - mean)) for episode, score in worth if score not in (None, mean)]
     found: list[tuple[list[int], float]] = []
-    for tokens, weights, advantages in zip(*(_rows(batch, getattr(batch, name)) for name in COLUMNS), strict=True):
+    columns = (batch.token_ids, batch.weights_T, batch.columns["advantages_T"])
+    for tokens, weights, advantages in zip(*(_rows(batch, column) for column in columns), strict=True):
         found.append((tokens[weights != 0].tolist(), float(advantages[weights != 0][0])))
     assert [tokens for tokens, _ in found] == [tokens for tokens, _ in expected], "who has no verdict is not trained"
     assert np.allclose([value for _, value in found], [value for _, value in expected], atol=1e-6)
 
 
-COLUMNS = ("token_ids", "weights_T", "advantages_T")
+def answer_of(episode: Episode) -> list[int]:
+    (trajectory,) = episode.trajectories
+    return trajectory.token_ids[trajectory.trained_T].tolist()
 
 
 def _rows(batch: Any, column: np.ndarray) -> list[np.ndarray]:

@@ -8,8 +8,9 @@ from fakes import FakeLearner
 
 from rlpost.errors import NonFiniteError
 from rlpost.losses.cross_entropy import CrossEntropy
-from rlpost.records import FloatArray, TrainBatch, TrainRow
+from rlpost.records import FloatArray
 from rlpost.stages.finite_steps import FiniteSteps, suspects
+from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 
 def batch_of(*sources: str, advantages: tuple[float, ...] = ()) -> TrainBatch:
@@ -17,12 +18,12 @@ def batch_of(*sources: str, advantages: tuple[float, ...] = ()) -> TrainBatch:
         TrainRow(
             token_ids=np.array([3, 4, 5], np.int32),
             weights_T=np.array([0, 1, 1], np.float32),
-            advantages_T=np.array([0, value, value], np.float32),
+            columns={"advantages_T": np.array([0, value, value], np.float32)},
             source=source,
         )
         for source, value in zip(sources, advantages or [1.0] * len(sources), strict=True)
     ]
-    return TrainBatch.of(rows, denominator=1.0)
+    return TrainBatch.of(rows, components=one_component("tokens", 1.0))
 
 
 def numbers(*rows: float) -> FloatArray:
@@ -56,7 +57,7 @@ def test_a_finite_step_in_between_forgives_the_ones_before_and_one_too_many_ends
     batch = batch_of("sums/7")
     for fails in (True, True, False, True, True):
         learner.raises = {"step": NonFiniteError("loss nan")} if fails else {}
-        assert (finite.take(batch, CrossEntropy()) is None) == fails
+        assert (finite.step(batch, CrossEntropy()) is None) == fails
     assert [text.split(":")[0] for text in said] == [
         f"a step is left out, {count} in a row of 2 at most" for count in (1, 2, 1, 2)
     ]
@@ -64,5 +65,5 @@ def test_a_finite_step_in_between_forgives_the_ones_before_and_one_too_many_ends
         finite.end()
     learner.raises = {"step": NonFiniteError("loss nan")}
     with pytest.raises(NonFiniteError, match=r"sums/7\): step 3 in a row, and learner\.max_skipped_steps lets 2"):
-        finite.take(batch, CrossEntropy())
+        finite.step(batch, CrossEntropy())
     assert learner.steps == 1

@@ -6,9 +6,10 @@ from fakes import FakeLearner
 
 from rlpost.data.preference import PreferencePair
 from rlpost.errors import DataError
-from rlpost.records import FloatArray, TrainBatch, TrainRow
+from rlpost.records import FloatArray
 from rlpost.stages import reward_model
 from rlpost.stages.reward_model import pair_accuracy, scored_at_end, split_pairs
+from rlpost.train_records import TrainBatch, TrainRow
 
 
 def row(prompt: list[int], answer: list[int]) -> TrainRow:

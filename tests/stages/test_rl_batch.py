@@ -11,11 +11,14 @@ import pytest
 from fakes import FakeLearner, make_group, scored
 
 from rlpost.errors import RewardError
+from rlpost.interfaces import REFERENCE
 from rlpost.recipe.stages import GrpoStage, PpoStage
-from rlpost.records import Fault, RolloutGroup, TrainBatch, Verdict, VersionSpan
+from rlpost.records import Episode, Fault, RolloutGroup, Verdict, VersionSpan
 from rlpost.scoring.composition import PARTS_MISSING
 from rlpost.stages.rl.batch import optimizer_steps, proximal_mix, token_ages, train_batches
+from rlpost.stages.rl.loop import loss_of
 from rlpost.stages.rl.scores import judged, score_of, scores_of
+from rlpost.train_records import TrainBatch
 
 INFRA = Verdict(fault=Fault.INFRA, reason="no judge")
 STD_EPSILON = 1e-4
@@ -41,14 +44,20 @@ def ppo(**changes: Any) -> PpoStage:
 def batches_of(
     groups: list[RolloutGroup], stage: GrpoStage | PpoStage, learner: FakeLearner | None = None, *, version: int = 0
 ) -> list[TrainBatch]:
-    return train_batches(groups, learner or FakeLearner(), stage, version=version)
+    columns = loss_of(stage).columns
+    return train_batches(groups, learner or FakeLearner(), stage, columns=columns, version=version)
 
 
 def advantages(group: RolloutGroup, stage: GrpoStage) -> list[float]:
     """Of each rollout that was trained, at its first token."""
     (batch,) = batches_of([group], stage)
     starts = np.cumsum(batch.row_lengths_B) - batch.row_lengths_B + len(group.prompt.token_ids)
-    return batch.advantages_T[starts].tolist()
+    return batch.columns["advantages_T"][starts].tolist()
+
+
+def cut_off(episode: Episode) -> Episode:
+    *before, last = episode.trajectories
+    return replace(episode, trajectories=(*before, replace(last, finish="length")))
 
 
 def test_advantages_stand_against_the_mean_of_the_group() -> None:
@@ -74,8 +83,8 @@ def test_an_infra_fault_is_neither_in_the_baseline_nor_in_the_loss() -> None:
     group = make_group([*scored(1, 0), INFRA], lengths=[2, 3, 4])
     (batch,) = batches_of([group], grpo())
     assert batch.row_lengths_B.tolist() == [2 + 2, 2 + 3]
-    assert batch.advantages_T[2] == 0.5
-    assert batch.denominator == 2 + 3, "the masked rollout is not counted either"
+    assert batch.columns["advantages_T"][2] == 0.5
+    assert batch.components[0].denominator == 2 + 3, "the masked rollout is not counted either"
 
 
 def test_the_floor_score_of_a_policy_fault_counts_like_any_other() -> None:
@@ -87,7 +96,7 @@ def test_groups_without_two_judged_rollouts_give_nothing_and_do_not_disturb_the_
     lost, alone, kept = make_group([INFRA, INFRA]), make_group([*scored(1), INFRA]), make_group(scored(1, 0))
     (batch,) = batches_of([lost, alone, kept], grpo())
     assert len(batch.row_lengths_B) == 2
-    assert batch.denominator == 6, "the one judged rollout without a baseline counts"
+    assert batch.components[0].denominator == 6, "the one judged rollout without a baseline counts"
     assert batches_of([lost, lost], grpo()) == []
     assert batches_of([alone], grpo()) == []
 
@@ -98,8 +107,8 @@ def test_a_row_is_the_prompt_without_weight_and_the_response_with_its_advantage(
     prompt = group.prompt.token_ids.tolist()
     assert batch.token_ids.tolist() == [*prompt, 4, 5, *prompt, 4, 5, 6]
     assert batch.weights_T.tolist() == [0, 0, 1, 1, 0, 0, 1, 1, 1]
-    assert batch.advantages_T.tolist() == [0, 0, 0.5, 0.5, 0, 0, -0.5, -0.5, -0.5]
-    assert batch.behaviour_logprobs_T.tolist() == [0, 0, -0.5, -0.5, 0, 0, -0.5, -0.5, -0.5]
+    assert batch.columns["advantages_T"].tolist() == [0, 0, 0.5, 0.5, 0, 0, -0.5, -0.5, -0.5]
+    assert batch.columns["behaviour_logprobs_T"].tolist() == [0, 0, -0.5, -0.5, 0, 0, -0.5, -0.5, -0.5]
     assert (batch.temperature, batch.rows_per_unit) == (0.5, 1)
 
 
@@ -120,7 +129,7 @@ def test_rows_without_signal_are_not_trained_but_count_in_the_denominator(
     ]
     (batch,) = batches_of(groups, grpo(loss={"normalisation": normalisation}))
     assert batch.row_lengths_B.tolist() == [3, 5]
-    assert batch.denominator == denominator
+    assert batch.components[0].denominator == denominator
     assert batch.weights_T[2] == pytest.approx(weights[1])
     assert batch.weights_T[5:].tolist() == pytest.approx([weights[3]] * 3)
 
@@ -130,21 +139,25 @@ def test_a_penalty_in_the_loss_keeps_rows_without_signal_and_looks_the_reference
     groups = [make_group(scored(1, 1)), make_group([*scored(0), INFRA])]
     (batch,) = batches_of(groups, grpo(kl={"coefficient": 0.1}), learner)
     assert len(batch.row_lengths_B) == 3
-    assert not batch.advantages_T.any()
+    assert not batch.columns["advantages_T"].any()
     scored_T = batch.weights_T != 0
-    assert np.allclose(batch.reference_logprobs_T, learner.logprobs(batch, reference=True), atol=1e-6)
-    assert batch.reference_logprobs_T[scored_T].all() and not batch.reference_logprobs_T[~scored_T].any()
+    assert np.allclose(batch.columns["reference_logprobs_T"], learner.logprobs(batch, of=REFERENCE), atol=1e-6)
+    assert (
+        batch.columns["reference_logprobs_T"][scored_T].all()
+        and not batch.columns["reference_logprobs_T"][~scored_T].any()
+    )
 
 
 def test_a_penalty_in_the_reward_lowers_the_score_by_its_sum_and_leaves_the_loss_alone() -> None:
     learner, group = FakeLearner(), make_group(scored(1, 1), lengths=[1, 3])
     (batch,) = batches_of([group], grpo(kl={"coefficient": 0.5, "place": "reward", "estimator": "k1"}), learner)
-    reference_T = batch.reference_logprobs_T
+    assert "reference_logprobs_T" not in batch.columns, "the loss does not read it"
+    reference_T = learner.logprobs(batch, of=REFERENCE)
     penalties = [0.5 * float((-0.5 - reference_T[part]).sum()) for part in (slice(2, 3), slice(5, 8))]
     rewards = [1 - penalties[0], 1 - penalties[1]]
     mean = sum(rewards) / 2
-    assert batch.advantages_T[2] == pytest.approx(rewards[0] - mean, abs=1e-6)
-    assert batch.advantages_T[5:].tolist() == pytest.approx([rewards[1] - mean] * 3, abs=1e-6)
+    assert batch.columns["advantages_T"][2] == pytest.approx(rewards[0] - mean, abs=1e-6)
+    assert batch.columns["advantages_T"][5:].tolist() == pytest.approx([rewards[1] - mean] * 3, abs=1e-6)
     assert penalties[0] != pytest.approx(penalties[1])
 
 
@@ -171,30 +184,30 @@ def test_minibatches_split_the_groups_in_order_each_with_its_own_denominator_and
     stage = grpo(minibatches=2, epochs=2)
     assert optimizer_steps(stage) == 4
     first, second, *again = batches_of(groups, stage)
-    assert (first.row_lengths_B.tolist(), first.denominator) == ([3, 3, 4, 4], 6)
-    assert (second.row_lengths_B.tolist(), second.denominator) == ([5, 5, 6, 6], 14)
+    assert (first.row_lengths_B.tolist(), first.components[0].denominator) == ([3, 3, 4, 4], 6)
+    assert (second.row_lengths_B.tolist(), second.components[0].denominator) == ([5, 5, 6, 6], 14)
     assert [batch.row_lengths_B.tolist() for batch in again] == [[3, 3, 4, 4], [5, 5, 6, 6]]
 
 
 def test_a_minibatch_without_any_signal_is_left_out() -> None:
     groups = [make_group(scored(1, 1), index=0), make_group(scored(1, 0), index=1)]
     (only,) = batches_of(groups, grpo(minibatches=2))
-    assert only.advantages_T.max() == 0.5
+    assert only.columns["advantages_T"].max() == 0.5
     assert batches_of([make_group(scored(1, 1)), make_group(scored(0, 0))], grpo()) == []
 
 
 def test_truncated_responses_are_masked_from_the_loss_but_stay_in_the_baseline() -> None:
     group = make_group(scored(1, 0, 0, 0), lengths=[1, 2, 3, 4])
-    cut = replace(group, rollouts=(*group.rollouts[:3], replace(group.rollouts[3], finish="length")))
+    cut = replace(group, episodes=(*group.episodes[:3], cut_off(group.episodes[3])))
     (batch,) = batches_of([cut], grpo(mask_truncated=True))
     assert batch.row_lengths_B.tolist() == [3, 4, 5]
-    assert batch.advantages_T[2] == 0.75, "one of four was right, not one of three"
-    assert batch.denominator == 1 + 2 + 3
+    assert batch.columns["advantages_T"][2] == 0.75, "one of four was right, not one of three"
+    assert batch.components[0].denominator == 1 + 2 + 3
 
 
 def test_a_truncated_score_stands_as_it_is_whatever_the_scale() -> None:
     group = make_group(scored(1, 1))
-    cut = replace(group, rollouts=(group.rollouts[0], replace(group.rollouts[1], finish="length")))
+    cut = replace(group, episodes=(group.episodes[0], cut_off(group.episodes[1])))
     (scores_G,) = scores_of([judged(cut)], grpo(truncated_score=-10, reward_scale=10))
     assert scores_G.tolist() == [10, -10]
 
@@ -219,10 +232,10 @@ def test_a_part_that_no_verdict_has_is_named() -> None:
         scores_of([judged(make_group([Verdict(score=1, parts={"right": 1}, version="v1")] * 2))], stage)
 
 
-def test_ages_count_versions_for_each_token_of_a_rollout_that_spans_an_update() -> None:
-    rollout = make_group(scored(1), lengths=[5]).rollouts[0]
-    spans = (VersionSpan(start=0, stop=3, version=4), VersionSpan(start=3, stop=5, version=6))
-    assert token_ages(replace(rollout, version_spans=spans), 7).tolist() == [3, 3, 3, 1, 1]
+def test_ages_count_versions_for_each_token_of_a_trajectory_that_spans_an_update() -> None:
+    (trajectory,) = make_group(scored(1), lengths=[5]).episodes[0].trajectories
+    spans = (VersionSpan(2, 5, version=4), VersionSpan(5, 7, version=6))
+    assert token_ages([replace(trajectory, version_spans=spans)], 7).tolist() == [3, 3, 3, 1, 1]
 
 
 def test_the_proximal_policy_lies_between_the_sampling_and_the_current_one_by_age() -> None:
@@ -235,8 +248,11 @@ def test_the_mix_follows_age_and_minibatch_in_the_batches() -> None:
     groups = [make_group(scored(1, 0), version=1), make_group(scored(1, 0), version=3)]
     stage = grpo(minibatches=2, max_staleness=2, off_policy={"proximal": "log_linear"})
     first, second = batches_of(groups, stage, version=3)
-    assert first.proximal_mix_T.tolist() == [1.0] * 8
-    assert second.proximal_mix_T[2:4].tolist() == [0.0, 0.0], "of age 0, sampled by the proximal policy itself"
+    scored_T = first.weights_T != 0
+    assert first.columns["proximal_mix_T"][scored_T].tolist() == [1.0] * 4
+    assert second.columns["proximal_mix_T"][2:4].tolist() == [0.0, 0.0], (
+        "of age 0, sampled by the proximal policy itself"
+    )
 
 
 def test_ppo_learns_from_rewards_at_the_end_and_the_critics_values() -> None:
@@ -246,19 +262,21 @@ def test_ppo_learns_from_rewards_at_the_end_and_the_critics_values() -> None:
     (batch,) = batches_of([group], stage, learner)
     assert learner.calls == ["logprobs", "values"]
     assert len(batch.row_lengths_B) == 2
-    value = batch.old_values_T
-    reference_T, sampled = batch.reference_logprobs_T, -0.5
+    value = batch.columns["old_values_T"]
+    reference_T, sampled = learner.logprobs(batch, of=REFERENCE), -0.5
     penalty = [0.1 * (np.exp(r - sampled) - 1 - (r - sampled)) for r in reference_T.tolist()]
     last = 1 - penalty[3] - value[3]
     first = -penalty[2] + value[3] - value[2]
-    assert batch.advantages_T[2:4].tolist() == pytest.approx([first + 0.5 * last, last], abs=1e-5)
-    assert batch.returns_T[2:4].tolist() == pytest.approx([first + 0.5 * last + value[2], last + value[3]], abs=1e-5)
+    assert batch.columns["advantages_T"][2:4].tolist() == pytest.approx([first + 0.5 * last, last], abs=1e-5)
+    assert batch.columns["returns_T"][2:4].tolist() == pytest.approx(
+        [first + 0.5 * last + value[2], last + value[3]], abs=1e-5
+    )
 
 
 def test_whitened_ppo_advantages_have_mean_0_and_variance_1_over_the_tokens_of_the_step() -> None:
     groups = [make_group(scored(1, 0), lengths=[4, 2]), make_group(scored(0, 0), lengths=[3, 5])]
     (batch,) = batches_of(groups, ppo())
-    trained = batch.advantages_T[batch.weights_T != 0]
+    trained = batch.columns["advantages_T"][batch.weights_T != 0]
     assert len(trained) == 14
     assert trained.mean() == pytest.approx(0, abs=1e-6)
     assert trained.var(ddof=1) == pytest.approx(1, abs=0.1)

@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from whole_runs import records
 
 from rlpost.interfaces import Generator, Learner, Scorer
-from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.local import LocalLearner
 from rlpost.learner.process_group import join_process_group
 from rlpost.pipeline.prepare import prepare
 from rlpost.pipeline.run_directory import RunDirectory
@@ -87,7 +87,7 @@ class LocalParts:
         pass
 
     def build_learner(self, settings: LearnerSettings) -> Learner:
-        return FsdpLearner(settings, self._mesh)
+        return LocalLearner(settings, self._mesh)
 
     def serve(self, model_dir: Path) -> None:
         self.generator.pull_weights(manifest_of_model_dir(model_dir, version=0), keep_kv_cache=False)

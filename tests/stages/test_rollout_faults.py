@@ -81,7 +81,7 @@ def test_what_cannot_be_judged_is_set_aside_dropped_or_masked_and_counted(tmp_pa
         metrics = rollouts.fault_metrics()
         again = rollouts.fault_metrics()
     rows = [group.prompt.id for group in trained]
-    dropped = rollouts.state["dropped"]
+    dropped = rollouts.state()["ledger"]["dropped"]
     assert "sums/1" not in rows and dropped["gold fault"] >= 1, "its gold cannot be read"
     assert "sums/2" not in rows and dropped["infra fault"] >= 1, "only one of its samples was judged"
     assert "sums/3" in rows and "sums/4" in rows, "two of the samples were judged; a policy fault is judged"
@@ -113,10 +113,12 @@ def test_a_checkpoint_counts_what_the_lines_of_the_ledger_count_and_no_later_dro
     buffer.advance(1)
     assert buffer.reserve(timeout_s=0) == [2, 3]
     buffer.drop(2, "no signal")
-    assert (rollouts.state["first_open"], rollouts.state["dropped"]) == (2, {}), "as the first step left it"
+    assert (rollouts.state()["ledger"]["first_open"], rollouts.state()["ledger"]["dropped"]) == (2, {}), (
+        "as the first step left it"
+    )
     assert buffer.reserve(timeout_s=0) == [4]
     take([3, 4], version=1)
-    assert (rollouts.state["first_open"], rollouts.state["dropped"]) == (5, {"no signal": 1})
+    assert (rollouts.state()["ledger"]["first_open"], rollouts.state()["ledger"]["dropped"]) == (5, {"no signal": 1})
     first, second = read_journal(tmp_path / "ledger.jsonl").lines
     assert (first.dropped, first.issued) == ((), 2)
     assert (second.dropped, second.issued) == (((2, "no signal"),), 5)

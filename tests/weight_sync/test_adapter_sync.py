@@ -17,7 +17,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from rlpost.engine_records import WeightManifest
 from rlpost.errors import WeightSyncError
 from rlpost.interfaces import Learner
-from rlpost.records import GenerationRequest, Rollout, VersionSpan
+from rlpost.records import Completion, GenerationRequest, VersionSpan
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.weight_file import manifest_of_adapter, manifest_of_model_dir
 from rlpost.weight_sync.store import SharedMemoryStore
@@ -89,12 +89,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     generator.close()
 
 
-def distance(model: Any, request: GenerationRequest, rollout: Rollout) -> float:
+def distance(model: Any, request: GenerationRequest, rollout: Completion) -> float:
     expected = transformers_logprobs(model, request, rollout, temperature=request.sampling.temperature)
     return float(np.abs(rollout.logprobs_T - expected).max())
 
 
-def whole(rollout: Rollout, version: int) -> bool:
+def whole(rollout: Completion, version: int) -> bool:
     return rollout.version_spans == (VersionSpan(start=0, stop=len(rollout.token_ids), version=version),)
 
 

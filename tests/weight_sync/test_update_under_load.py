@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny_models import save_tiny_model, tiny_qwen3
 from transformers import PreTrainedModel
 
-from rlpost.records import GenerationRequest, Rollout, VersionSpan
+from rlpost.records import Completion, GenerationRequest, VersionSpan
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.weight_file import manifest_of_model_dir
 
@@ -40,7 +40,7 @@ class Bench:
         manifest = manifest_of_model_dir(self.folder / str(self.version % VERSIONS), version=self.version)
         self.generator.pull_weights(manifest, keep_kv_cache=keep_kv_cache)
 
-    def error_T(self, request: GenerationRequest, rollout: Rollout, version: int) -> NDArray[np.float32]:
+    def error_T(self, request: GenerationRequest, rollout: Completion, version: int) -> NDArray[np.float32]:
         """Distance of every token's log-probability from that under these weights alone."""
         expected = transformers_logprobs(self.models[version % VERSIONS], request, rollout, temperature=1.0)
         return np.abs(rollout.logprobs_T - expected)
@@ -64,7 +64,9 @@ def requests_of(count: int, *, first: int = 0, prompt_length: int = 70) -> list[
     ]
 
 
-def run_through_updates(bench: Bench, requests: list[GenerationRequest], *, keep_kv_cache: bool) -> dict[str, Rollout]:
+def run_through_updates(
+    bench: Bench, requests: list[GenerationRequest], *, keep_kv_cache: bool
+) -> dict[str, Completion]:
     """Submit all, pull three times while they run, and take every rollout exactly once."""
     bench.generator.submit([a_request("short", seed=999, max_tokens=10), *requests])
     rollouts = collect(bench.generator, 1)
@@ -85,7 +87,7 @@ def run_through_updates(bench: Bench, requests: list[GenerationRequest], *, keep
     return rollouts
 
 
-def assert_spans_cover(rollout: Rollout) -> None:
+def assert_spans_cover(rollout: Completion) -> None:
     spans = rollout.version_spans
     assert spans[0].start == 0
     assert spans[-1].stop == len(rollout.token_ids)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from rlpost.engine_records import WeightManifest
 from rlpost.errors import WeightSyncError
 from rlpost.interfaces import Learner
-from rlpost.records import GenerationRequest, Rollout, VersionSpan
+from rlpost.records import Completion, GenerationRequest, VersionSpan
 from rlpost.rollout.vllm_generator import VllmGenerator
 from rlpost.weight_file import checksum_of, manifest_of_model_dir, write_weight_file
 from rlpost.weight_sync.store import SharedMemoryStore, default_directory
@@ -73,12 +73,14 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     assert not directory.exists()
 
 
-def distance(model: PreTrainedModel, request: GenerationRequest, rollout: Rollout, span: slice = slice(None)) -> float:
+def distance(
+    model: PreTrainedModel, request: GenerationRequest, rollout: Completion, span: slice = slice(None)
+) -> float:
     expected = transformers_logprobs(model, request, rollout, temperature=request.sampling.temperature)
     return float(np.abs(rollout.logprobs_T - expected)[span].max())
 
 
-def farthest(model: PreTrainedModel, requests: Sequence[GenerationRequest], rollouts: dict[str, Rollout]) -> float:
+def farthest(model: PreTrainedModel, requests: Sequence[GenerationRequest], rollouts: dict[str, Completion]) -> float:
     return max(distance(model, request, rollouts[request.key[0]]) for request in requests)
 
 

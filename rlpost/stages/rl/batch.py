@@ -1,10 +1,13 @@
-"""Scored groups -> train batches: what the learner must look up, credit for every token, mini-batches."""
+"""Scored groups -> train batches: what the learner must look up, credit for every token, mini-batches.
+
+The tokens that the policy chose in one episode are one sequence here, over all its trajectories: credit, penalties and
+values have shape [T] over them, and are cut back into trajectories when rows are made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,55 +15,72 @@ from numpy.typing import NDArray
 from rlpost.advantage import advantage_of
 from rlpost.advantage.gae import gae, whitened
 from rlpost.advantage.kl_penalty import kl_penalty
-from rlpost.data.rows import response_row
-from rlpost.interfaces import GroupScores, Learner
+from rlpost.data.rows import trajectory_row
+from rlpost.interfaces import POLICY, REFERENCE, GroupScores, Learner
 from rlpost.losses.normalisation import denominator, row_weight
 from rlpost.recipe.stages import GrpoStage, PpoStage
-from rlpost.records import FloatArray, Prompt, Rollout, RolloutGroup, TrainBatch, TrainRow
+from rlpost.records import FloatArray, RolloutGroup, Trajectory
 from rlpost.stages.rl.scores import JudgedGroup, judged, scores_of
+from rlpost.train_records import TrainBatch, TrainRow, one_component
 
-
-class AgedBatch(NamedTuple):
-    """A batch, and how many versions older than the learner the weights are that sampled each of its tokens."""
-
-    batch: TrainBatch
-    ages_T: FloatArray
+COMPONENT = "rl"
 
 
 @dataclass(slots=True)
-class Credited:
-    """One rollout on its way into a batch; `columns` are those of `records.TrainRow`, for its own tokens only."""
+class CreditedEpisode:
+    """One episode on its way into a batch; `columns` have one value for each token that the policy chose."""
 
-    prompt: Prompt
-    rollout: Rollout
+    trajectories: tuple[Trajectory, ...]
+    source: str
+    is_cut_off: bool
     columns: dict[str, FloatArray] = field(default_factory=dict[str, FloatArray])
+
+    def sampled_logprobs(self) -> FloatArray:
+        """Log-probabilities as the generator reported them; shape [T]."""
+        return _chosen(self.trajectories, [trajectory.logprobs_T for trajectory in self.trajectories])
+
+    def trajectory_columns(self) -> list[dict[str, FloatArray]]:
+        """The columns of each trajectory."""
+        cuts = np.cumsum([trajectory.trained_count for trajectory in self.trajectories])[:-1]
+        parts = {name: np.split(values_T, cuts) for name, values_T in self.columns.items()}
+        return [{name: values[place] for name, values in parts.items()} for place in range(len(self.trajectories))]
 
 
 def train_batches(
-    groups: Sequence[RolloutGroup], learner: Learner, stage: GrpoStage | PpoStage, *, version: int
+    groups: Sequence[RolloutGroup],
+    learner: Learner,
+    stage: GrpoStage | PpoStage,
+    *,
+    columns: frozenset[str],
+    version: int,
 ) -> list[TrainBatch]:
     """One batch an optimizer step: `epochs` passes over `minibatches` parts; a part without any signal is left out.
 
-    `version` is that of the learner's weights, which must not change before this returns.
+    Args:
+        groups: The groups of one step.
+        learner: Asked for what only a forward pass knows.
+        stage: Says how credit is given.
+        columns: The columns that the stage's loss reads.
+        version: Version of the learner's weights, which must not change before this returns.
     """
     taking_part = [judged(group) for group in groups]
-    rows_PG = [[Credited(group.group.prompt, rollout) for rollout in group.rollouts] for group in taking_part]
-    everyone = [row for rows in rows_PG for row in rows]
+    episodes_PG = [_episodes(group) for group in taking_part]
+    everyone = [episode for episodes in episodes_PG for episode in episodes]
     if not everyone:
         return []
-    _look_up(everyone, learner, stage)
-    _give_credit(taking_part, rows_PG, stage)
-    size = len(rows_PG) // stage.minibatches
+    _look_up(everyone, learner, stage, columns)
+    _give_credit(taking_part, episodes_PG, stage)
+    size = len(episodes_PG) // stage.minibatches
     parts = [
-        _minibatch([row for rows in rows_PG[start : start + size] for row in rows], stage, version)
+        [episode for episodes in episodes_PG[start : start + size] for episode in episodes]
         for start in range(0, size * stage.minibatches, size)
     ]
     total = optimizer_steps(stage)
-    return [
-        replace(part.batch, proximal_mix_T=proximal_mix(part.ages_T, progress=number / total))
+    batches = (
+        _minibatch(part, stage, columns=columns, version=version, progress=number / total)
         for number, part in enumerate(parts * stage.epochs)
-        if part is not None
-    ]
+    )
+    return [batch for batch in batches if batch is not None]
 
 
 def proximal_mix(ages_T: FloatArray, *, progress: float) -> FloatArray:
@@ -77,111 +97,164 @@ def proximal_mix(ages_T: FloatArray, *, progress: float) -> FloatArray:
 
 
 def optimizer_steps(stage: GrpoStage | PpoStage) -> int:
-    """Of one batch of rollouts."""
+    """Optimizer steps that are taken on one batch of rollouts."""
     return stage.minibatches * stage.epochs
 
 
-def _look_up(rows: Sequence[Credited], learner: Learner, stage: GrpoStage | PpoStage) -> None:
-    """Fill in what only a forward pass knows; a pass that the loss does not need is not made."""
-    wants_proximal = stage.proximal == "recompute" and optimizer_steps(stage) > 1
-    if not (stage.kl.coefficient > 0 or wants_proximal or isinstance(stage, PpoStage)):
+def token_ages(trajectories: Sequence[Trajectory], version: int) -> FloatArray:
+    """Versions between the weights that sampled each trained token and `version`; shape [T]."""
+    ages: list[FloatArray] = []
+    for trajectory in trajectories:
+        ages_T = np.zeros(len(trajectory.token_ids), np.float32)
+        for span in trajectory.version_spans:
+            ages_T[span.start : span.stop] = version - span.version
+        ages.append(ages_T)
+    return _chosen(trajectories, ages)
+
+
+def _episodes(group: JudgedGroup) -> list[CreditedEpisode]:
+    return [
+        CreditedEpisode(
+            episode.trajectories,
+            source=f"{group.group.prompt.id}, sample {episode.sample}",
+            is_cut_off=episode.finish == "length",
+        )
+        for episode in group.episodes
+    ]
+
+
+def _chosen(trajectories: Sequence[Trajectory], values: Sequence[FloatArray]) -> FloatArray:
+    """The values of the tokens that the policy chose, over all trajectories."""
+    parts = [values_T[trajectory.trained_T] for trajectory, values_T in zip(trajectories, values, strict=True)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _look_up(
+    episodes: Sequence[CreditedEpisode], learner: Learner, stage: GrpoStage | PpoStage, columns: frozenset[str]
+) -> None:
+    """Fill in what only a forward pass knows; a pass that nobody needs is not made."""
+    asked: dict[str, Callable[[TrainBatch], FloatArray]] = {}
+    if stage.kl.coefficient > 0:
+        asked["reference_logprobs_T"] = lambda batch: learner.logprobs(batch, of=REFERENCE)
+    if "proximal_logprobs_T" in columns:
+        asked["proximal_logprobs_T"] = lambda batch: learner.logprobs(batch, of=POLICY)
+    if isinstance(stage, PpoStage):
+        asked["old_values_T"] = learner.values
+    if not asked:
         return
+    trajectories = [trajectory for episode in episodes for trajectory in episode.trajectories]
     whole = TrainBatch.of(
-        [response_row(row.prompt, row.rollout, weight=1.0, columns={}) for row in rows],
-        denominator=1.0,
+        [trajectory_row(trajectory, weight=1.0, columns={}, source="") for trajectory in trajectories],
+        components=one_component(COMPONENT, 1.0),
         temperature=stage.sampling.temperature,
     )
-    if stage.kl.coefficient > 0:
-        _fill(rows, "reference_logprobs_T", learner.logprobs(whole, reference=True), whole)
-    if wants_proximal:
-        _fill(rows, "proximal_logprobs_T", learner.logprobs(whole, reference=False), whole)
-    if isinstance(stage, PpoStage):
-        _fill(rows, "old_values_T", learner.values(whole), whole)
-
-
-def _fill(rows: Sequence[Credited], name: str, values_T: FloatArray, batch: TrainBatch) -> None:
-    for row, values in zip(rows, np.split(values_T, np.cumsum(batch.row_lengths_B)[:-1]), strict=True):
-        row.columns[name] = values[len(row.prompt.token_ids) :]
+    for name, look_up in asked.items():
+        values = iter(np.split(look_up(whole), np.cumsum(whole.row_lengths_B)[:-1]))
+        for episode in episodes:
+            episode.columns[name] = _chosen(episode.trajectories, [next(values) for _ in episode.trajectories])
 
 
 def _give_credit(
-    groups: Sequence[JudgedGroup], rows_PG: Sequence[Sequence[Credited]], stage: GrpoStage | PpoStage
+    groups: Sequence[JudgedGroup], episodes_PG: Sequence[Sequence[CreditedEpisode]], stage: GrpoStage | PpoStage
 ) -> None:
     scores_PG = scores_of(groups, stage)
     if isinstance(stage, GrpoStage):
         scored = [
-            GroupScores(scores_G=scores_G, penalties_GT=[_penalty(row, stage) for row in rows])
-            for scores_G, rows in zip(scores_PG, rows_PG, strict=True)
+            GroupScores(scores_G=scores_G, penalties_GT=[_penalty(episode, stage) for episode in episodes])
+            for scores_G, episodes in zip(scores_PG, episodes_PG, strict=True)
         ]
-        for rows, advantages_GT in zip(rows_PG, advantage_of(stage.advantage)(scored), strict=True):
-            for row, advantages_T in zip(rows, advantages_GT, strict=True):
-                row.columns["advantages_T"] = advantages_T.astype(np.float32)
+        for episodes, advantages_GT in zip(episodes_PG, advantage_of(stage.advantage)(scored), strict=True):
+            for episode, advantages_T in zip(episodes, advantages_GT, strict=True):
+                episode.columns["advantages_T"] = advantages_T.astype(np.float32)
         return
     advantages: list[NDArray[np.float64]] = []
-    for scores_G, rows in zip(scores_PG, rows_PG, strict=True):
-        for score, row in zip(scores_G, rows, strict=True):
-            rewards_T = -_penalty(row, stage)
+    for scores_G, episodes in zip(scores_PG, episodes_PG, strict=True):
+        for score, episode in zip(scores_G, episodes, strict=True):
+            rewards_T = -_penalty(episode, stage)
             rewards_T[-1] += score
             estimate = gae(
                 rewards_T,
-                row.columns["old_values_T"].astype(np.float64),
+                episode.columns["old_values_T"].astype(np.float64),
                 discount=stage.gae.discount,
                 trace_decay=stage.gae.trace_decay,
             )
-            row.columns["returns_T"] = estimate.returns_T.astype(np.float32)
+            episode.columns["returns_T"] = estimate.returns_T.astype(np.float32)
             advantages.append(estimate.advantages_T)
     if stage.gae.whiten:
         advantages = whitened(advantages)
-    everyone = [row for rows in rows_PG for row in rows]
-    for row, advantages_T in zip(everyone, advantages, strict=True):
-        row.columns["advantages_T"] = advantages_T.astype(np.float32)
+    everyone = [episode for episodes in episodes_PG for episode in episodes]
+    for episode, advantages_T in zip(everyone, advantages, strict=True):
+        episode.columns["advantages_T"] = advantages_T.astype(np.float32)
 
 
-def _penalty(row: Credited, stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
-    """What leaving the reference takes off the reward of each token: that of the policy that sampled it."""
+def _penalty(episode: CreditedEpisode, stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
+    """The amount that leaving the reference takes off the reward of each token, for the policy that sampled it."""
+    sampled_T = episode.sampled_logprobs().astype(np.float64)
     if stage.kl.coefficient == 0 or stage.kl.place == "loss":
-        return np.zeros(len(row.rollout.token_ids), np.float64)
-    reference_T = row.columns["reference_logprobs_T"].astype(np.float64)
-    sampled_T = row.rollout.logprobs_T.astype(np.float64)
+        return np.zeros_like(sampled_T)
+    reference_T = episode.columns["reference_logprobs_T"].astype(np.float64)
     return stage.kl.coefficient * kl_penalty(stage.kl.estimator, sampled_T, reference_logprobs_T=reference_T)
 
 
-def _minibatch(rows: Sequence[Credited], stage: GrpoStage | PpoStage, version: int) -> AgedBatch | None:
-    counted = [row for row in rows if not (stage.mask_truncated and row.rollout.finish == "length")]
-    # Without credit there is no gradient: such a row counts in the denominator, but is not computed.
-    computed = [row for row in counted if _has_gradient(row, stage)]
+def _minibatch(
+    episodes: Sequence[CreditedEpisode],
+    stage: GrpoStage | PpoStage,
+    *,
+    columns: frozenset[str],
+    version: int,
+    progress: float,
+) -> TrainBatch | None:
+    """None without any signal. `progress`: share of the optimizer steps on this batch of rollouts that come before."""
+    counted = [episode for episode in episodes if not (stage.mask_truncated and episode.is_cut_off)]
+    # Without credit there is no gradient: such an episode counts in the denominator, but is not computed.
+    computed = [episode for episode in counted if _has_gradient(episode, stage)]
     if not computed:
         return None
-    normalisation = stage.loss.normalisation
-    train_rows: list[TrainRow] = []
-    for row in computed:
-        row.columns["behaviour_logprobs_T"] = row.rollout.logprobs_T
-        weight = row_weight(normalisation, len(row.rollout.token_ids))
-        train_rows.append(response_row(row.prompt, row.rollout, weight=weight, columns=row.columns))
-    batch = TrainBatch.of(
-        train_rows,
-        denominator=denominator(
-            normalisation,
-            token_count=sum(len(row.rollout.token_ids) for row in counted),
-            row_count=len(counted),
-            max_tokens=stage.sampling.max_tokens,
+    lengths = [trajectory.trained_count for episode in counted for trajectory in episode.trajectories]
+    return TrainBatch.of(
+        [
+            row
+            for episode in computed
+            for row in _rows(episode, stage, columns=columns, version=version, progress=progress)
+        ],
+        components=one_component(
+            COMPONENT,
+            denominator(
+                stage.loss.normalisation,
+                token_count=sum(lengths),
+                row_count=len(lengths),
+                max_tokens=stage.sampling.max_tokens,
+            ),
         ),
         temperature=stage.sampling.temperature,
     )
-    ages_T = np.zeros(len(batch.token_ids), np.float32)
-    for row, end in zip(computed, np.cumsum(batch.row_lengths_B), strict=True):
-        ages_T[end - len(row.rollout.token_ids) : end] = token_ages(row.rollout, version)
-    return AgedBatch(batch, ages_T)
 
 
-def _has_gradient(row: Credited, stage: GrpoStage | PpoStage) -> bool:
+def _rows(
+    episode: CreditedEpisode,
+    stage: GrpoStage | PpoStage,
+    *,
+    columns: frozenset[str],
+    version: int,
+    progress: float,
+) -> list[TrainRow]:
+    """One row a trajectory, with the columns that the loss reads."""
+    if "behaviour_logprobs_T" in columns:
+        episode.columns["behaviour_logprobs_T"] = episode.sampled_logprobs()
+    if "proximal_mix_T" in columns:
+        ages_T = token_ages(episode.trajectories, version)
+        episode.columns["proximal_mix_T"] = proximal_mix(ages_T, progress=progress)
+    return [
+        trajectory_row(
+            trajectory,
+            weight=row_weight(stage.loss.normalisation, trajectory.trained_count),
+            columns={name: values_T for name, values_T in found.items() if name in columns},
+            source=episode.source,
+        )
+        for trajectory, found in zip(episode.trajectories, episode.trajectory_columns(), strict=True)
+    ]
+
+
+def _has_gradient(episode: CreditedEpisode, stage: GrpoStage | PpoStage) -> bool:
     always = isinstance(stage, PpoStage) or (stage.kl.coefficient > 0 and stage.kl.place == "loss")
-    return always or bool(row.columns["advantages_T"].any())
-
-
-def token_ages(rollout: Rollout, version: int) -> FloatArray:
-    """Versions between the weights that sampled each token and `version`; shape [T]."""
-    ages_T = np.empty(len(rollout.token_ids), np.float32)
-    for span in rollout.version_spans:
-        ages_T[span.start : span.stop] = version - span.version
-    return ages_T
+    return always or bool(episode.columns["advantages_T"].any())

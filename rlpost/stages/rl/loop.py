@@ -9,18 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from rlpost.interfaces import Learner
+from rlpost.interfaces import POLICY, Learner
 from rlpost.losses.policy_loss import PolicyLoss, policy_loss_of
 from rlpost.recipe.stages import GrpoStage, PpoStage
-from rlpost.rollout.faults import refuse_if_nothing_was_judged
 from rlpost.stages.context import StageContext
 from rlpost.stages.rl.batch import optimizer_steps, train_batches
-from rlpost.stages.rl.metrics import RlMetrics
 from rlpost.stages.rl.sampling import Rollouts
-from rlpost.stages.samples import SampleLog
+from rlpost.stages.rl.step_log import StepLog
 from rlpost.telemetry.account import StepClock
-from rlpost.telemetry.bottleneck import bottleneck_sentence
-from rlpost.telemetry.tracker import read_metrics
 from rlpost.telemetry.waits import result_of
 
 
@@ -31,8 +27,7 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
     checkpoints = context.checkpoints(total_steps=stage.steps)
     saved = checkpoints.resume(learner)
     start = 0 if saved is None else saved.step
-    tracker, samples = context.tracker(first_step=start), SampleLog(context.directory, first_step=start)
-    rollouts = Rollouts(context, stage, version=start, state=None if saved is None else saved.state["ledger"])
+    rollouts = Rollouts(context, stage, version=start, state=None if saved is None else saved.state)
     if stage.lora is not None and stage.lora.sync == "adapter":
         # Adapters come on top of what engines hold, which must be what the learner's adapter is on top of.
         context.parts.serve(context.model_dir)
@@ -40,40 +35,24 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
     publishing = publish(version=start)
     started_s = context.cluster.start_timeout_s + context.cluster.step_timeout_s
     result_of(publishing, "the first weights at every engine", timeout_s=started_s)
-    finite = context.finite_steps(learner, partial(learner.logprobs, reference=False))
-    record, clock = RlMetrics(context.parts.generator, synchronous=stage.max_staleness == 0), StepClock()
-    try:
-        with checkpoints, rollouts, context.console.progress(stage.name, total=stage.steps, done=start) as progress:
-            for step in range(start, stage.steps):
-                with clock.part("take"):
-                    groups = rollouts.take(version=step)
-                refuse_if_nothing_was_judged(groups)
-                with clock.part("check"):
-                    gap = rollouts.check_parity(groups, learner, publishing, version=step)
-                with clock.part("credit"):
-                    batches = train_batches(groups, learner, stage, version=step)
-                reports = [report for batch in batches if (report := finite.take(batch, loss)) is not None]
-                synced = publishing.result() if publishing.done() else None
-                if step + 1 < stage.steps:
-                    with clock.part("publish"):
-                        publishing = publish(version=step + 1)
-                    rollouts.on_published(publishing, version=step + 1)
-                _refresh_reference(learner, stage, step)
-                lap = clock.lap()
-                metrics = record.of_step(
-                    groups, reports, synced, gap, lap, scoring_s=rollouts.scoring_s(), version=step
-                )
-                metrics |= rollouts.fault_metrics() | {"skipped_steps": float(len(batches) - len(reports))}
-                tracker.log(step, metrics)
-                samples.write(step, groups)
-                # After the records, so that no step that a checkpoint counts is missing in them.
-                checkpoints.save_if_due(learner, step=step + 1, state={"ledger": rollouts.state})
-                progress.step(step + 1, metrics)
-    finally:
-        tracker.close()
-        samples.close()
-    records = read_metrics(context.directory / "metrics.jsonl")
-    context.console.say(f"{stage.name}: {bottleneck_sentence(records, max_staleness=stage.max_staleness)}")
+    finite = context.finite_steps(learner, partial(learner.logprobs, of=POLICY))
+    clock = StepClock()
+    take, check = clock.timed("take", rollouts.take), clock.timed("check", rollouts.check_parity)
+    credit, publish = clock.timed("credit", train_batches), clock.timed("publish", publish)
+    with checkpoints, rollouts, StepLog(context, stage, rollouts, clock, first_step=start) as log:
+        for step in range(start, stage.steps):
+            groups = take(version=step)
+            gap = check(groups, learner, publishing, version=step)
+            batches = credit(groups, learner, stage, columns=loss.columns, version=step)
+            reports = [finite.step(batch, loss) for batch in batches]
+            synced = publishing
+            if step + 1 < stage.steps:
+                publishing = publish(version=step + 1)
+                rollouts.on_published(publishing, version=step + 1)
+            _refresh_reference(learner, stage, step)
+            log.write(step, groups, reports, gap, synced)
+            # After the records, so that no step that a checkpoint counts is missing in them.
+            checkpoints.save_if_due(learner, step=step + 1, state=rollouts.state())
     finite.end()
     learner.export(context.output_dir)
 

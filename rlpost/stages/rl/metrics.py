@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from rlpost.engine_records import PublishReport
 from rlpost.interfaces import Generator
-from rlpost.records import RolloutGroup, StepReport, Verdict
+from rlpost.records import RolloutGroup, Verdict, VersionSpan
 from rlpost.rollout.canary import ParityGap
 from rlpost.telemetry.account import Lap, step_account
+from rlpost.train_records import StepReport
 
 
 class RlMetrics:
@@ -83,7 +84,7 @@ class RlMetrics:
             # The first sync is over before the first step begins.
             pull_s = min(taken_s, synced.pull_seconds) if synced is not None and self._waited_for_sync else 0.0
             self._waited_for_sync = True
-            generate_s = min(taken_s - pull_s, max(rollout.seconds for group in groups for rollout in group.rollouts))
+            generate_s = min(taken_s - pull_s, max(episode.seconds for group in groups for episode in group.episodes))
             parts["sync"] += pull_s
             score_s = min(taken_s - pull_s - generate_s, scoring_s)
             parts |= {"generate": generate_s, "score": score_s, "wait": taken_s - pull_s - generate_s - score_s}
@@ -103,17 +104,17 @@ class RlMetrics:
 
 
 def _of_groups(groups: Sequence[RolloutGroup]) -> dict[str, float]:
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    episodes = [episode for group in groups for episode in group.episodes]
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     scores = [verdict.score for verdict in verdicts if verdict.score is not None]
-    lengths = np.array([len(rollout.token_ids) for rollout in rollouts])
+    lengths = np.array([episode.trained_count for episode in episodes])
     return {
         "reward": float(np.mean(scores)) if scores else 0.0,
         "groups_with_signal": float(np.mean([_has_signal(group) for group in groups])),
         "response_tokens": float(lengths.mean()),
         "response_tokens_max": float(lengths.max()),
-        "truncated": float(np.mean([rollout.finish == "length" for rollout in rollouts])),
-        "samples": float(len(rollouts)),
+        "truncated": float(np.mean([episode.finish == "length" for episode in episodes])),
+        "samples": float(len(episodes)),
         **_parts(verdicts),
     }
 
@@ -137,13 +138,18 @@ def _staleness(groups: Sequence[RolloutGroup], *, version: int) -> dict[str, flo
     """Share of the trained tokens by age in weight versions, their mean and their largest."""
     tokens: Counter[int] = Counter()
     for group in groups:
-        for rollout in group.rollouts:
-            for span in rollout.version_spans:
-                tokens[version - span.version] += span.stop - span.start
+        for span in _spans(group):
+            tokens[version - span.version] += span.stop - span.start
     total = tokens.total()
     histogram = {f"staleness/{age}": count / total for age, count in sorted(tokens.items())}
     mean = sum(age * count for age, count in tokens.items()) / total
     return {"staleness/mean": mean, "staleness/max": float(max(tokens)), **histogram}
+
+
+def _spans(group: RolloutGroup) -> Iterator[VersionSpan]:
+    for episode in group.episodes:
+        for trajectory in episode.trajectories:
+            yield from trajectory.version_spans
 
 
 def _has_signal(group: RolloutGroup) -> bool:

@@ -17,7 +17,7 @@ from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.canary import ParityGap, check_parity
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.dynamic_sampling import SignalFilter
-from rlpost.rollout.faults import lost_to_infra
+from rlpost.rollout.faults import lost_to_infra, refuse_if_nothing_was_judged
 from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.ledger_journal import LedgerJournal
 from rlpost.rollout.quarantine import Quarantine
@@ -47,7 +47,7 @@ class Rollouts:
             max_staleness=stage.max_staleness,
             version=version,
             last_version=stage.steps,
-            ledger=PromptLedger() if state is None else PromptLedger.from_state(state),
+            ledger=PromptLedger() if state is None else PromptLedger.from_state(state["ledger"]),
         )
         self._filter = None
         if isinstance(stage, GrpoStage) and stage.dynamic_sampling is not None:
@@ -78,10 +78,9 @@ class Rollouts:
             self._journal.end(self._buffer.cut())
         self._journal.close()
 
-    @property
     def state(self) -> dict[str, Any]:
-        """Which prompts were done with at the last `take`, for its step's checkpoint; the journal says the same."""
-        return self._buffer.last_taken.state
+        """Plain data for the checkpoint of the last `take`'s step: the prompts that were done with; see `ledger`."""
+        return {"ledger": self._buffer.last_taken.state}
 
     def fault_metrics(self) -> dict[str, float]:
         """Rows set aside so far, and faults since the last call, those of groups that were dropped included."""
@@ -100,9 +99,13 @@ class Rollouts:
         """The groups of the next step, none of their tokens older than the stage allows at the learner's version.
 
         They are on disk as handed to the learner when this returns.
+
+        Raises:
+            RewardError: nothing of them was judged.
         """
         groups = self._buffer.take(version=version, timeout_s=self._timeout_s)
         self._journal.write(version, groups, self._buffer.last_taken)
+        refuse_if_nothing_was_judged(groups)
         return groups
 
     def on_published(self, publishing: Future[PublishReport], *, version: int) -> None:

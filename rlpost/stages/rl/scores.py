@@ -12,24 +12,24 @@ from rlpost.advantage.normalise_then_sum import normalise_then_sum
 from rlpost.errors import RewardError
 from rlpost.recipe.rl import AdvantageConfig, OverlongConfig
 from rlpost.recipe.stages import GrpoStage, PpoStage
-from rlpost.records import Fault, Rollout, RolloutGroup, Verdict
+from rlpost.records import Episode, Fault, RolloutGroup, Verdict
 from rlpost.scoring.composition import PARTS_MISSING
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgedGroup:
-    """The rollouts of a group that have a score; those that an infra fault left unjudged are not among them."""
+    """The episodes of a group that have a score; those that an infra fault left unjudged are not among them."""
 
     group: RolloutGroup
-    rollouts: tuple[Rollout, ...]
+    episodes: tuple[Episode, ...]
     verdicts: tuple[Verdict, ...]
 
 
 def judged(group: RolloutGroup) -> JudgedGroup:
     """What of a group takes part in credit and loss."""
-    kept = [pair for pair in zip(group.rollouts, group.verdicts, strict=True) if pair[1].fault is not Fault.INFRA]
+    kept = [pair for pair in zip(group.episodes, group.verdicts, strict=True) if pair[1].fault is not Fault.INFRA]
     return JudgedGroup(
-        group=group, rollouts=tuple(rollout for rollout, _ in kept), verdicts=tuple(verdict for _, verdict in kept)
+        group=group, episodes=tuple(episode for episode, _ in kept), verdicts=tuple(verdict for _, verdict in kept)
     )
 
 
@@ -79,12 +79,12 @@ def _parts(verdict: Verdict, weights: dict[str, float]) -> list[float]:
 
 
 def _shaped(group: JudgedGroup, scores_G: NDArray[np.float64], stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
-    lengths_G = np.array([len(rollout.token_ids) for rollout in group.rollouts])
+    lengths_G = np.array([episode.trained_count for episode in group.episodes])
     if stage.overlong is not None and len(scores_G):
         scores_G = scores_G - overlong_penalty(lengths_G, stage.overlong, max_tokens=stage.sampling.max_tokens)
     scores_G = scores_G * stage.reward_scale
     if stage.truncated_score is not None:
-        cut_off_G = np.array([rollout.finish == "length" for rollout in group.rollouts], bool)
+        cut_off_G = np.array([episode.finish == "length" for episode in group.episodes], bool)
         scores_G = np.where(cut_off_G, stage.truncated_score, scores_G)
     return scores_G
 

@@ -76,7 +76,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
 
 def _wrap_learner(module: Any) -> None:
     learner = module.FsdpLearner
-    inputs, write, build = learner._loss_inputs, module.write_weight_file, learner.__init__
+    inputs, write, build = learner._outputs, module.write_weight_file, learner.__init__
 
     def started(self: Any, *arguments: Any, **options: Any) -> None:
         _register("rank")
@@ -93,7 +93,7 @@ def _wrap_learner(module: Any) -> None:
             _flip_a_byte(path)
         return manifest
 
-    learner.__init__, learner._loss_inputs, module.write_weight_file = started, loss_inputs, write_weight_file
+    learner.__init__, learner._outputs, module.write_weight_file = started, loss_inputs, write_weight_file
 
 
 def _wrap_optimizer(module: Any) -> None:

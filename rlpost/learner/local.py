@@ -1,0 +1,36 @@
+"""A learner whose ranks all run the code of the caller, each with the whole batch in its hands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+
+from rlpost.learner.fsdp_learner import FsdpLearner
+from rlpost.learner.ranked import RankedLearner
+from rlpost.learner.shares import BatchShare
+from rlpost.settings import LearnerSettings
+
+
+class LocalLearner(RankedLearner):
+    """Implements `interfaces.Learner` where all ranks make the same calls side by side; each answers for all."""
+
+    def __init__(self, settings: LearnerSettings, mesh: DeviceMesh) -> None:
+        super().__init__(settings, ranks=dist.get_world_size())
+        self.rank = FsdpLearner(settings, mesh)
+
+    def close(self) -> None:
+        """Let a save under way end; before the learner is dropped."""
+        self.rank.close()
+
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return getattr(self.rank, method)(*arguments, **options)
+
+    def _call_shares(self, method: str, shares: Sequence[BatchShare], *arguments: Any, **options: Any) -> list[Any]:
+        answer = getattr(self.rank, method)(shares[dist.get_rank()], *arguments, **options)
+        answers: list[Any] = [answer] * len(shares)
+        if len(shares) > 1:
+            dist.all_gather_object(answers, answer)
+        return answers
