@@ -1,1 +1,1 @@
-"""The command line: a thin skin, torch-free until a command needs torch."""
+"""The command line: a thin layer that imports no torch until a command needs it."""

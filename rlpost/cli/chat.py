@@ -1,4 +1,4 @@
-"""`rlpost chat`: talk to a model that a run trained."""
+"""`rlpost chat`: talk to a model that a run has trained."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rlpost.pipeline.artifacts import read_manifest
 
 def chat(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.")],
-    stage: Annotated[str | None, typer.Option(help="The stage to talk to; by default the last.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="Answer this and exit.")] = None,
-    system: Annotated[str | None, typer.Option(help="A system message before every question.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 256,
+    stage: Annotated[str | None, typer.Option(help="The stage to talk to; by default the last one.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Answer this question and exit.")] = None,
+    system: Annotated[str | None, typer.Option(help="A system message to put before every question.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 256,
 ) -> None:
-    """Answer questions, greedily, on the CPU; each line is a conversation of its own."""
+    """Answer questions greedily on the CPU; each line starts a new conversation."""
     model_dir = _model_dir(run, stage)
     from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
@@ -52,7 +52,7 @@ def chat(
 
 
 def _is_trusted(model_dir: Path) -> bool:
-    """Whether the recipe of the run that made this model said that the model's own Python may run."""
+    """Whether the recipe of the run that made this model allows the model's own Python code to run."""
     manifest = read_manifest(model_dir.parent)
     return manifest is not None and manifest.trust_remote_code
 
@@ -75,7 +75,7 @@ def _model_dir(run: Path, stage: str | None) -> Path:
         named = f"{stage!r}, a reward model, which scores and does not answer" if stage in records else repr(stage)
         raise ArtifactError(f"--stage must be a finished stage of the run ({', '.join(speaking)}); found {named}")
     model = Path(records[stage or speaking[-1]]["model"])
-    # The run's folder may have been moved since.
+    # The run's folder may have been moved since the run.
     moved = run / "stages" / model.parent.name / model.name
     found = moved if moved.is_dir() else model
     if not found.is_dir():

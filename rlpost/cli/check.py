@@ -1,4 +1,4 @@
-"""`rlpost check`: what is wrong with a recipe, or what it amounts to, in about a second."""
+"""`rlpost check`: lists the problems of a recipe, or describes the run, in about a second."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ SetOption = Annotated[
 
 
 def check(recipe: RecipeArgument, cluster: ClusterOption = None, set_: SetOption = None) -> None:
-    """Say what is wrong with a recipe, or its batch arithmetic in words. Loads no data, no torch, no ray."""
+    """List a recipe's problems, or describe its batch arithmetic. Loads no data, no torch, no ray."""
     loaded, where = load_checked(recipe, cluster, overrides=set_ or [])
     rewards, slow = reward_lines(loaded.recipe.judging()), slow_format_lines(loaded.recipe, where)
     typer.echo(hidden("\n".join([*describe(loaded.recipe, where), *rewards, *slow])))
 
 
 class Checked(NamedTuple):
-    """A recipe and a cluster that fit each other, as far as can be known without data."""
+    """A recipe and a cluster that fit each other, as far as this can be checked without data."""
 
     loaded: LoadedRecipe
     cluster: ClusterConfig
 
 
 def load_checked(recipe: Path, cluster: Path | None, *, overrides: Sequence[str]) -> Checked:
-    """Load and check a recipe; every command that takes one begins with this.
+    """Load and check a recipe; every command that takes a recipe starts with this.
 
     Raises:
-        RecipeError: lists everything that keeps this recipe from running on this cluster.
+        RecipeError: lists everything that prevents this recipe from running on this cluster.
     """
     loaded = load_recipe(recipe, overrides=overrides)
     where = ClusterConfig(name="default") if cluster is None else load_cluster(cluster, overrides=[]).cluster
@@ -59,7 +59,7 @@ def load_checked(recipe: Path, cluster: Path | None, *, overrides: Sequence[str]
 
 
 def refusals(loaded: LoadedRecipe, cluster: ClusterConfig) -> list[str]:
-    """Everything that keeps this recipe from running on this cluster, one line each with file and key."""
+    """List everything that prevents this recipe from running on this cluster, one line each, with file and key."""
     rewards = check_rewards(loaded.recipe)
     reads = {} if rewards else columns_read(loaded.recipe)
     found = [*problems(loaded.recipe, cluster, verifier_reads=reads), *rewards, *plugin_problems(loaded.recipe)]

@@ -1,4 +1,4 @@
-"""`rlpost doctor`: what this machine has, and what a run here would lack."""
+"""`rlpost doctor`: describes this machine and what is missing for a run on it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _BFLOAT16 = {True: " with bfloat16", False: " WITHOUT bfloat16 (use model.dtype:
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines for a person.")] = False,
 ) -> None:
-    """Say what this machine has: versions, cores, memory, GPUs, extras of verifiers, and how programs are contained."""
+    """Describe this machine: versions, cores, memory, GPUs, libraries of verifiers, and the sandbox for programs."""
     found = examined()
     typer.echo(json.dumps(found, indent=2) if json_ else "\n".join(lines_of(found)))
 
 
 def examined() -> dict[str, Any]:
-    """Everything, as plain data. Attacks the sandbox, which takes about a second."""
+    """Collect everything as plain data. This attacks the sandbox, which takes about a second."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     shared_memory = Path("/dev/shm")
     return {
@@ -53,7 +53,7 @@ def examined() -> dict[str, Any]:
 
 
 def gpus() -> list[str]:
-    """Name and memory of each, as NVIDIA's own tool tells them; empty where there is no such tool."""
+    """Name and memory of each GPU, as reported by nvidia-smi; empty if that tool is not installed."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -66,7 +66,7 @@ def gpus() -> list[str]:
 
 
 def missing_modules() -> dict[str, dict[str, Any]]:
-    """Verifier -> the extra it needs and what is missing of it; those that need none are left out."""
+    """Verifier -> the extra that it needs and the modules that are missing; verifiers without an extra are left out."""
     found: dict[str, dict[str, Any]] = {}
     for name, reference in known_verifiers().items():
         try:
@@ -80,7 +80,7 @@ def missing_modules() -> dict[str, dict[str, Any]]:
 
 
 def lines_of(found: Mapping[str, Any]) -> Iterator[str]:
-    """The same for a person."""
+    """Format the collected data for a person."""
     yield f"rlpost {found['rlpost']}, Python {found['python']}, {found['platform']}"
     yield "libraries: " + ", ".join(f"{name} {text or 'not installed'}" for name, text in found["libraries"].items())
     shared = found["shared_memory_gib"]

@@ -1,4 +1,4 @@
-"""`rlpost ledger ...`: what became of every prompt of a run."""
+"""`rlpost ledger ...`: accounts for every prompt of a run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rlpost.pipeline.ledger_check import StageCheck, check_ledgers
 from rlpost.rollout.ledger_audit import LedgerAudit
 
 SHOWN = 20
-"""Findings of one stage."""
+"""Most findings of one stage that are shown."""
 
 ledger_app = typer.Typer(no_args_is_help=True, help="What became of every prompt of a run.")
 
 
 @ledger_app.command()
 def verify(
-    run: Annotated[Path, typer.Argument(help="A run's folder; the run may go on.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="A run's folder; the run may still be going on.", show_default=False)],
 ) -> None:
-    """Prove from ledger.jsonl that each RL stage lost no prompt, trained none twice and none too late.
+    """Prove from ledger.jsonl that no RL stage lost a prompt, trained one twice, or trained one too late.
 
-    Exit code 1 when anything does not hold.
+    Exits with code 1 if anything does not hold.
     """
     checks = check_ledgers(run)
     typer.echo("\n".join([line_of(check) for check in checks] or [f"{run}: the recipe has no RL stage"]))
@@ -33,7 +33,7 @@ def verify(
 
 
 def line_of(check: StageCheck) -> str:
-    """A stage in words."""
+    """Describe the check of one stage in a line."""
     if check.audit is None:
         return f"{check.folder}: has not begun"
     said = f"{check.folder}: {'finished' if check.is_finished else 'under way'}; {totals(check.audit)}"
@@ -43,7 +43,7 @@ def line_of(check: StageCheck) -> str:
 
 
 def totals(audit: LedgerAudit) -> str:
-    """What became of the prompts, in sum."""
+    """Count the prompts by their outcome."""
     reasons = ", ".join(f"{reason or 'no reason'} {count}" for reason, count in sorted(audit.dropped.items()))
     dropped = f"{audit.dropped.total()} dropped" + (f" ({reasons})" if reasons else "")
     return (

@@ -1,4 +1,4 @@
-"""The `rlpost` command: which subcommands there are, and how an error reaches the person who typed one."""
+"""The `rlpost` command: its subcommands, and how errors are shown to the user."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from rlpost.recipe.environment import hidden
 from rlpost.stages.stopping import StoppedEarly
 
 INTERRUPTED = 130
-"""Exit code of a command ended by Ctrl-C, as shells have it."""
+"""Exit code of a command that Ctrl-C ended, as in shells."""
 
 
 class Commands(TyperGroup):
     """Shows an error meant for a person as its message alone; a bug keeps its traceback."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """The whole command, and with it the process."""
+        """Run the whole command, then end the process."""
         try:
             return super().main(*arguments, **options)
         except SystemExit as ended:

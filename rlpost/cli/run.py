@@ -1,4 +1,4 @@
-"""`rlpost run`: a recipe's stages, in this process or in the Ray job that it was submitted as."""
+"""`rlpost run`: runs a recipe's stages, in this process or in the Ray job that it was submitted as."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def run(
     last: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the run's folder first.")] = False,
 ) -> None:
-    """Run a recipe. Finished stages are skipped, a stage that was cut off goes on from its last checkpoint.
+    """Run a recipe. Finished stages are skipped; an interrupted stage resumes from its last checkpoint.
 
-    SIGTERM ends the run after the step under way, with a checkpoint and exit code 75; Ctrl-C ends it at once.
+    SIGTERM ends the run after the current step, with a checkpoint and exit code 75; Ctrl-C ends it at once.
     """
     loaded, where = load_checked(recipe, cluster, overrides=set_ or [])
-    # Until there is a step to finish, being told to stop ends the run at once.
+    # Before the first step, SIGTERM ends the run at once.
     signal.signal(signal.SIGTERM, stop_early)
-    # These bring torch; a recipe with a mistake is refused without it.
+    # This import loads torch; a recipe with a mistake is rejected before that.
     from rlpost.assembly import run_recipe
 
-    # Torchrun stops its ranks itself, all at once, and a checkpoint needs all of them.
+    # Torchrun stops all its ranks at once by itself, and a checkpoint needs all of them.
     stop = StopRequest((signal.SIGTERM,) if where.launcher == "ray" else ())
     run_recipe(loaded, where, first=first, last=last, fresh=fresh, stop=stop)

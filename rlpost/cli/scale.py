@@ -1,4 +1,4 @@
-"""`rlpost scale`: more or fewer engines for a run that goes on."""
+"""`rlpost scale`: changes the number of engines of a running run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rlpost.pipeline.control import write_wanted_actors
 
 
 def scale(
-    run: Annotated[Path, typer.Argument(help="The folder of a run that goes on.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="The folder of a run that is going on.", show_default=False)],
     actors: Annotated[int, typer.Option("--actors", help="Rollout actors to go on with.", show_default=False)],
 ) -> None:
-    """Add or remove rollout actors while a run goes on, until it ends."""
+    """Add or remove rollout actors of a run that is going on, until it ends."""
     write_wanted_actors(run, actors)
     typer.echo(
         f"{run}: asked for {actors} rollout {'actor' if actors == 1 else 'actors'}. The run follows within a second "

@@ -1,4 +1,4 @@
-"""`rlpost submit`: the same run as a job of a Ray cluster, submitted again when it is taken away."""
+"""`rlpost submit`: runs the recipe as a job of a Ray cluster, and resubmits the job when it is killed."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def submit(
         ),
     ] = 0,
 ) -> None:
-    """Check a recipe here, then run it there. Shows the job's log; the exit code is the run's.
+    """Check a recipe here, then run it as a job. Shows the job's log; the exit code is the run's.
 
     Ctrl-C leaves the job running, and says how to follow and stop it. `ray job stop` sends SIGTERM and kills 3 s later
-    unless RAY_JOB_STOP_WAIT_TIME_S, in the environment of `ray start`, gives a step the time to end.
+    unless RAY_JOB_STOP_WAIT_TIME_S, in the environment of `ray start`, allows more time for a step to end.
     """
     loaded, _ = load_checked(recipe, cluster, overrides=set_ or [])
     job = [python or sys.executable, "-m", "rlpost", "run", str(recipe.resolve())]
     job += [] if cluster is None else ["--cluster", str(cluster.resolve())]
     job += [part for override in set_ or [] for part in ("--set", override)]
-    # The run's folder must outlive the job, so the job goes to the folder instead of uploading a copy of it.
+    # The run's folder must outlive the job, so the job starts in that folder instead of in an uploaded copy.
     entry = f"cd {shlex.quote(str(working_dir.resolve()))} && exec {shlex.join(job)}"
     _send_token()
     try:
@@ -71,6 +71,8 @@ def submit(
 
 
 def _send_token() -> None:
-    """Ray 2.60 makes a token file and asks for it, but its client, as it is imported, sends it only when told to."""
+    """Make Ray's client send the token: Ray 2.60 creates a token file and asks for the token, but its client sends it
+    only if this variable is set before the import.
+    """
     if (Path.home() / ".ray" / "auth_token").is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -59,8 +59,7 @@ class EngineRoster:
         """Requests that dead engines have left unanswered."""
         self.engines: list[Engine] = []
         self.manifests: tuple[WeightManifest, ...] = ()
-        """The weights that an engine must pull, in this order, to serve the same weights as the others; empty at
-        first."""
+        """Weights that an engine must pull, in this order, to be up to date; empty while the initial model is."""
 
     def those(self, *states: EngineState) -> list[Engine]:
         """Return the engines that are in one of these states."""

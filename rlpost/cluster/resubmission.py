@@ -73,7 +73,7 @@ class Jobs(Protocol):
         ...
 
     def hints(self, job_id: str) -> str:
-        """Tell the user how to follow and stop the job."""
+        """Return instructions for following and stopping the job."""
         ...
 
 

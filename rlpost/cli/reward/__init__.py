@@ -1,1 +1,1 @@
-"""`rlpost reward ...`: write, test, audit, attack, time and compare verifiers. One command a file."""
+"""`rlpost reward ...`: write, test, audit, attack, time and compare verifiers. Each command has its own file."""

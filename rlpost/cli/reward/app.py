@@ -1,4 +1,4 @@
-"""The group of commands `rlpost reward`."""
+"""The command group `rlpost reward`."""
 
 from __future__ import annotations
 

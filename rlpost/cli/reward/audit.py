@@ -1,4 +1,4 @@
-"""`rlpost reward audit`: do a data set and a reward fit each other?"""
+"""`rlpost reward audit`: checks whether a data set and a reward fit each other."""
 
 from __future__ import annotations
 
@@ -30,19 +30,23 @@ def audit_(
     ],
     reward: Annotated[str, typer.Option(help="A verifier, or a YAML file with a section `rewards`.")],
     params: ParamsOption = "{}",
-    rows: Annotated[int | None, typer.Option(min=1, help="Look at this many rows; by default all, or 100.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Number of rows to audit; by default all, or 100.")] = None,
     name: Annotated[str | None, typer.Option(help="The data set's name, for routes; by default the file's.")] = None,
     gold: Annotated[str | None, typer.Option(help="The column with the gold, if it is not called `gold`.")] = None,
-    others: Annotated[int, typer.Option(min=0, help="Golds of other rows that each row is crossed with.")] = 3,
-    least: Annotated[float | None, typer.Option(help="Score of a right answer; by default the top score.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the rows and of the other golds.")] = 0,
+    others: Annotated[int, typer.Option(min=0, help="Number of other rows whose golds are tried on each row.")] = 3,
+    least: Annotated[
+        float | None, typer.Option(help="Smallest score of a right answer; by default the top score.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of rows and of other golds.")] = 0,
     workers: WorkersOption = 1,
-    quarantine: Annotated[Path | None, typer.Option(help="Write the rows that should not be trained on.")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Write the rows that should not be trained on to this file.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Give each row's gold as the answer to that row, which must be paid, and to other rows, which must not.
+    """Submit each row's gold as the answer to that row, which must be paid, and to other rows, which must not.
 
-    Lists golds that cannot be read, that are not paid, or that contradict each other. Exit code 1 when anything is
+    Lists golds that cannot be read, that are not paid, or that contradict each other. Exits with code 1 if anything is
     wrong.
     """
     examples = _examples(dataset, name=name, rows=rows, gold=gold, seed=seed)
@@ -83,7 +87,7 @@ def _examples(dataset: str, *, name: str | None, rows: int | None, gold: str | N
     count = rows if rows is not None or kind != "reasoning_gym" else GENERATED_ROWS
     columns: dict[Any, str] = {} if gold is None else {"gold": gold}
     config = DataConfig(source=f"{kind}:{place}", rows=count, seed=seed, columns=columns)
-    # The order of the file is kept: a person looks for the row by its number.
+    # Kept in the order of the file, because a person looks for a row by its number.
     return sorted(load_examples(shown, config), key=lambda example: int(example.id.rpartition("/")[2]))
 
 

@@ -1,4 +1,4 @@
-"""`rlpost reward bench`: how many verdicts a second."""
+"""`rlpost reward bench`: measures how many verdicts per second a verifier gives."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from rlpost.workbench.self_test import with_params
 
 def bench(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Short names, module:name, or files.")],
-    seconds: Annotated[float, typer.Option(min=0.1, help="Per verifier, after warming up.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Duration per verifier, after warming up.")] = 3.0,
     workers: WorkersOption = 1,
     pathological: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Share of answers that never end if they are computed.")
+        float, typer.Option(min=0, max=0.5, help="Share of answers whose computation would never end.")
     ] = 0.005,
     params: ParamsOption = "{}",
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the samples.")] = 0,
     json_: JsonOption = False,
 ) -> None:
-    """Say how many verdicts a second and core a verifier gives, on its cases with other numbers.
+    """Measure how many verdicts per second and core a verifier gives, on its cases with other numbers.
 
-    Beside it stands the project's bar, where there is one. Let nothing else run meanwhile. Exit code 1 when a bar is
-    missed.
+    The project's bar is shown beside the figure, if there is one. Run nothing else meanwhile. Exits with code 1 if a
+    bar is missed.
     """
     values = parsed_params(params)
     chosen = [with_params(runnable(name), values) for name in names]

@@ -1,4 +1,4 @@
-"""`rlpost reward fuzz`: search for a response that is paid and should not be."""
+"""`rlpost reward fuzz`: searches for responses that are paid and should not be."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def fuzz_(
     seed: Annotated[int, typer.Option(help="Equal seeds make equal attacks.")] = 0,
     params: ParamsOption = "{}",
     workers: WorkersOption = 1,
-    write: Annotated[Path | None, typer.Option(help="Append what was found as cases, one JSON object a line.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(help="Append the findings to this file as cases, one JSON object per line.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Attack a verifier, and show the smallest response of each kind that is paid and should not be.
 
-    Hedges, stuffed answers, hidden characters, nesting, huge numbers and golds in prose are made from its own cases.
-    Exit code 1 when one is paid.
+    The attacks (hedges, stuffed answers, hidden characters, nesting, huge numbers, golds in prose) are made from the
+    verifier's own cases. Exits with code 1 if one is paid.
     """
     verifier = with_params(runnable(name), parsed_params(params))
     with VerifierRunner(verifier, workers=workers) as judge:

@@ -1,4 +1,4 @@
-"""`rlpost reward list`: which verifiers there are."""
+"""`rlpost reward list`: lists the installed verifiers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlpost.scoring.requirements import how_to_install, why_it_cannot_run
 
 
 def list_(json_: JsonOption = False) -> None:
-    """Every verifier that an installed distribution declares: what it judges, where it runs, what it needs."""
+    """List every verifier that an installed distribution declares: what it judges, where it runs, what it needs."""
     records = [_record(name, reference) for name, reference in known_verifiers().items()]
     if json_:
         typer.echo(json.dumps(records, indent=2))
@@ -52,7 +52,7 @@ def _record(name: str, reference: str) -> dict[str, Any]:
 
 
 def summary_of(verifier: Verifier) -> str:
-    """The first sentence of its docstring, on one line."""
+    """The first sentence of the verifier's docstring, on one line."""
     paragraph = (verifier.function.__doc__ or "").strip().split("\n\n")[0]
     return " ".join(paragraph.split())
 

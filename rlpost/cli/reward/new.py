@@ -1,4 +1,4 @@
-"""`rlpost reward new`: a file with a verifier and cases that pass, to be changed into one's own."""
+"""`rlpost reward new`: writes a verifier with passing cases, as a starting point for one's own."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="For example finance.ratio.", show_default=False)],
     dir_: Annotated[Path, typer.Option("--dir", help="The folder to write into.")] = Path(),
 ) -> None:
-    """Write NAME.py (dots become underscores): a verifier and cases that pass, to start from."""
+    """Write NAME.py (dots become underscores): a verifier with passing cases, to start from."""
     function = name.rpartition(".")[2]
     if not _NAME.fullmatch(name) or keyword.iskeyword(function):
         raise RewardError(

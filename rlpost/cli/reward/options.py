@@ -1,4 +1,4 @@
-"""Options that several `rlpost reward` commands share, and what they mean."""
+"""Options shared by several `rlpost reward` commands, and how to read their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rlpost.scoring.registry import resolve
 from rlpost.scoring.requirements import why_it_cannot_run
 
 EXCERPT = 300
-"""Characters of a response that are shown."""
+"""Most characters of a response that are shown."""
 
 NameArgument = Annotated[
     str,
@@ -25,14 +25,14 @@ NameArgument = Annotated[
 ]
 ParamsOption = Annotated[str, typer.Option("--params", metavar="JSON", help="Parameters of the verifier, as JSON.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Processes, for verifiers that run in processes.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Number of processes, for verifiers that run in processes.")]
 
 
 def parsed_params(text: str) -> dict[str, Any]:
-    """The value of `--params`.
+    """Parse the value of `--params`.
 
     Raises:
-        RewardError: it is not a JSON object.
+        RewardError: the value is not a JSON object.
     """
     try:
         params: object = json.loads(text)
@@ -46,10 +46,10 @@ def parsed_params(text: str) -> dict[str, Any]:
 
 
 def runnable(name: str) -> Verifier:
-    """The verifier of this name.
+    """Find the verifier of this name, and check that it can run here.
 
     Raises:
-        RewardError: it does not exist, or this environment lacks its libraries.
+        RewardError: the verifier does not exist, or this environment lacks its libraries.
     """
     verifier = resolve(name)
     why = why_it_cannot_run(verifier)
@@ -59,12 +59,12 @@ def runnable(name: str) -> Verifier:
 
 
 def shown_params(params: Mapping[str, Any]) -> str:
-    """Parameters on one line; empty where there are none."""
+    """Format parameters on one line; empty if there are none."""
     return " ".join(f"{name}={value!r}" for name, value in params.items())
 
 
 def excerpt(text: str) -> str:
-    """A text on one line, its middle left out where it is long."""
+    """Format a text on one line; the middle of a long text is left out."""
     shown = (
         ascii(text) if any(character < " " or "\ud800" <= character <= "\udfff" for character in text) else repr(text)
     )
@@ -76,7 +76,7 @@ def excerpt(text: str) -> str:
 
 
 def shown_verdict(verdict: Verdict) -> str:
-    """A verdict on one line."""
+    """Format a verdict on one line."""
     what = f"score {verdict.score:g}" if verdict.score is not None else ""
     fault = f"{verdict.fault} fault" if verdict.fault is not None else ""
     parsed = f"read {verdict.parsed!r:.80}" if verdict.parsed is not None else ""
@@ -84,7 +84,7 @@ def shown_verdict(verdict: Verdict) -> str:
 
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as plain data."""
+    """Convert a verdict to plain data."""
     return {
         "score": verdict.score,
         "fault": verdict.fault,
@@ -98,10 +98,10 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def read_cases(path: Path) -> list[Case]:
-    """The lines of a file of cases as `rlpost reward fuzz --write` makes it.
+    """Read a file of cases in the format of `rlpost reward fuzz --write`.
 
     Raises:
-        RewardError: the file cannot be read, or a line of it is not a case; the message names the line.
+        RewardError: the file cannot be read, or a line is not a case; the message names the line.
     """
     cases: list[Case] = []
     for number, values in numbered_objects(path):
@@ -120,10 +120,11 @@ def read_cases(path: Path) -> list[Case]:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Samples of a file with one JSON object a line: `prompt`, `response`, `gold`, `meta`; other keys are not read.
+    """Read samples from a file with one JSON object per line: `prompt`, `response`, `gold`, `meta`; other keys are
+    ignored.
 
     Raises:
-        RewardError: the file cannot be read, or a line of it is malformed; the message names the line.
+        RewardError: the file cannot be read, or a line is malformed; the message names the line.
     """
     samples: list[Sample] = []
     for number, values in numbered_objects(path):
@@ -153,7 +154,7 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def numbered_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """(line number from 1, object) of each line that is not blank.
+    """Return (line number from 1, object) for each line that is not blank.
 
     Raises:
         RewardError: the file cannot be read, or a line is not a JSON object in UTF-8; the message names the line.

@@ -1,4 +1,4 @@
-"""`rlpost reward rescore`: what another reward would have said about a run."""
+"""`rlpost reward rescore`: shows how another reward would have judged a run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ SHOWN = 10
 def rescore_(
     run: Annotated[Path, typer.Argument(help="A run's folder, a stage's folder, or a samples.jsonl.")],
     reward: Annotated[str, typer.Option(help="The other reward: a verifier, or a YAML file with a section `rewards`.")],
-    stage: Annotated[str | None, typer.Option(help="Only this stage; by default all that stored responses.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Only this stage; by default all stages that stored responses.")
+    ] = None,
     params: ParamsOption = "{}",
     threshold: Annotated[float, typer.Option(help="A score above this is called paid.")] = 0.5,
     workers: WorkersOption = 1,
     json_: JsonOption = False,
 ) -> None:
-    """Judge the responses that a run stored, a few groups a step, with another reward; changes nothing.
+    """Judge the responses that a run stored (a few groups per step) with another reward; changes nothing.
 
-    Says which responses would flip, and in how many groups the sign of an advantage would change.
+    Shows which responses would be judged differently, and in how many groups the sign of an advantage would change.
     """
     groups = stored_groups(run, stage=stage)
     with open_reward(reward, params=params, workers=workers) as opened:

@@ -1,4 +1,4 @@
-"""A reward of either kind, a verifier or a whole `rewards` section, as one function of samples."""
+"""A reward given as a verifier or as a whole `rewards` section, as one function of samples."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ YAML_ENDINGS = (".yaml", ".yml")
 
 
 class _RewardsFile(Section):
-    """The part of a recipe that says how to judge."""
+    """The `rewards` section of a recipe."""
 
     rewards: RewardsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reward:
-    """What judges."""
+    """A reward that is ready to judge."""
 
     judged: Callable[[Sequence[Sample]], list[Verdict]]
     name: str
     where: str | None
-    """Where it reads the answer, if it is one verifier with such a parameter."""
+    """The place where it reads the answer, if it is one verifier with such a parameter."""
     top: float
     """The score of a right answer."""
 
 
 @contextmanager
 def open_reward(reference: str, *, params: str, workers: int) -> Generator[Reward]:
-    """The reward of `--reward`: a verifier, or a YAML file with a section `rewards`, for the length of a with-block.
+    """Open the reward of `--reward` (a verifier, or a YAML file with a section `rewards`) for a with-block.
 
     Raises:
         RewardError: the verifier does not exist, cannot run here, or its parameters do not fit.
@@ -74,10 +74,10 @@ def open_reward(reference: str, *, params: str, workers: int) -> Generator[Rewar
 
 
 def read_rewards(path: Path) -> RewardsConfig:
-    """The section `rewards` of a YAML file, which may be a whole recipe; files of verifiers are relative to it.
+    """Read the section `rewards` of a YAML file, which may be a whole recipe; its paths are relative to the file.
 
     Raises:
-        RecipeError: the file cannot be read or has no such section, or the section is wrong.
+        RecipeError: the file cannot be read, it has no such section, or the section is wrong.
     """
     document = read_document(path, overrides=[])
     section = child(document.root, "rewards")

@@ -1,4 +1,4 @@
-"""`rlpost reward score`: verdicts on responses of a file."""
+"""`rlpost reward score`: judges the responses in a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def score(
     workers: WorkersOption = 1,
     json_: JsonOption = False,
 ) -> None:
-    """Judge the responses of a file: one verdict a line, in the order of the file.
+    """Judge the responses in a file; print one verdict per line, in the order of the file.
 
     Nothing is printed unless all lines can be read.
     """

@@ -1,4 +1,4 @@
-"""`rlpost reward show`: all about one verifier."""
+"""`rlpost reward show`: describes one verifier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def show(name: NameArgument, json_: JsonOption = False) -> None:
-    """What a verifier judges, its parameters with types and defaults, its limits, and the cases it is held to."""
+    """Show what a verifier judges, its parameters with types and defaults, its limits, and its cases."""
     verifier = resolve(name)
     parameters = _parameters(verifier)
     if json_:

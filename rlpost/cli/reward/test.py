@@ -1,4 +1,4 @@
-"""`rlpost reward test`: hold verifiers to their cases, and to what must be true of any verifier."""
+"""`rlpost reward test`: tests verifiers on their own cases and on probes that every verifier must pass."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def test(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME...", help="Short names, module:name, or files.")
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every verifier that is installed.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Test every installed verifier.")] = False,
     cases: Annotated[Path | None, typer.Option(help="More cases, as `fuzz --write` makes them.")] = None,
     params: ParamsOption = "{}",
     ray: Annotated[bool, typer.Option("--ray", help="Judge in a Ray actor as well; starts a private Ray.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Hold verifiers to their cases, and to what must be true of any verifier.
+    """Test verifiers on their own cases and on probes that every verifier must pass.
 
-    That follows from the cases: empty and endless texts, the gold itself, golds of other cases, hedges, an echo of the
-    prompt; from a thread, through pickles, three times.
-    Exit code 1 when a verifier fails, or one that was named could not be tested.
+    The probes follow from the cases: empty and endless texts, the gold itself, golds of other cases, hedges, and an
+    echo of the prompt. Verdicts must be equal three times in a row, from another thread, and through pickles. Exits
+    with code 1 if a verifier fails, or if one that was named could not be tested.
     """
     if all_ == bool(names):
         raise RewardError("name the verifiers to test, or say --all")
@@ -72,7 +72,7 @@ def test(
 def _report(
     name: str, more: Sequence[Case], params: Mapping[str, Any], elsewhere: Elsewhere | None, *, raises: bool
 ) -> Report:
-    """With `--all`, one verifier that breaks its contract or cannot be loaded keeps nobody from seeing the others."""
+    """With `--all`, report a broken verifier as failed, so that it does not hide the results of the others."""
     try:
         verifier = resolve(name)
         given = {key: value for key, value in params.items() if raises or key in verifier.parameters.model_fields}
@@ -102,7 +102,7 @@ def _lines(report: Report) -> list[str]:
     lines = [f"{'passed' if report.passed else 'FAILED':8} {stamp}  {counts}  ({report.seconds:.1f} s)"]
     reasons = dict.fromkeys(report.off.values())
     off = {why: ", ".join(kind for kind, its_why in report.off.items() if its_why == why) for why in reasons}
-    off.pop(NO_RAY, None)  # the last line says it once
+    off.pop(NO_RAY, None)  # shown once, in the last line
     lines += [f"           off: {kinds}: {why}" for why, kinds in off.items()]
     for failure in report.failures:
         lines += _failure_lines(failure)
