@@ -1,6 +1,6 @@
-"""How to judge: one verifier a function, each with its own cases. Nothing in here knows how verifiers are run.
+"""The catalogue of verifiers: each is a function with its own cases. No verifier knows how verifiers are run.
 
-To add one, write a module beside these with a pure function of a sample and keyword parameters:
+To add a verifier, write a module beside these with a pure function of a sample and keyword parameters:
 
     from rlpost.records import Sample, Verdict
     from rlpost.scoring.authoring import Case, verifier
@@ -12,11 +12,11 @@ To add one, write a module beside these with a pure function of a sample and key
 and name it in a recipe as `module:function`, or give it a short name in the entry-point group `rlpost.verifiers` of
 your distribution. The rules:
 
-- At least three cases each of `accept`, `reject` and `adversarial`; a test holds every verifier in here to its own.
-- The score lies in [0, 1] unless the decorator declares another range. A text that deserves nothing gets score 0 with
-  a reason; a gold that cannot be read gets `Verdict(fault=Fault.GOLD, ...)`, which is never the model's fault.
+- At least three cases each of `accept`, `reject` and `adversarial`; a test checks every verifier here against its own.
+- The score lies in [0, 1] unless the decorator declares another range. A text that deserves nothing gets score 0 with a
+  reason. A gold that cannot be read gets `Verdict(fault=Fault.GOLD, ...)`, which never blames the model.
 - `isolation="inline"` only for code whose time is bounded by the length of the text: no backtracking regular
-  expressions, no parsers, no algebra. Everything else runs in a process that is killed at its deadline.
+  expressions, no parsers, no algebra. All other verifiers run in a process that is killed at its deadline.
 - Heavy libraries are imported inside functions.
 - A model's text is never evaluated, compiled or unpickled.
 """

@@ -1,7 +1,7 @@
-"""What an answer may look like before any algebra system sees it.
+"""Limits on the form of an answer, checked before an algebra system sees it.
 
-These limits keep out what is known to take forever (towers of powers, huge factorials, deep nesting); a worker's
-deadline takes what they miss.
+They reject forms that are known to take forever (towers of powers, huge factorials, deep nesting); the deadline of the
+worker process catches the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ DEEPEST_NESTING = 30
 MOST_DIGITS = 1000
 LARGEST_FACTORIAL = 1000
 LONGEST_EXPONENT = 4
-"""Digits of a numeric exponent."""
+"""Largest number of digits of a numeric exponent."""
 HIGHEST_TOWER = 2
 
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -25,7 +25,7 @@ _PAIRS = {"{": "}", "(": ")"}
 
 
 def pathology(answer: str, *, gold: str) -> str | None:
-    """Why this answer must not be handed to an algebra system; None when it may be."""
+    """Say why this answer must not be given to an algebra system; None if it may be."""
     longest = max(LONGEST_ANSWER, 2 * len(gold))
     if len(answer) > longest:
         return f"longer than {longest} characters"
@@ -72,7 +72,7 @@ def _tower(text: str) -> int:
 
 
 def _exponents(text: str) -> Iterator[str]:
-    """What stands above each `^`; without braces, `a^b^c` counts as a^(b^c)."""
+    """Yield the exponent after each `^`; without braces, `a^b^c` counts as a^(b^c)."""
     for caret in _EXPONENT.finditer(text):
         start = caret.end()
         if text[start : start + 1] in _PAIRS:

@@ -1,7 +1,7 @@
-"""Transcripts of speech: one minus the word or character error rate, by jiwer.
+"""Speech transcripts, scored by one minus the word or character error rate (jiwer).
 
-Normalisation `basic` folds case and drops punctuation, but leaves numerals as they are: `3.5`, `10:30` and `twenty` are
-compared as written, because what a speaker said is the data set's decision.
+The normalisation `basic` folds case and drops punctuation, but leaves numerals as they are: `3.5`, `10:30` and `twenty`
+are compared as written, because the data set decides how speech is written down.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def wer(
     normalise: Normalise = "basic",
     threshold: float = 0.0,
 ) -> Verdict:
-    """One minus the error rate against the best of the references, not below 0.
+    """One minus the error rate against the closest reference, at least 0.
 
     Args:
         sample: Its gold is the reference transcript, or a list of them.
-        where: Where the transcript stands.
-        on_many: What several different boxed transcripts mean.
-        unit: Errors are counted in words or in characters.
+        where: Place of the transcript in the response.
+        on_many: Whether several different boxed transcripts are rejected or the last one counts.
+        unit: Whether errors are counted in words or in characters.
         normalise: `basic` folds case and drops punctuation of both sides; `none` only applies the Unicode policy.
-        threshold: A lower score becomes 0.
+        threshold: Scores below this become 0.
     """
     references = _references(sample.gold, normalise=normalise)
     if not references:
@@ -63,7 +63,7 @@ def wer(
     if found.text is None:
         return Verdict(score=0.0, reason=found.reason, tags=found.tags)
     longest = max(references, key=len)
-    # Before the normalisation, whose cost grows with the text.
+    # Checked before the normalisation, whose cost grows with the text.
     if len(found.text) > 10 * len(longest) + 200:
         return Verdict(score=0.0, reason="far longer than the reference", tags=("stuffed",))
     answer = _normal(found.text, normalise=normalise)
@@ -80,7 +80,7 @@ def wer(
 
 
 def _errors(answer: str, reference: str, *, unit: Unit) -> dict[str, float]:
-    """The error rate and its three kinds, each as a share of the reference's length."""
+    """The error rate and its three components, each as a share of the reference's length."""
     import jiwer
 
     output = (jiwer.process_words if unit == "word" else jiwer.process_characters)(reference, answer)
@@ -94,7 +94,7 @@ def _errors(answer: str, reference: str, *, unit: Unit) -> dict[str, float]:
 
 
 def _references(gold: object, *, normalise: Normalise) -> list[str]:
-    """All references, normalised; empty when one cannot be read."""
+    """Return all references, normalised; empty if one cannot be read."""
     several = cast("Sequence[object]", gold) if isinstance(gold, list | tuple) else [gold]
     if not all(isinstance(one, str) for one in several):
         return []
@@ -111,7 +111,7 @@ def _normal(text: str, *, normalise: Normalise) -> str:
 
 
 def _is_dropped(text: str, index: int) -> bool:
-    """Whether the character is punctuation that stands neither inside a number nor inside a word."""
+    """Whether the character is punctuation outside numbers and words."""
     character = text[index]
     if not unicodedata.category(character).startswith("P") or character in _KEPT_MARKS:
         return False

@@ -1,7 +1,7 @@
-"""Chemistry: the answer is a molecule in SMILES, equal to the gold or within constraints, by rdkit.
+"""Chemistry: the answer is a molecule in SMILES that equals the gold or meets constraints, checked by rdkit.
 
-Always in a process: rdkit is C++ and some texts end it. An answer is SMILES alone, without a name behind it, without
-wildcard atoms, and within limits of size.
+These verifiers run in a process, because rdkit is C++ and some texts crash it. An answer is SMILES alone, without a
+name after it, without wildcard atoms, and within size limits.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ def smiles(
     """1 when the answer is the molecule of the gold, by canonical SMILES, otherwise 0.
 
     Args:
-        sample: Its gold is SMILES, or a list of which any is right.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
+        sample: Its gold is SMILES, or a list of SMILES of which any is right.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
         stereo: Whether stereochemistry and isotopes count.
-        fragments: Whether counter-ions and solvents that rdkit knows are taken away from both sides.
-        partial: Pay a valid molecule that is another one 0.9 times its Tanimoto similarity.
-        max_atoms: A larger answer is refused.
+        fragments: Whether counter-ions and solvents that rdkit knows are removed from both sides.
+        partial: Give a valid but different molecule 0.9 times its Tanimoto similarity as the score.
+        max_atoms: Largest number of atoms of an accepted answer.
     """
     written = cast("Sequence[object]", sample.gold) if isinstance(sample.gold, list | tuple) else [sample.gold]
     try:
@@ -116,17 +116,18 @@ def constraint(
 ) -> Verdict:
     """1 when the answer is a valid molecule within every constraint of the gold, otherwise 0.
 
-    A molecule is one connected molecule without radical electrons, unless the gold says otherwise: counter-ions that
-    fill up a formula or a charge are refused.
+    The answer must be one connected molecule without radical electrons, unless the gold says otherwise: counter-ions
+    that fill up a formula or a charge are rejected.
 
     Args:
         sample: Its gold is a mapping with at least one of `formula`, `contains` and `excludes` (lists of SMARTS),
-            `min_heavy_atoms`, `max_heavy_atoms`, `rings`, `min_rings`, `max_rings`, `charge`; and, if wanted,
-            `fragments` and `radical_electrons`, which are 1 and 0 where they are not named.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
-        partial: Pay the share of the named constraints that hold, if fragments and radical electrons are right.
-        max_atoms: A larger answer is refused.
+            `min_heavy_atoms`, `max_heavy_atoms`, `rings`, `min_rings`, `max_rings`, `charge`; and optionally
+            `fragments` and `radical_electrons`, whose defaults are 1 and 0.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
+        partial: Give the share of the named constraints that hold as the score, if fragments and radical electrons are
+            right.
+        max_atoms: Largest number of atoms of an accepted answer.
     """
     try:
         checks = _checks(sample.gold)
@@ -147,7 +148,7 @@ def constraint(
 
 
 def _answer(sample: Sample, *, where: Where, on_many: OnMany, max_atoms: int) -> Any:
-    """The molecule of the response, or the verdict on a response without one."""
+    """Return the molecule in the response, or the verdict on a response without one."""
     found = final_answer(sample.response, where=where, on_many=on_many)
     if found.text is None:
         return Verdict(score=0.0, reason=found.reason, tags=found.tags)
@@ -192,10 +193,10 @@ _COUNTS: Mapping[str, tuple[Callable[[Any], int], Callable[[int, int], bool]]] =
 
 
 def _checks(gold: object) -> list[_Check]:
-    """One check for each constraint.
+    """Return one check per constraint.
 
     Raises:
-        MoleculeError: the gold names none, or one that does not exist or has a wrong value.
+        MoleculeError: the gold has no constraint, an unknown one, or a wrong value.
     """
     if not isinstance(gold, Mapping):
         raise MoleculeError(f"{gold!r:.80} is not a mapping")

@@ -1,4 +1,4 @@
-"""Molecules as a model may write them: SMILES, read by rdkit under limits. Only for processes of their own."""
+"""Molecules in SMILES as a model may write them, read by rdkit under limits. Use it only in a worker process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _FORMULA = re.compile(r"((?:[A-Z][a-z]?\d{0,5})+)(?:([+-])(\d{0,2}))?")
 
 
 class MoleculeError(Exception):
-    """A text that is no molecule, or one that is refused; the message says why in a few words."""
+    """The text is not a molecule, or the molecule is rejected; the message says why in a few words."""
 
 
 def read_molecule(text: str, *, max_atoms: int) -> Any:
-    """The molecule, without atom map numbers.
+    """Read a molecule, and drop its atom map numbers.
 
     Raises:
         MoleculeError: the text is not SMILES alone, or the molecule is empty, too large, or has wildcard atoms.
@@ -29,7 +29,7 @@ def read_molecule(text: str, *, max_atoms: int) -> Any:
         raise MoleculeError("not SMILES alone")
     if not 0 < len(text) <= LONGEST_SMILES:
         raise MoleculeError(f"not 1 to {LONGEST_SMILES} characters")
-    rdBase.DisableLog("rdApp.*")  # or each text that is no molecule is reported on the terminal
+    rdBase.DisableLog("rdApp.*")  # otherwise rdkit logs every invalid text to the terminal
     molecule: Any = Chem.MolFromSmiles(text, _parameters())
     if molecule is None or molecule.GetNumAtoms() == 0:
         raise MoleculeError("not a valid molecule")
@@ -43,7 +43,7 @@ def read_molecule(text: str, *, max_atoms: int) -> Any:
 
 
 def canonical(molecule: Any, *, stereo: bool) -> str:
-    """Canonical SMILES; written, read and written again, because the first writing is not always stable."""
+    """Return canonical SMILES; written, read and written again, because the first output is not always stable."""
     from rdkit import Chem
 
     text: str = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
@@ -52,12 +52,12 @@ def canonical(molecule: Any, *, stereo: bool) -> str:
 
 
 def without_salts(molecule: Any) -> Any:
-    """The molecule without the counter-ions and solvents that rdkit knows, but never without everything."""
+    """Remove the counter-ions and solvents that rdkit knows, but never the whole molecule."""
     return _salt_remover().StripMol(molecule, dontRemoveEverything=True)
 
 
 def fragment_count(molecule: Any) -> int:
-    """Parts that no bond connects."""
+    """Number of parts that no bond connects."""
     from rdkit import Chem
 
     return len(Chem.GetMolFrags(molecule))
@@ -72,14 +72,14 @@ def similarity(first: Any, second: Any) -> float:
 
 
 def atoms_by_element(molecule: Any) -> Counter[str]:
-    """How many atoms of each element, hydrogens included."""
+    """Number of atoms of each element, hydrogens included."""
     from rdkit.Chem import rdMolDescriptors
 
     return _elements(rdMolDescriptors.CalcMolFormula(molecule))
 
 
 def read_formula(text: object) -> tuple[Counter[str], int | None]:
-    """Atoms by element of `C2H6N+`, and the charge if one is written.
+    """Read a formula such as `C2H6N+`: atoms by element, and the charge if it is written.
 
     Raises:
         MoleculeError: the text is not a formula.
@@ -101,10 +101,10 @@ def read_formula(text: object) -> tuple[Counter[str], int | None]:
 
 
 def read_pattern(text: object) -> Any:
-    """A SMARTS pattern.
+    """Read a SMARTS pattern.
 
     Raises:
-        MoleculeError: the text is not one.
+        MoleculeError: the text is not a SMARTS pattern.
     """
     from rdkit import Chem, rdBase
 
@@ -128,7 +128,7 @@ def _parameters() -> Any:
     from rdkit import Chem
 
     parameters: Any = Chem.SmilesParserParams()
-    # Without these, what stands behind a blank is a name or an extension, and no error.
+    # By default, rdkit would take text after a blank for a name or an extension instead of reporting an error.
     parameters.parseName = False
     parameters.allowCXSMILES = False
     return parameters

@@ -1,10 +1,10 @@
 r"""Multiple choice: one letter, or several. `meta.choices` is a list of texts, or a mapping from label to text.
 
-What names a choice: its letter alone (`B`, `(b)`, `\boxed{B}`, `Option B`), its letter with its own text, its text, or
-its letter introduced in a sentence (`The answer is B because ...`). What does not: the article A, the pronoun I, an
-initial (`E. coli`), a letter that happens to stand in prose (`Vitamin C`), a letter that is denied, two letters, a
-letter with the text of another choice, a look-alike of another script. Arabic and Bengali option letters are read by
-their place.
+These name a choice: its letter alone (`B`, `(b)`, `\boxed{B}`, `Option B`), its letter with its own text, its text, or
+its letter introduced in a sentence (`The answer is B because ...`). These do not: the article A, the pronoun I, an
+initial (`E. coli`), a letter that happens to occur in prose (`Vitamin C`), a negated letter, two letters, a letter with
+the text of another choice, a look-alike from another script. Arabic and Bengali option letters are read by their
+position in the alphabet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _INTRODUCED = re.compile(
 )
 _DENIED = re.compile(r"(?i)(?:\bnot|n't|\bneither|\bnor|\bexcept|\bnever)\s+(?:\b(?:option|choice|be)\s+)?[(\[]?$")
 _CONTINUED = re.compile(r"\s+(?:because|since|due to|is\s+(?:the\s+)?(?:correct|right|best|answer))\b")
-"""What may follow a label in a sentence; nothing else tells the label A from the article."""
+"""Words that may follow a label in a sentence; without them, the label A looks like the article."""
 _ALTERNATIVE = re.compile(r"(?i)\b(?:or|either)\b")
 _SEPARATOR = re.compile(r"[\s,;/&+|]+")
 _OTHER_LETTERS = str.maketrans(
@@ -101,14 +101,14 @@ MULTI_CASES = (
 
 
 class Options(NamedTuple):
-    """The labels that exist, and the label of each folded text that belongs to one choice only."""
+    """The existing labels, and the label of each folded text that belongs to only one choice."""
 
     labels: frozenset[str]
     by_text: Mapping[str, str]
 
 
 class Choice(NamedTuple):
-    """The label that was read, or why there is none."""
+    """The label that was read, or the reason why there is none."""
 
     label: str | None
     reason: str = ""
@@ -120,9 +120,9 @@ def letter(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject")
     """1 when the answer names the choice of the gold and no other, otherwise 0.
 
     Args:
-        sample: Its gold is a letter, or a label of `meta.choices` where that is a mapping; `meta.choices` is optional.
-        where: Where the answer stands.
-        on_many: What several different boxes or letters mean.
+        sample: Its gold is a letter, or a label of `meta.choices` if that is a mapping; `meta.choices` is optional.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxes or letters are rejected or the last one counts.
     """
     options = read_options(sample.meta.get("choices"))
     gold = _gold_label(sample.gold, options)
@@ -144,9 +144,9 @@ def multi(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject", 
 
     Args:
         sample: Its gold is a list of letters (or labels of `meta.choices`), or text such as `A, C` or `AC`.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
-        partial: Pay (right - wrong) / (choices of the gold), and nothing for naming all there are.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
+        partial: Give (right - wrong) / (choices of the gold) as the score, and 0 for naming all choices.
     """
     options = read_options(sample.meta.get("choices"))
     gold = _gold_labels(sample.gold, options)
@@ -172,7 +172,7 @@ def multi(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject", 
 
 
 def read_options(choices: object) -> Options | None:
-    """The choices of a row; any letter where there are none; None when they cannot be read."""
+    """Read the choices of a row. Without choices, any letter is a label; None if they cannot be read."""
     if choices is None:
         return Options(labels=frozenset(ALPHABET), by_text={})
     if isinstance(choices, Mapping):
@@ -190,7 +190,7 @@ def read_options(choices: object) -> Options | None:
 
 
 def named_choice(answer: str, options: Options, *, on_many: OnMany) -> Choice:
-    """The one choice that an answer, in plain characters, names."""
+    """Return the one choice that an answer names; the answer must be in plain characters."""
     if len(answer) > LONGEST_ANSWER:
         return Choice(None, f"longer than {LONGEST_ANSWER} characters")
     core = _core(answer)
@@ -215,7 +215,7 @@ def named_choice(answer: str, options: Options, *, on_many: OnMany) -> Choice:
 
 
 def _labelled_text(core: str, options: Options) -> Choice | None:
-    """`B) Paris`: a label with its own text; with the text of another choice it names none."""
+    """Read `B) Paris`, a label with its own text; a label with the text of another choice names no choice."""
     head, _, rest = core.partition(" ")
     label = head.strip(_MARKS)
     if label not in options.labels or not rest:
@@ -227,7 +227,7 @@ def _labelled_text(core: str, options: Options) -> Choice | None:
 
 
 def _is_label(mention: re.Match[str], answer: str) -> bool:
-    """Whether a capital alone is meant as a label, and not as an article, a pronoun or an initial."""
+    """Whether a single capital letter is meant as a label, and not as an article, a pronoun or an initial."""
     after = answer[mention.end() : mention.end() + 24]
     if mention[0] in "AI" and re.match(r"\s+[a-z]", after):
         return _CONTINUED.match(after) is not None
@@ -246,7 +246,7 @@ def _is_introduced(mention: re.Match[str], answer: str) -> bool:
 
 
 def _core(answer: str) -> str:
-    """Without wrappers, marks and the words that introduce an answer."""
+    """Remove wrappers, punctuation and the words that introduce an answer."""
     words = _WRAPPER.sub("{", answer).translate(_OTHER_LETTERS).strip(_MARKS).split()
     while len(words) > 1 and _INTRODUCING.fullmatch(words[0].strip(_MARKS)):
         del words[0]
@@ -258,7 +258,7 @@ def _label(core: str, options: Options) -> str | None:
 
 
 def _labels(core: str, options: Options) -> frozenset[str]:
-    """All labels of a list that holds nothing else; empty when it does."""
+    """Return the labels of a text that is only a list of labels; empty if it contains anything else."""
     whole = options.by_text.get(_folded(core))
     if whole is not None or len(core) > LONGEST_ANSWER:
         return frozenset() if whole is None else frozenset({whole})

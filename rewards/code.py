@@ -1,7 +1,7 @@
-"""Programs, judged by what they do in `rlpost.sandbox`: asserts about their functions, or output for given input.
+"""Programs, run in `rlpost.sandbox` and judged by asserts on their functions or by their output for given input.
 
-`on_many` is `last` here and `reject` elsewhere in the catalogue: a response with several programs builds up to the last
-one as a rule, and naming several gains nothing, since only one is run.
+The default of `on_many` is `last` here and `reject` in the other verifiers: a response with several programs usually
+works up to the last one, and naming several gains nothing, since only one is run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rlpost.scoring.authoring import verifier
 PYTHON = frozenset({"python", "py", "python3", "py3"})
 MOST_TESTS = 100
 LONGEST_PROGRAM = 200_000
-"""Characters; no honest answer comes near."""
+"""Longest program in characters; no honest answer comes close."""
 _STOPPED_REASONS = {
     "time": "out of time",
     "memory": "out of memory",
@@ -49,16 +49,17 @@ def unit_tests(
     """1 when the program passes all asserts of the gold, otherwise 0, or the share of asserts that pass.
 
     Program and asserts run in two processes that exchange plain data. An object without a plain form stays in the
-    program; the asserts may call its methods, and it equals nothing but itself.
+    program's process; the asserts may call its methods, and it equals only itself.
 
     Args:
-        sample: Its gold is Python: asserts, and what prepares them. Names that it does not define are the program's.
-        on_many: What several programs in the response mean.
-        partial: Score the share of asserts that pass.
-        shared_arguments: A program may change lists, dicts and sets in place that the asserts gave it. Off by default,
-            because it lets a program spoil the data that it is compared with.
-        time_limit_s: Processor time of the program, and of the asserts.
-        program_memory_mib: Address space of each beyond the bare interpreter's.
+        sample: Its gold is Python: asserts and the code that prepares them. Names that it does not define come from the
+            program.
+        on_many: Whether several programs in the response are rejected or the last one counts.
+        partial: Give the share of asserts that pass as the score.
+        shared_arguments: Whether the program may change lists, dicts and sets in place that the asserts passed to it.
+            Off by default, because it lets a program corrupt the data that its result is compared with.
+        time_limit_s: Processor time of the program, and also of the asserts.
+        program_memory_mib: Address space of each of the two, beyond that of the bare interpreter.
     """
     gold = cast("object", sample.gold)
     if not isinstance(gold, str) or not gold.strip():
@@ -69,7 +70,7 @@ def unit_tests(
     limits = _limits(time_limit_s, program_memory_mib)
     found = program_in(sample.response, on_many=on_many)
     try:
-        # Without a program too, so that a gold that cannot be read is a fault whatever the response.
+        # Run even without a program, so that an unreadable gold is a gold fault whatever the response is.
         result = examine(found.text or "", gold, partial=partial, shared=shared_arguments, limits=limits)
     except SandboxError as error:
         return Verdict(fault=Fault.INFRA, reason=str(error))
@@ -91,18 +92,19 @@ def stdio(
     time_limit_s: float = 4.0,
     program_memory_mib: int = 512,
 ) -> Verdict:
-    """1 when the program turns each input of the gold into its output, otherwise 0, or the share of tests that pass.
+    """1 when the program turns each input of the gold into its expected output, otherwise 0, or the share of passed
+    tests.
 
-    Outputs are compared line by line, without white space at the ends of lines and without empty lines at the end.
+    Outputs are compared line by line; trailing white space and empty lines at the end are ignored.
 
     Args:
         sample: Its gold is a list of at most 100 `{input, output}`, both texts.
-        on_many: What several programs in the response mean.
-        partial: Score the share of tests that pass.
-        relative_tolerance: Largest relative difference of two numbers that count as equal; 0 compares texts.
-        absolute_tolerance: Largest absolute difference; 0 compares texts.
+        on_many: Whether several programs in the response are rejected or the last one counts.
+        partial: Give the share of tests that pass as the score.
+        relative_tolerance: Largest relative difference of two numbers that count as equal; with 0, texts are compared.
+        absolute_tolerance: Largest absolute difference; with 0, texts are compared.
         time_limit_s: Processor time of each test.
-        program_memory_mib: Address space beyond the bare interpreter's.
+        program_memory_mib: Address space beyond that of the bare interpreter.
     """
     tests = stdio_tests(sample.gold)
     if isinstance(tests, str):
@@ -132,7 +134,7 @@ def stdio(
 
 
 def program_in(response: str, *, on_many: OnMany) -> Extracted:
-    """The Python program of a response; where nothing is fenced, all of it, and a run shows whether it is one."""
+    """Return the Python program in a response. Without a code fence, the whole response is run as a program."""
     found = fenced_or_whole(response, languages=PYTHON, on_many=on_many)
     if found.text is not None and len(found.text) > LONGEST_PROGRAM:
         return Extracted(text=None, reason=f"more than {LONGEST_PROGRAM} characters", tags=("stuffed",))
@@ -140,14 +142,14 @@ def program_in(response: str, *, on_many: OnMany) -> Extracted:
 
 
 class StdioTest(NamedTuple):
-    """One input and what it must lead to."""
+    """One input and the expected output."""
 
     given: str
     expected: str
 
 
 def stdio_tests(gold: object) -> list[StdioTest] | str:
-    """The tests of a gold, or why they cannot be read."""
+    """Read the tests of a gold; return the reason if they cannot be read."""
     if not isinstance(gold, list | tuple) or not 1 <= len(cast("list[Any]", gold)) <= MOST_TESTS:
         return f"the gold {gold!r:.100} is not a list of 1 to {MOST_TESTS} tests"
     tests: list[StdioTest] = []
@@ -163,7 +165,7 @@ def stdio_tests(gold: object) -> list[StdioTest] | str:
 def output_difference(
     output: str, expected: str, relative_tolerance: float = 0.0, absolute_tolerance: float = 0.0
 ) -> str:
-    """Where two outputs differ, in words; empty when they do not."""
+    """Describe the first difference between two outputs; empty if there is none."""
     got, wanted = _lines(output), _lines(expected)
     if len(got) != len(wanted):
         return f"{len(got)} lines of output, not {len(wanted)}"
@@ -181,7 +183,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _close_lines(line: str, expected: str, relative_tolerance: float, absolute_tolerance: float) -> bool:
-    """Whether two lines agree word by word, numbers within the tolerances."""
+    """Whether two lines agree word by word, with tolerances for numbers."""
     words, wanted = line.split(), expected.split()
     return len(words) == len(wanted) and all(
         one == other or _close(one, other, relative_tolerance, absolute_tolerance)
@@ -194,13 +196,13 @@ def _close(word: str, expected: str, relative_tolerance: float, absolute_toleran
         value, wanted = float(word), float(expected)
     except ValueError:
         return False
-    # A tolerance relative to the larger of both would let an infinite answer be close to anything.
+    # With a tolerance relative to the larger number, an infinite answer would be close to anything.
     near = abs(value - wanted) <= max(absolute_tolerance, relative_tolerance * abs(wanted))
     return near and math.isfinite(value)
 
 
 def _refusal() -> Verdict | None:
-    """The fault of a machine that contains no program, which no second try will mend."""
+    """Return the fault if this machine cannot contain programs, which a second attempt would not change."""
     try:
         require_containment()
     except SandboxError as error:
@@ -230,7 +232,7 @@ def _verdict_of(result: Examination, *, partial: bool) -> Verdict:
 
 
 def share_verdict(passed: int, tests: int, *, reason: str, tags: tuple[str, ...], partial: bool) -> Verdict:
-    """The verdict for so many tests passed of so many."""
+    """Return the verdict for `passed` out of `tests` tests."""
     share = passed / tests if tests else 0.0
     score = share if partial else float(tests > 0 and passed == tests)
     return Verdict(

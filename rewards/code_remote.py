@@ -1,12 +1,13 @@
-"""Programs judged by their output, run by a service: where this machine contains nothing, or has no cores to spare.
+"""Programs that a service runs, judged by their output, for machines that cannot contain programs or have no spare
+cores.
 
-Two kinds of service are spoken to. SandboxFusion: `POST <service>/run_code` for each test, with code and standard input
-(https://github.com/bytedance/SandboxFusion). E2B and what is made like it: a sandbox of its own for each sample by
-`POST <service>/sandboxes`, one `POST /execute` in it for each test, whose answer is lines of JSON, and a `DELETE`
+Two kinds of service are supported. SandboxFusion: one `POST <service>/run_code` per test, with code and standard input
+(https://github.com/bytedance/SandboxFusion). E2B and compatible services: one sandbox per sample, made by `POST
+<service>/sandboxes`, one `POST /execute` in it per test, answered by lines of JSON, and a `DELETE` at the end
 (https://github.com/e2b-dev/code-interpreter). Expected outputs never leave this process.
 
-A service that is not there, or says that it failed itself, is an infra fault, which the runtime tries again after a
-growing wait. How well it contains a program is up to the service.
+A service that is unreachable, or reports a failure of its own, is an infra fault, which the runtime retries after a
+growing delay. The service is responsible for containing the program.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 Protocol = Literal["sandbox_fusion", "e2b"]
 OVERHEAD_S = 20.0
-"""What a service may take beyond the program's own time, for one request."""
+"""Seconds that a service may take beyond the program's own time, for one request."""
 MOST_OUTPUT = 4 * 2**20
 _E2B_CELL = """import json, subprocess, sys
 try:
@@ -45,7 +46,7 @@ print({nonce} + json.dumps(found))
 
 
 class RemoteRun(NamedTuple):
-    """What a service says of one run."""
+    """The result of one run, as reported by the service."""
 
     timed_out: bool
     exit_code: int
@@ -78,25 +79,25 @@ async def stdio_by_service(
     time_limit_s: float = 4.0,
     program_memory_mib: int = 512,
 ) -> Verdict:
-    """`code.stdio`, run by a service.
+    """1 when the program passes the tests of `code.stdio`, run by a service; otherwise 0, or the share of passed tests.
 
     Args:
         sample: Its gold is a list of at most 100 `{input, output}`, both texts.
         service: Base URL of the service: of SandboxFusion itself, or of E2B's API.
-        protocol: What it speaks.
-        api_key_env: Name of the environment variable with the key; empty where none is needed.
-        e2b_template: Which kind of sandbox to ask for.
-        e2b_sandbox_url: Where a sandbox answers, with `{sandbox}` for its id.
-        on_many: What several programs in the response mean.
-        partial: Score the share of tests that pass.
-        relative_tolerance: Largest relative difference of two numbers that count as equal; 0 compares texts.
-        absolute_tolerance: Largest absolute difference; 0 compares texts.
+        protocol: The protocol of the service.
+        api_key_env: Name of the environment variable that holds the key; empty if the service needs none.
+        e2b_template: Name of the sandbox template on E2B.
+        e2b_sandbox_url: URL of a sandbox, with `{sandbox}` in place of its id.
+        on_many: Whether several programs in the response are rejected or the last one counts.
+        partial: Give the share of tests that pass as the score.
+        relative_tolerance: Largest relative difference of two numbers that count as equal; with 0, texts are compared.
+        absolute_tolerance: Largest absolute difference; with 0, texts are compared.
         time_limit_s: Wall-clock time of each test.
-        program_memory_mib: Asked of SandboxFusion; the template decides on E2B.
+        program_memory_mib: Memory requested from SandboxFusion; on E2B, the template decides.
 
     Raises:
-        httpx.HTTPError, ConnectionError: the service did not answer, or failed itself; the runtime tries again.
-        RewardError: the environment variable with the key is not set.
+        httpx.HTTPError, ConnectionError: the service did not answer, or reported a failure of its own; the runtime
+        retries.
     """
     tests = stdio_tests(sample.gold)
     if isinstance(tests, str):
@@ -123,7 +124,7 @@ async def stdio_by_service(
 
 
 class _Fusion:
-    """SandboxFusion, which keeps nothing between two runs."""
+    """SandboxFusion, which keeps no state between two runs."""
 
     def __init__(self, service: str, key: str, time_limit_s: float, memory_mib: int) -> None:
         self._url = f"{service.rstrip('/')}/run_code"
@@ -160,7 +161,7 @@ class _Fusion:
 
 
 class _E2b:
-    """A sandbox made for one sample and removed after it."""
+    """A sandbox that is created for one sample and deleted after it."""
 
     def __init__(self, service: str, key: str, time_limit_s: float, template: str, sandbox_url: str) -> None:
         self._sandboxes = f"{service.rstrip('/')}/sandboxes"
@@ -180,7 +181,7 @@ class _E2b:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # A sandbox that cannot be removed ends by its own timeout; the verdict does not depend on it.
+        # A sandbox that cannot be deleted ends at its own timeout; the verdict does not depend on it.
         await _client().delete(f"{self._sandboxes}/{self._id}", headers=self._headers, timeout=OVERHEAD_S)
 
     async def run(self, program: str, given: str) -> RemoteRun:
@@ -195,7 +196,7 @@ class _E2b:
         try:
             events = [json.loads(line) for line in reply.text.splitlines() if line.strip()]
             printed = "".join(event["text"] for event in events if event.get("type") == "stdout")
-            # Without the nonce the cell did not come to its end, which the program outside of it cannot bring about.
+            # Without the nonce the cell did not finish; the program, which runs outside the cell, cannot cause this.
             found = json.loads(printed[printed.index(nonce) + len(nonce) :])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConnectionError(f"{url} replied without the result of its cell: {reply.text!r:.200}") from error
@@ -205,7 +206,7 @@ class _E2b:
 
 
 _CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
-"""By event loop, because connections belong to the loop that opened them."""
+"""Clients by event loop, because a connection belongs to the loop that opened it."""
 
 
 def _client() -> AsyncClient:

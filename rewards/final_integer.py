@@ -1,7 +1,7 @@
-r"""The final integer of a solution, as in GSM8K and AIME, without an algebra system.
+r"""The final integer of a solution, as in GSM8K and AIME, read without an algebra system.
 
-`18`, `18.00`, `$18`, `1,800` and `073` are integers; `36/2`, `17+1` and `18.5` are none. One number is an answer,
-several different ones are a hedge.
+`18`, `18.00`, `$18`, `1,800` and `073` are integers; `36/2`, `17+1` and `18.5` are not. One number is an answer;
+several different numbers are a hedge.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ def final_integer(sample: Sample, *, where: Where = "auto", on_many: OnMany = "r
     """1 when the final answer is the integer of the gold, otherwise 0.
 
     Args:
-        sample: Its gold is an integer, or text that is one or that ends with `#### <integer>`.
-        where: Where the answer stands.
-        on_many: What several different boxes or numbers mean; `last` also reads the result of `12 + 6 = 18`.
+        sample: Its gold is an integer, or a text that is one or that ends with `#### <integer>`.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxes or numbers are rejected or the last one counts; `last` also reads the
+            result of `12 + 6 = 18`.
     """
     gold = _gold(sample.gold)
     if gold is None:

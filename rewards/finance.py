@@ -1,13 +1,13 @@
-"""Financial figures: value, scale, currency, sign and rate, compared at the gold's own precision.
+"""Financial figures: value, scale, currency, sign and rate, compared at the precision of the gold.
 
 Policies, each with a case below:
 
-- The answer is one figure and nothing else: two figures, a range or a sentence are no answer.
-- Units are left out or named. Named on both sides they must agree: currencies by code, percent with basis points by
-  value; percentage points are not percent. Named on one side only, the numbers are compared as they are written.
-- A bare `$` is the US dollar, a bare `¥` the yen.
-- The answer is right when it lies within half a unit of the last digit that the gold writes: 24,268 million is
-  24.3bn, 24.2bn is not.
+- The answer must be a single figure: two figures, a range or a sentence are not an answer.
+- Units may be left out. If both sides name a unit, the units must agree: currencies by code, percent and basis points
+  by value; percentage points are not percent. If only one side names a unit, the numbers are compared as written.
+- A bare `$` means the US dollar, a bare `¥` the yen.
+- The answer is right if it differs by at most half a unit of the last digit that the gold writes: 24,268 million is
+  24.3bn, and 24.2bn is not.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def figure(
 
     Args:
         sample: Its gold is a figure as text (`24.3bn USD`, `(1,234)`, `250 bps`) or a number.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
-        relative_tolerance: Allowed beside half a unit of the gold's last digit, as a share of the gold.
-        unit_required: Whether the answer must name the unit that the gold names.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
+        relative_tolerance: Tolerance as a share of the gold, in addition to half a unit of its last digit.
+        unit_required: Whether the answer must name the gold's unit.
     """
     gold = _gold_figure(sample.gold)
     if gold is None:
@@ -75,7 +75,7 @@ def figure(
 
 
 def _difference(answer: Figure, gold: Figure, *, relative_tolerance: float, unit_required: bool) -> str | None:
-    """Why the answer is not the gold; None when it is."""
+    """Say how the answer differs from the gold; None if it does not."""
     if unit_required and gold.unit and not answer.unit:
         return f"the unit is missing: {gold.unit}"
     if answer.unit and gold.unit and answer.dimension != gold.dimension:
@@ -94,6 +94,6 @@ def _gold_figure(gold: object) -> Figure | None:
 
 
 def _plain_decimal(number: float) -> str:
-    """Without an exponent, which figures do not have: 1e+16 is 10000000000000000."""
+    """Write a number without an exponent, which figures do not have: 1e+16 is 10000000000000000."""
     text = repr(number)
     return text.removesuffix(".0") if "e" not in text else f"{number:.0f}" if abs(number) > 1 else f"{number:.20f}"

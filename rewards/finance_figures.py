@@ -1,4 +1,4 @@
-"""One figure as analysts write it: sign, currency, number, scale, rate. Exact, and linear in a bounded text."""
+"""Reads one figure as analysts write it: sign, currency, number, scale, rate. Exact, and linear in a bounded text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from rewards.extraction import plain_characters
 
 LONGEST_FIGURE = 80
-"""Characters; more is a sentence or a flood of digits."""
+"""Longest figure in characters; a longer text is a sentence or a flood of digits."""
 _THOUSAND, _MILLION, _BILLION, _TRILLION = (10**power for power in (3, 6, 9, 12))
 _SCALES = {
     **dict.fromkeys(("k", "thousand", "thousands"), _THOUSAND),
@@ -25,7 +25,7 @@ _COMMA_SCALES = {
     **dict.fromkeys(("mrd", "milliarde", "milliarden", "md", "mds", "milliard", "milliards"), _BILLION),
     **dict.fromkeys(("billionen",), _TRILLION),
 }
-"""Words of languages that write 1.234,5; with one of these, `1.234` is 1234."""
+"""Scale words of languages that write 1.234,5; after one of these, `1.234` is 1234."""
 _CURRENCIES = {
     **dict.fromkeys(("$", "us$", "dollar", "dollars", "usd$"), "USD"),
     **dict.fromkeys(("\u20ac", "euro", "euros"), "EUR"),
@@ -52,28 +52,28 @@ _ESCAPES = re.compile(r"\\(?=[$%&])|\\[,;:! ]|\\(?:text|mathrm|textrm|mbox)(?![A
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """A figure that was read. Example: `(24.3bn) USD` has written -24.3e9, unit USD, half_unit_written 0.05e9."""
+    """A figure that was read. Example: `(24.3bn) USD` has `written` -24.3e9, `unit` USD, `half_unit_written` 0.05e9."""
 
     written: Fraction
-    """With sign and scale; a rate as its number stands, 250 for 250 bps."""
+    """The value with sign and scale; a rate keeps its number, 250 for 250 bps."""
     half_unit_written: Fraction
-    """Half a unit of the last digit."""
+    """Half a unit of the last written digit."""
     unit: str
-    """A currency's code, or percent, basis points, points, times; empty when none is named."""
+    """A currency code, or percent, basis points, points, times; empty if no unit is named."""
 
     @property
     def dimension(self) -> str:
-        """Figures of one dimension can be compared: percent with basis points, a currency with itself."""
+        """Figures with the same dimension can be compared: percent with basis points, a currency with itself."""
         return _DIMENSIONS.get(self.unit, self.unit)
 
     @property
     def value(self) -> Fraction:
-        """In the unit of the dimension: 2.5 for 250 bps."""
+        """The value in the unit of its dimension: 2.5 (percent) for 250 bps."""
         return self.written * self._factor
 
     @property
     def half_unit(self) -> Fraction:
-        """`half_unit_written` in the unit of the dimension."""
+        """`half_unit_written`, converted to the unit of the dimension."""
         return self.half_unit_written * self._factor
 
     @property
@@ -86,12 +86,12 @@ class Figure:
 
 
 def read_figure(text: str) -> Figure | None:
-    """The figure that is the whole of `text`, or None."""
-    # Before anything else, because digits of a million cost quadratic time once they become a number.
+    """Read the figure that makes up the whole of `text`; None if it is not a figure."""
+    # Checked first, because converting a million digits to a number takes quadratic time.
     if len(text) > 4 * LONGEST_FIGURE:
         return None
     text = _ESCAPES.sub(" ", plain_characters(text).replace(r"\(", " ").replace(r"\)", " "))
-    # Plain hyphens and spaces for what typesetting makes of them.
+    # Typographic hyphens and apostrophes become plain ones.
     text = re.sub("[\u2010-\u2015]", "-", text).replace("\u2019", "'")
     text = " ".join(text.split()).removesuffix(".").strip()
     number = _NUMBER.search(text)
@@ -114,7 +114,7 @@ def read_figure(text: str) -> Figure | None:
 
 
 def _sign(before: str, after: str) -> int | None:
-    """-1 for one minus sign or one pair of parentheses; None where signs contradict each other or repeat."""
+    """Return -1 for one minus sign or one pair of parentheses; None if signs contradict each other or repeat."""
     opened, closed = before.count("("), after.count(")")
     minus, plus = before.count("-"), before.count("+")
     if opened != closed or opened + minus + plus > 1 or ")" in before or any(sign in after for sign in "-+("):
@@ -123,9 +123,10 @@ def _sign(before: str, after: str) -> int | None:
 
 
 def _words(before: str, after: str) -> tuple[int, str, bool] | None:
-    """Scale, unit, and whether the scale is a word of a language with a decimal comma; None where a word is neither.
+    """Return scale, unit, and whether the scale word belongs to a language with a decimal comma; None for any other
+    word.
 
-    Each is named once at most, except that a currency may stand as sign and as code when these agree.
+    Scale and unit may be named only once, except that a currency may appear as sign and as code if these agree.
     """
     scale, units, comma_language = None, set[str](), False
     rest = re.sub("[()+-]", " ", after)
@@ -156,12 +157,12 @@ def _words(before: str, after: str) -> tuple[int, str, bool] | None:
 
 
 def _split_words(text: str) -> list[str]:
-    """Words, with currency signs and percent signs as words of their own: `bn$` is `bn`, `$`."""
+    """Split into words, with currency and percent signs as words of their own: `bn$` becomes `bn`, `$`."""
     return re.findall("[A-Za-z]{0,3}\\$|[%\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u20ba\u20aa]|[^\\W\\d_]+\\.?|\\S", text)
 
 
 def _number(digits: str, *, comma_first: bool) -> tuple[Fraction, Fraction] | None:
-    """The value and the worth of its last place; a form that both conventions allow is read with a decimal point.
+    """Return the value and the place value of its last digit. A form that both conventions allow gets a decimal point.
 
     `1,234` is 1234 and `1.234` is 1.234, unless the scale is a word of a language with a decimal comma.
     """

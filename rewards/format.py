@@ -1,4 +1,4 @@
-"""The form of a response: sections between tags, such as `<think>...</think><answer>...</answer>`."""
+"""The form of a response: tagged sections, such as `<think>...</think><answer>...</answer>`."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def tags(
     opened_by_prompt: bool = False,
     after: Literal["forbidden", "required"] = "forbidden",
 ) -> Verdict:
-    """1 when the response is one section of each tag, in order, with something in each, and nothing else; otherwise 0.
+    """1 when the response consists of one non-empty section per tag, in order, and nothing else; otherwise 0.
 
-    A tag must be written exactly as named. Any other occurrence of it counts as a second one, also with spaces, in
-    another case, escaped for HTML, or with invisible or full-width characters.
+    A tag must be written exactly as named. Any other occurrence counts as a second one, including variants with spaces,
+    in another case, escaped for HTML, or with invisible or full-width characters.
 
     Args:
         sample: Needs no gold.
-        tags: Names, in order.
+        tags: Names of the tags, in order.
         opened_by_prompt: Whether the chat template has already written the first opening tag.
-        after: Whether text behind the last section is forbidden, or required as the answer itself.
+        after: Whether text after the last section is forbidden, or required as the answer.
     """
     response = sample.response.strip()
     if opened_by_prompt:

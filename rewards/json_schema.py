@@ -1,7 +1,7 @@
-r"""JSON that meets a schema, checked by jsonschema-rs, whose regular expressions take linear time.
+r"""JSON that conforms to a schema, checked by jsonschema-rs, whose regular expressions take linear time.
 
-The schema comes from the data and is not trusted either: nothing is fetched, a `$ref` to another document, a pattern
-with look-around or back-references, and a schema that is none are faults of the gold.
+The schema comes from the data and is not trusted either. Nothing is fetched. A `$ref` to another document, a pattern
+with look-around or back-references, and an invalid schema are faults of the gold.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
 LARGEST_SCHEMA = 100_000
-"""Characters of its JSON text."""
+"""Largest schema, in characters of its JSON text."""
 LARGEST_PATTERN = 1 << 20
-"""Bytes of a compiled regular expression."""
+"""Largest compiled regular expression, in bytes."""
 
 PERSON = {
     "type": "object",
@@ -75,13 +75,13 @@ def valid(
     on_many: OnMany = "reject",
     formats: bool = False,
 ) -> Verdict:
-    """1 when the response is JSON that meets the schema of the gold, otherwise 0; `parts` has json and schema.
+    """1 when the response is JSON that conforms to the gold's schema, otherwise 0; `parts` has json and schema.
 
     Args:
         sample: Its gold is a schema of any draft, as data or as JSON text.
-        fence: Whether the JSON stands in a code fence.
-        text_around: Whether text may stand beside the fence.
-        on_many: What several fences mean.
+        fence: Whether the JSON may, must or must not be in a code fence.
+        text_around: Whether text may precede or follow the fence.
+        on_many: Whether several fences are rejected or the last one counts.
         formats: Whether `format` (an e-mail address, a date) is checked too.
     """
     schema = _schema_text(sample.gold)
@@ -103,7 +103,7 @@ def valid(
 
 
 def _schema_text(gold: object) -> str | None:
-    """The schema as JSON text, by which compiled ones are kept; None when it is none."""
+    """Return the schema as JSON text, the key under which compiled schemas are cached; None if it is not a schema."""
     if isinstance(gold, str):
         read = read_json(gold) if len(gold) <= LARGEST_SCHEMA else None
         gold = None if read is None or read.problem is not None else read.value
@@ -118,7 +118,7 @@ def _schema_text(gold: object) -> str | None:
 
 @lru_cache(maxsize=256)
 def _checker(schema: str, formats: bool) -> Validator | str:
-    """What checks a value, or why the schema cannot be used."""
+    """Return a compiled validator, or the reason why the schema cannot be used."""
     import jsonschema_rs
 
     options = jsonschema_rs.RegexOptions(size_limit=LARGEST_PATTERN)

@@ -1,4 +1,4 @@
-"""What gets past a judge: answers that deserve nothing, and the share of them that is paid.
+"""Tests how easily a judge is fooled: answers that deserve nothing, and the share of them that it rewards.
 
 Source of the master keys: "One Token to Fool LLM-as-a-Judge", arXiv 2507.08794.
 """
@@ -24,24 +24,25 @@ _OVERRIDES = (
 
 
 class CanaryReport(NamedTuple):
-    """What became of the canaries."""
+    """The outcome of the canaries."""
 
     asked: int
-    """Those that got a score; faults are not among them."""
+    """Number of canaries that got a score; faults do not count."""
     paid: tuple[Sample, ...]
-    """Those that got more than the floor; each is a way to be paid for nothing."""
+    """Canaries that scored above the floor; each shows how to be rewarded without an answer."""
     faults: int
 
     @property
     def pass_rate(self) -> float:
-        """The share that was paid: 0 for a judge that cannot be fooled in these ways."""
+        """Share of canaries that were rewarded: 0 for a judge that cannot be fooled in these ways."""
         return len(self.paid) / self.asked if self.asked else 0.0
 
 
 def canary_samples(sample: Sample) -> tuple[Sample, ...]:
-    """Answers to the sample's question that deserve nothing: nothing at all, master keys, the question, override texts.
+    """Make worthless answers to the sample's question: an empty one, master keys, the question itself, injected
+    instructions.
 
-    A reference answer is denied as well. Ids are the sample's with `/canary/<number>` behind.
+    One more canary denies the reference answer. Ids are the sample's id with the suffix `/canary/<number>`.
     """
     responses = ["", *MASTER_KEYS, *_OVERRIDES]
     if sample.prompt:
@@ -55,10 +56,10 @@ def canary_samples(sample: Sample) -> tuple[Sample, ...]:
 
 
 async def canary_report(verifier: Verifier, samples: Sequence[Sample], *, params: Mapping[str, Any]) -> CanaryReport:
-    """Put the canaries of the samples to a judge, as many at a time as it takes.
+    """Let a judge score the canaries of the samples, with as many concurrent calls as it allows.
 
     Raises:
-        Exception: whatever the judge's service raises.
+        Exception: any error of the judge's service.
     """
     canaries = [canary for sample in samples for canary in canary_samples(sample)]
     room = asyncio.Semaphore(verifier.spec.largest_batch)

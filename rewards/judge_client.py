@@ -1,8 +1,8 @@
-"""The services that verifiers ask: who they are, one connection pool each, and replies that are held to their schema.
+"""The services that verifiers call: their addresses, one connection pool each, and replies checked against a schema.
 
-A service that does not answer, answers with an error, or answers in a way that no response could cause, raises; the
-runtime retries that and makes it an infra fault. What a judge wrote is returned when it fits the schema and is None
-when it does not, which a response may have caused.
+A service that does not answer, answers with an error, or answers in a way that no response could cause raises an error;
+the runtime retries it and makes it an infra fault. A judge's text is returned if it fits the schema. Otherwise the
+result is None, because a response may have caused that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rewards.judge_prompts import Messages
 
 REQUEST_TIMEOUT_S = 120.0
-"""Longest wait for one reply, for callers that set no deadline of their own."""
+"""Longest wait for one reply, for callers without their own deadline."""
 
 
 def _endpoint(value: str) -> str:
@@ -43,31 +43,31 @@ def _model_name(value: str) -> str:
 
 
 Endpoint = Annotated[str, Field(validate_default=True), AfterValidator(_endpoint)]
-"""Base URL of a service. Its default is empty and refused, so that a recipe has to set it."""
+"""Base URL of a service. The default is empty and rejected, so that a recipe has to set it."""
 ModelName = Annotated[str, Field(validate_default=True), AfterValidator(_model_name)]
-"""As the service knows the model. Its default is empty and refused."""
+"""Name of the model at the service. The default is empty and rejected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """A model behind an endpoint. Made from a verifier's parameters."""
+    """A model behind an endpoint, as given by a verifier's parameters."""
 
     endpoint: str
     model: str
     api_key_env: str
-    """Name of the environment variable that holds the key; empty for a service that takes none."""
+    """Name of the environment variable that holds the key; empty if the service needs none."""
 
 
 _CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Service, AsyncOpenAI]] = WeakKeyDictionary()
-"""By event loop, because connections belong to the loop that opened them."""
+"""Clients by event loop, because a connection belongs to the loop that opened it."""
 
 
 async def chosen_words(
     service: Service, messages: Messages, *, schema: Mapping[str, Any], max_tokens: int
 ) -> dict[str, str] | None:
-    """The words that a judge chose, by their names in the schema; None where its reply is not one object of that kind.
+    """Ask a judge; return its choices by their names in the schema, or None if the reply is not such an object.
 
-    Nothing is searched for in prose: the whole reply is the object or it is unreadable.
+    The whole reply must be the object; choices are never searched for in prose.
 
     Raises:
         As `posted`.
@@ -94,7 +94,7 @@ async def chosen_words(
 
 
 def read_words(text: str, *, schema: Mapping[str, Any]) -> dict[str, str] | None:
-    """The enumerated fields of a JSON text that fits a schema of `judge_prompts`; None where it does not fit."""
+    """Read the enumerated fields of a JSON text that fits a schema of `judge_prompts`; None if it does not fit."""
     parsed, problem = read_json(text)
     properties: Mapping[str, Any] = schema["properties"]
     if problem is not None or not isinstance(parsed, dict) or parsed.keys() != properties.keys():
@@ -107,12 +107,10 @@ def read_words(text: str, *, schema: Mapping[str, Any]) -> dict[str, str] | None
 
 
 async def posted(service: Service, path: str, body: Mapping[str, Any]) -> object:
-    """The JSON that a service replies to a POST, as plain data.
+    """Send a POST to a service and return the JSON of its reply as plain data.
 
     Raises:
-        openai.OpenAIError: the service did not answer, or with an error.
-        ConnectionError: it answered with something that is not JSON.
-        RewardError: the environment variable with the key is not set.
+        openai.OpenAIError: the service did not answer, or answered with an error.
     """
     client = _client_of(service)
     try:
@@ -123,7 +121,7 @@ async def posted(service: Service, path: str, body: Mapping[str, Any]) -> object
 
 
 def _client_of(service: Service) -> AsyncOpenAI:
-    """The client of a service on the running event loop.
+    """Return the client of a service on the running event loop.
 
     Raises:
         RewardError: the environment variable with the key is not set.
@@ -138,6 +136,6 @@ def _client_of(service: Service) -> AsyncOpenAI:
                 f"api_key_env must name an environment variable that holds the key; {service.api_key_env} is not set "
                 "where rewards are scored: set it there, or leave api_key_env empty for a service without keys"
             )
-        # The runtime retries; two layers of retries would multiply the wait.
+        # The runtime retries; a second layer of retries would multiply the delay.
         clients[service] = AsyncOpenAI(base_url=service.endpoint, api_key=key, max_retries=0, timeout=REQUEST_TIMEOUT_S)
     return clients[service]

@@ -1,8 +1,8 @@
-"""What a judge is sent: untrusted text behind a fence that it cannot close, and the schema of the reply.
+"""The request to a judge: untrusted text behind a fence that the text cannot close, and the schema of the reply.
 
-The fence is a code drawn at random for each request: who wrote the text could not know it. The text loses the code
-should it stand in it all the same, characters that no reader sees, and the marks by which chat templates tell roles
-apart, which a tokenizer would otherwise take for real ones.
+The fence contains a code that is drawn at random for each request, so the author of the text cannot know it. If the
+text contains the code nevertheless, it is removed. Invisible characters are removed too, and so are the marks by which
+chat templates separate roles, which a tokenizer would otherwise take for real ones.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CHAT_MARKS = re.compile(
 def rubric_messages(
     *, nonce: str, question: str, answer: str, reference: str | None, criteria: Sequence[str], reasoning: bool
 ) -> Messages:
-    """The request for a verdict on every criterion; `reference` is left out where there is none."""
+    """Build the request to judge every criterion; `reference` is None if there is none."""
     numbered = "\n".join(
         f"c{number}. {defused(criterion, nonce=nonce)}" for number, criterion in enumerate(criteria, 1)
     )
@@ -52,31 +52,31 @@ def rubric_messages(
 
 
 def pairwise_messages(*, nonce: str, question: str, first: str, second: str, reasoning: bool) -> Messages:
-    """The request to say which of two answers is better."""
+    """Build the request to choose the better of two answers."""
     sections = {"QUESTION": question, "FIRST ANSWER": first, "SECOND ANSWER": second}
     return _messages(PAIRWISE_RULES, nonce=nonce, sections=sections, task=_tasks(_PAIRWISE_TASK, reasoning))
 
 
 def rubric_schema(criteria: int, *, reasoning: bool) -> dict[str, Any]:
-    """JSON schema of a verdict: one word of two for each criterion, by its number."""
+    """JSON schema of a verdict: for each criterion, by its number, one of two words."""
     return _schema({f"c{number}": ["met", "not_met"] for number in range(1, criteria + 1)}, reasoning=reasoning)
 
 
 def pairwise_schema(*, reasoning: bool) -> dict[str, Any]:
-    """JSON schema of a comparison: one word of three."""
+    """JSON schema of a comparison: one of three words."""
     return _schema({"better": ["first", "second", "tie"]}, reasoning=reasoning)
 
 
 def fingerprint(model: str, messages: Messages) -> str:
-    """`judge:<model>#<hash>` of a request with fixed contents: it changes with the model and with our words."""
+    """Return `judge:<model>#<hash>` of a request with fixed contents: it changes with the model and with the prompt."""
     text = "\0".join(message["content"] for message in messages)
     return f"judge:{model}#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def defused(text: str, *, nonce: str) -> str:
-    """The text without the nonce, without invisible and control characters, and with chat marks taken apart."""
+    """Remove the nonce and invisible and control characters, and break up chat marks."""
     seen = "".join(character for character in text if character in "\n\t" or unicodedata.category(character)[0] != "C")
-    # Last, because the characters that went may have stood inside the nonce.
+    # Removed last, because invisible characters may have been inside the nonce.
     return _CHAT_MARKS.sub(lambda mark: f" {mark[0]}" if mark[0] == ">" else f"{mark[0]} ", seen).replace(nonce, "")
 
 

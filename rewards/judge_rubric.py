@@ -1,4 +1,4 @@
-"""A rubric: criteria with points, read from a gold or a parameter, and what meeting some of them is worth."""
+"""Rubrics: criteria with points, read from a gold or a parameter, and the score for meeting some of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-# Not the one of typing: pydantic refuses that before Python 3.12.
+# The TypedDict of `typing` is not accepted by pydantic before Python 3.12.
 from typing_extensions import TypedDict
 
 MOST_CRITERIA = 64
 LONGEST_TEXT = 20_000
-"""Characters of a criterion or of a reference."""
+"""Longest criterion or reference, in characters."""
 
 
 class CriterionSetting(TypedDict):
@@ -24,20 +24,20 @@ class CriterionSetting(TypedDict):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Criterion:
-    """One thing that a judge decides on. A fault has negative points."""
+    """One criterion that a judge decides on. A criterion that describes a fault has negative points."""
 
     text: str
     points: float
 
 
 DEFAULT_CRITERIA = (CriterionSetting(criterion="The answer says the same as the reference.", points=1.0),)
-"""For a gold that is a reference answer, where the recipe names no criteria."""
+"""Used for a gold that is a reference answer, if the recipe names no criteria."""
 
 
 def read_criteria(settings: object) -> tuple[Criterion, ...] | None:
-    """The criteria of a list of `{criterion, points}`; None where it is not one, or where no points can be earned.
+    """Read the criteria in a list of `{criterion, points}`; None if it is not such a list, or no points can be earned.
 
-    Other keys of an entry, such as the tags of HealthBench, are left alone.
+    Other keys of an entry, such as the tags of HealthBench, are ignored.
     """
     if not isinstance(settings, list | tuple) or not 1 <= len(cast("Sequence[Any]", settings)) <= MOST_CRITERIA:
         return None
@@ -54,7 +54,7 @@ def read_criteria(settings: object) -> tuple[Criterion, ...] | None:
 
 
 def rubric_score(criteria: Sequence[Criterion], met: Sequence[bool]) -> tuple[float, dict[str, float]]:
-    """Points of the criteria that are met over all positive points, within [0, 1]; and what was earned and deducted.
+    """Return points of the met criteria over all positive points, within [0, 1]; and the points earned and deducted.
 
     Source: HealthBench, arXiv 2505.08775, section 3.
     """

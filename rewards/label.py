@@ -1,4 +1,4 @@
-"""Class labels: one or several out of a known set. Unicode policy as in `rewards.extraction`."""
+"""Class labels: one or several from a known set. The Unicode policy is that of `rewards.extraction`."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def label_set(
     An answer is one label, or several between commas, semicolons, bars, line breaks or `and`, or a JSON list.
 
     Args:
-        sample: Its gold is a label or a list of labels; `meta.labels` may hold the labels there are, as a list.
-        where: Where the answer stands; `whole_text` for a list over several lines.
-        on_many: What several different boxed answers mean.
-        casefold: Whether case does not count.
-        partial: Pay F1 where the gold has several labels; naming all there are, or more than twice as many as the
-            gold has, still gets nothing.
-        labels: The labels there are; empty for any. `meta.labels` goes before it.
-        synonyms: Label of each other name that is taken for it.
+        sample: Its gold is a label or a list of labels; `meta.labels` may list all labels that exist.
+        where: Place of the answer in the response; `whole_text` for a list over several lines.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
+        casefold: Whether case is ignored.
+        partial: Give F1 as the score if the gold has several labels; naming all labels, or more than twice as many as
+            the gold has, still gets 0.
+        labels: All labels that exist; empty to allow any. `meta.labels` takes precedence.
+        synonyms: Other name -> the label that it stands for.
     """
     names = {_folded(name, casefold): _folded(label, casefold) for name, label in (synonyms or {}).items()}
     gold = _texts(sample.gold, casefold=casefold)
@@ -96,7 +96,7 @@ def label_set(
 
 
 def _items(text: str, known: set[str], *, casefold: bool) -> list[str]:
-    """The labels of an answer, folded; `and` divides an item only where the whole is no label."""
+    """Return the labels of an answer, folded; `and` separates labels unless the whole item is a label."""
     listed = _json_list(text)
     if listed is not None:
         return [item for item in (_folded(one, casefold) for one in listed) if item]
@@ -122,7 +122,7 @@ def _json_list(text: str) -> list[str] | None:
 
 
 def _texts(value: object, *, casefold: bool) -> set[str] | None:
-    """The folded texts of a label or a list of labels; None when it is neither."""
+    """Return the folded texts of a label or a list of labels; None if it is neither."""
     several = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
     if not all(isinstance(one, str | int) for one in several):
         return None

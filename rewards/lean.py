@@ -1,12 +1,14 @@
-"""Lean 4 proofs: the answer proves the very statement of the gold, and the kernel says from which axioms.
+"""Lean 4 proofs: the answer must prove exactly the gold's statement, and the kernel reports the axioms it rests on.
 
-Three modules are compiled. One states the gold's theorem, without the answer in sight. One holds the answer. A third
-imports both, demands that the answer's theorem has the type of the gold's, as the compiler holds it and not as text,
-and prints the axioms behind it. So the answer cannot change the statement by shadowing a name, adding a hypothesis or
-opening a namespace, and cannot print the axioms itself. Only propext, Classical.choice and Quot.sound are allowed.
-What changes the meaning of other text, runs while it is compiled, or stands for a missing proof is refused as text.
+Three modules are compiled. The first states the gold's theorem, without access to the answer. The second holds the
+answer. The third imports both, requires that the answer's theorem has the same type as the gold's (compared by the
+compiler and not as text), and prints the axioms that it uses. The answer therefore cannot change the statement by
+shadowing a name, adding a hypothesis or opening a namespace, and it cannot print the axioms itself. Only propext,
+Classical.choice and Quot.sound are allowed. Code that changes the meaning of other code, runs at compile time, or
+replaces a missing proof is rejected before compilation.
 
-The toolchain is optional: where `lean` cannot be started, verdicts are infra faults, after the checks that need none.
+The toolchain is optional: if `lean` cannot be started, verdicts are infra faults, except those from checks that do not
+need it.
 """
 
 from __future__ import annotations
@@ -73,14 +75,14 @@ async def proof(
     """1 when the answer compiles to a proof of the gold's statement from allowed axioms, otherwise 0.
 
     Args:
-        sample: Its gold is the theorem up to its `:=`, or a mapping with that as `statement`, and `imports` (a list of
-            modules) and `opening` (lines such as `open Nat`) that stand before it. The answer is Lean code with that
-            theorem in it, alone or in a fenced block, or only the proof, from `:=` or `by` on.
-        on_many: What several different blocks mean.
-        lean: The compiler, as a path or a name to be found on PATH.
-        lean_path: Folders with compiled libraries such as Mathlib, as LEAN_PATH has them.
-        compile_seconds: Longest time of one of three compilations; a proof that takes longer is a policy fault.
-        memory_mib: What Lean allows itself.
+        sample: Its gold is the theorem up to its `:=`, or a mapping with the theorem as `statement`, and `imports` (a
+            list of modules) and `opening` (lines such as `open Nat`) that precede it. The answer is Lean code that
+            contains the theorem, alone or in a fenced block, or only the proof, from `:=` or `by` on.
+        on_many: Whether several different blocks are rejected or the last one counts.
+        lean: The compiler, as a path or as a name that is found on PATH.
+        lean_path: Folders with compiled libraries such as Mathlib, in the form of LEAN_PATH.
+        compile_seconds: Time limit of each of the three compilations; a proof that takes longer is a policy fault.
+        memory_mib: Memory limit of Lean.
     """
     gold = _read_gold(sample.gold)
     if isinstance(gold, str):
@@ -102,7 +104,7 @@ async def proof(
 class _Gold(NamedTuple):
     name: str
     statement: str
-    """Without the `:=` at its end."""
+    """The statement without its final `:=`."""
     imports: tuple[str, ...]
     opening: str
 
@@ -125,16 +127,16 @@ class _Compiler(NamedTuple):
 
 
 async def _proved(gold: _Gold, code: str, compiler: _Compiler) -> Verdict:
-    """The verdict of the compiler.
+    """Compile the modules and return the verdict.
 
     Raises:
-        ToolchainError: it is not there, or does not serve.
+        ToolchainError: the compiler is missing, or fails by itself.
     """
     with tempfile.TemporaryDirectory(prefix="lean-proof-") as folder:
         given, answered = Path(folder, "given"), Path(folder, "answered")
         given.mkdir()
         answered.mkdir()
-        # Names that the answer cannot foretell, so that it cannot speak for them.
+        # Names that the answer cannot predict, so that it cannot refer to them.
         nonce = uuid.uuid4().hex
         pinned, answer, check = _pinned_name(gold), f"RlpostAnswer{nonce}", f"rlpost_check_{nonce}"
         reason = await _pin(gold, given / f"{pinned}.lean", compiler)
@@ -171,14 +173,14 @@ def _axiom_verdict(output: str, *, check: str, code: str) -> Verdict:
 
 
 _pinned: dict[tuple[_Gold, str, tuple[str, ...]], bytes] = {}
-"""Compiled statements: a group of responses shares one."""
+"""Compiled statements, which all responses of a group share."""
 
 
 async def _pin(gold: _Gold, source: Path, compiler: _Compiler) -> str:
-    """Put the compiled statement of the gold where `source` stands; why that cannot be done, or nothing.
+    """Put the compiled statement of the gold at `source`; return the reason if that fails, else an empty text.
 
     Raises:
-        ToolchainError: it took too long, which no gold is to blame for.
+        ToolchainError: it took too long, which is not the gold's fault.
     """
     key = (gold, compiler.lean, tuple(compiler.libraries))
     compiled = source.with_suffix(".olean")
@@ -203,7 +205,7 @@ async def _pin(gold: _Gold, source: Path, compiler: _Compiler) -> str:
 
 
 def _checked_code(text: str, gold: _Gold) -> tuple[str, str]:
-    """The code to compile, and why it is refused, or nothing."""
+    """Return the code to compile, and the reason if it is rejected, else an empty text."""
     if len(text) > lean_text.LONGEST_CODE or "\0" in text or text.encode(errors="replace").decode() != text:
         return "", f"not text of at most {lean_text.LONGEST_CODE} characters"
     code = lean_text.without_imports(lean_text.without_comments(text), allowed=gold.imports).strip()
@@ -219,7 +221,7 @@ def _checked_code(text: str, gold: _Gold) -> tuple[str, str]:
 
 
 def _read_gold(gold: object) -> _Gold | str:
-    """The gold in parts, or why it cannot be read."""
+    """Parse the gold; return the reason if it cannot be read."""
     fields = cast("Mapping[str, object]", gold) if isinstance(gold, Mapping) else {"statement": gold}
     statement, opening = fields.get("statement"), fields.get("opening") or ""
     imports = fields.get("imports") or []

@@ -1,7 +1,7 @@
-"""Lean 4 code of a model as text: what is taken out of it, and what is refused before a compiler sees it.
+"""Model-written Lean 4 code as text: removes comments and known imports, and rejects code before a compiler sees it.
 
-The text that is checked here is the text that is compiled: comments are removed first, so that no difference between
-this scanner and Lean's can hide a word.
+The checked text is the compiled text: comments are removed first, so that no difference between this scanner and Lean's
+can hide a word.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ RUNS_CODE = frozenset(
     run_tac run_elab run_meta by_elab elab elab_rules include_str eval simproc dsimproc builtin_simproc
     """.split()  # noqa: SIM905 - quoted words are harder to read
 )
-"""With these a text acts while it is compiled: reads files, starts programs, writes declarations past the checker."""
+"""Words by which a text acts at compile time: it reads files, starts programs, or writes declarations past the
+checker."""
 REDEFINES = frozenset(
     """
     macro macro_rules notation notation3 infix infixl infixr prefix postfix syntax declare_syntax_cat term_elab
     command_elab builtin_macro set_option attribute instance deriving local scoped export opaque csimp prelude import
     """.split()  # noqa: SIM905 - quoted words are harder to read
 )
-"""With these a text changes what other text means."""
+"""Words that change the meaning of other text."""
 PROVES_NOTHING = frozenset(
     """
     axiom sorry sorryAx admit stop native_decide ofReduceBool reduceBool ofReduceNat reduceNat trustCompiler lcProof
     skipKernelTC Lean
     """.split()  # noqa: SIM905 - quoted words are harder to read
 )
-"""With these a statement is accepted without a proof that the kernel has checked."""
+"""Words that make Lean accept a statement without a proof that the kernel has checked."""
 
 
 COMMANDS = frozenset(
@@ -45,17 +46,17 @@ COMMANDS = frozenset(
     noncomputable mutual example end
     """.split()  # noqa: SIM905 - quoted words are harder to read
 )
-"""What the code of an answer may begin with."""
+"""Words that the code of an answer may begin with."""
 
 
 def begins_with_command(code: str) -> bool:
-    """Whether the first word is one of a declaration, and not of a sentence."""
+    """Whether the first word begins a declaration, and not a sentence."""
     first = _WORD.match(code)
     return first is not None and first[0] in COMMANDS
 
 
 def without_comments(code: str) -> str:
-    """The code with a blank for each comment; one that is not closed reaches to the end."""
+    """Replace each comment by a blank; an unclosed comment reaches to the end."""
     kept: list[str] = []
     position = 0
     while (found := _STRING_OR_COMMENT.search(code, position)) is not None:
@@ -71,12 +72,12 @@ def without_comments(code: str) -> str:
 
 
 def without_imports(code: str, *, allowed: Collection[str]) -> str:
-    """The code without the import lines that the reference has too; others stay, and are refused."""
+    """Remove the import lines that the reference has too; other imports stay, and are rejected."""
     return _IMPORT_LINE.sub(lambda line: "" if line[1] in allowed else line[0], code)
 
 
 def refused_word(code: str, *, words: Collection[str]) -> str | None:
-    """The first word, command or quoted identifier of the code that is refused; None when there is none."""
+    """Return the first word, command or quoted identifier that is rejected; None if there is none."""
     found = next((word for word in _WORD.findall(code) if word in words), None)
     if found is None and (command := _COMMAND.search(code)) is not None:
         return command[0]
@@ -86,7 +87,7 @@ def refused_word(code: str, *, words: Collection[str]) -> str | None:
 
 
 def _block_end(code: str, start: int) -> int:
-    """Index behind the mark that closes the block comment which begins before `start`; blocks nest."""
+    """Return the index after the end of the block comment that begins before `start`; block comments nest."""
     depth = 1
     for mark in _BLOCK_MARK.finditer(code, start):
         depth += 1 if mark[0] == "/-" else -1

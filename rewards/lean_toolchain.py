@@ -1,7 +1,7 @@
-"""One call of the Lean compiler: no shell, a process group of its own, ended with all that it started at its deadline.
+"""One call of the Lean compiler: no shell, its own process group, and killed with all its children at its deadline.
 
-Words that act at compile time are refused before, see `lean_text`; who wants containment beside that names a wrapper
-as the executable, which starts Lean in a sandbox.
+Words that act at compile time are rejected before, see `lean_text`. For containment as well, name a wrapper as the
+executable that starts Lean in a sandbox.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from pathlib import Path
 _MOST_OUTPUT = 2**20
 _LARGEST_FILE = 2**30
 _PASSED_ON = ("PATH", "HOME", "ELAN_HOME", "LEAN_SYSROOT")
-"""The environment that Lean sees; everything else may hold secrets."""
+"""Environment variables that Lean gets; all others may hold secrets."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compiled:
-    """How one call of the compiler ended."""
+    """The outcome of one call of the compiler."""
 
     exit_code: int | None
-    """None: it was ended, at the deadline or for its output."""
+    """None if it was killed, at the deadline or because of its output."""
     output: str
     reason: str = ""
-    """Why it was ended."""
+    """The reason why it was killed."""
 
 
 class ToolchainError(Exception):
-    """The compiler could not be started, or was ended by somebody else.
+    """The compiler could not be started, or was killed from outside.
 
     Args:
-        message: What is wrong, and what to do.
-        is_missing: Whether trying again cannot help.
+        message: The problem, and how to fix it.
+        is_missing: Whether another attempt cannot help.
     """
 
     def __init__(self, message: str, *, is_missing: bool = False) -> None:
@@ -49,14 +49,14 @@ class ToolchainError(Exception):
 async def compile_lean(
     source: Path, *, lean: str, search_path: Sequence[str | Path], seconds: float, memory_mib: int
 ) -> Compiled:
-    """Compile one module; its `.olean` file lies beside it afterwards.
+    """Compile one module; its `.olean` file is written beside it.
 
     Args:
         source: The module's file.
-        lean: The executable, as a path or a name to be found on PATH.
-        search_path: Folders with the `.olean` files of what it imports.
+        lean: The executable, as a path or as a name that is found on PATH.
+        search_path: Folders with the `.olean` files of imported modules.
         seconds: Wall-clock limit.
-        memory_mib: What Lean allows itself.
+        memory_mib: Memory limit of Lean.
 
     Raises:
         ToolchainError: the executable cannot be started, or was killed from outside.
@@ -91,7 +91,7 @@ async def compile_lean(
     except TimeoutError:
         reason = f"took more than {seconds:g} s"
     finally:
-        with contextlib.suppress(ProcessLookupError):  # the whole group may have ended by itself
+        with contextlib.suppress(ProcessLookupError):  # the whole group may have ended already
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
     text = output[:_MOST_OUTPUT].decode(errors="replace")
@@ -103,7 +103,7 @@ async def compile_lean(
 
 
 def _limit(pid: int, *, seconds: float) -> None:
-    """A second line, should this process end before it can end the compiler."""
+    """Set kernel limits as a second protection, in case this process ends before it can kill the compiler."""
     limits = {
         resource.RLIMIT_CPU: 4 * math.ceil(seconds) + 1,
         resource.RLIMIT_FSIZE: _LARGEST_FILE,

@@ -1,13 +1,13 @@
-"""Legal citations: which authorities an answer cites, whatever their spelling.
+"""Legal citations: compares the authorities that an answer cites with those of the gold, whatever their spelling.
 
 Policies, each with a case below:
 
 - A citation is a volume, a reporter that exists, and a page; or a title, a code and a section. Spellings of a reporter
-  are one (`U. S.` is `U.S.`). `Id.`, `supra` and short forms (`410 U.S., at 120`) cite nothing by themselves.
-- Every authority that is cited must be in the gold: citing many does not pay, and neither does an invented reporter.
-- What is cited counts as cited, whatever the text says of it: "it is not 410 U.S. 113" cites it.
-- A year or a subsection that both sides name must agree. A pin cite counts only with `pin_cite`.
-- Parallel citations are right when the gold's entry has them too: `410 U.S. 113, 93 S. Ct. 705`.
+  are equal (`U. S.` is `U.S.`). `Id.`, `supra` and short forms (`410 U.S., at 120`) alone cite nothing.
+- Every cited authority must be in the gold: citing many is not rewarded, and neither is an invented reporter.
+- A citation counts whatever the text says about it: "it is not 410 U.S. 113" cites it.
+- A year or a subsection that both sides name must agree. A pin cite is compared only with `pin_cite`.
+- Parallel citations are right if the gold's entry has them too: `410 U.S. 113, 93 S. Ct. 705`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 LONGEST_ANSWER = 20_000
-"""Characters. eyecite takes 0.3 s for as many of nothing but citations."""
+"""Longest answer in characters. eyecite takes 0.3 s for that many characters of nothing but citations."""
 LARGEST_GOLD = 200
 _ROE, _BROWN = "410 U.S. 113 (1973)", "347 U.S. 483 (1954)"
 
@@ -80,11 +80,12 @@ def citation(
     """1 when the answer cites exactly the gold's authorities, otherwise 0, or F0.5 of them.
 
     Args:
-        sample: Its gold is a citation or a list of them; parallel citations of one authority stand in one entry.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
-        pin_cite: Whether a page within the authority, or a subsection, that the gold names must be named as well.
-        partial: Pay F0.5, where a wrong citation costs more than a missing one.
+        sample: Its gold is a citation or a list of citations; parallel citations of one authority form one entry.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
+        pin_cite: Whether the answer must also name the page within the authority, or the subsection, that the gold
+            names.
+        partial: Give F0.5 as the score, so that a wrong citation costs more than a missing one.
     """
     golds = _gold_authorities(sample.gold)
     if golds is None:
@@ -101,7 +102,7 @@ def citation(
 
 
 def _judged(answer: list[Citation], golds: list[list[Citation]], *, pin_cite: bool, partial: bool) -> Verdict:
-    # By authority, so that one cited with many pages or years neither dilutes nor hides what is wrong.
+    # Grouped by authority, so that citing one with many pages or years neither dilutes nor hides an error.
     cited: dict[tuple[str, ...], list[Citation]] = {}
     for one in answer:
         cited.setdefault(one.key, []).append(one)
@@ -119,7 +120,9 @@ def _judged(answer: list[Citation], golds: list[list[Citation]], *, pin_cite: bo
 
 
 def _golds_named(citations: list[Citation], golds: list[list[Citation]], *, pin_cite: bool) -> set[int]:
-    """Indices of the golds that citations of one authority name; none where one of them contradicts the gold."""
+    """Return the indices of the golds that citations of one authority name; none if one of them contradicts the
+    gold.
+    """
     return {
         index
         for index, gold in enumerate(golds)
@@ -130,7 +133,7 @@ def _golds_named(citations: list[Citation], golds: list[list[Citation]], *, pin_
 
 
 def _agree(answer: Citation, gold: Citation) -> bool:
-    """Whether two citations name one authority, and the same year and subsection where both name one."""
+    """Whether two citations name the same authority, and the same year and subsection if both name one."""
     if answer.key != gold.key or (answer.year and gold.year and answer.year != gold.year):
         return False
     is_section = gold.pin.startswith("(") and answer.pin.startswith("(")

@@ -1,7 +1,7 @@
-"""Legal citations of a text, normalised: cases and journals by eyecite, federal codes by a grammar of our own.
+"""Reads the legal citations in a text: cases and journals by eyecite, federal codes by a grammar of this module.
 
-eyecite 2.7 knows the reporters, but reads `17 C.F.R. § 240.10b-5` as section 240 and `15 U.S.C. § 78j(b)` not at all,
-and lets a citation inherit the year of the one before; sections and years are therefore read here.
+eyecite 2.7 knows the reporters. But it reads `17 C.F.R. § 240.10b-5` as section 240, does not read `15 U.S.C. § 78j(b)`
+at all, and lets a citation inherit the year of the previous one; sections and years are therefore read here.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ class Citation:
     """One full citation. Example: `410 U. S. 113, 120 (1973)` has key ("U.S.", "410", "113"), pin 120, year 1973."""
 
     key: tuple[str, ...]
-    """Reporter or code, then volume and page, or title and section."""
+    """Reporter, volume and page; or code, title and section."""
     pin: str = ""
-    """A page within a case, or the subsections of a section; empty when none is named."""
+    """A page within a case, or the subsections of a section; empty if none is named."""
     year: str = ""
     known: bool = True
     """Whether the reporter exists."""
 
 
 def read_citations(text: str) -> list[Citation]:
-    """All full citations in order; short forms, `id.` and `supra` cite nothing by themselves and are left out."""
+    """Return all full citations in order; short forms, `id.` and `supra` cite nothing by themselves and are left
+    out.
+    """
     text = re.sub("[\u2010-\u2015]", "-", " ".join(plain_characters(text).split()))
     spans = [*_federal_codes(text), *_by_eyecite(text)]
     taken = [False] * (len(text) + 1)
@@ -67,11 +69,11 @@ def _federal_codes(text: str) -> Iterator[tuple[int, int, Citation]]:
 
 
 def _by_eyecite(text: str) -> Iterator[tuple[int, int, Citation | None]]:
-    """Spans of what eyecite found; None for the forms that cite nothing by themselves."""
+    """Yield the spans that eyecite found; None for forms that cite nothing by themselves."""
     from eyecite import get_citations
     from eyecite.models import FullCaseCitation, FullJournalCitation, FullLawCitation, ShortCaseCitation
 
-    # The space in front keeps the text from being eyecite's own name, to which it answers with a joke.
+    # The leading space prevents the text from equalling eyecite's own name, for which it returns a joke.
     for found in get_citations(" " + text):
         start, stop = (offset - 1 for offset in found.span())
         if isinstance(found, FullCaseCitation | FullJournalCitation):
@@ -93,14 +95,14 @@ def _by_eyecite(text: str) -> Iterator[tuple[int, int, Citation | None]]:
 
 
 def _reporter(found: Any) -> str:
-    """The usual abbreviation; all that it may stand for where it is ambiguous."""
+    """Return the usual abbreviation; for an ambiguous one, all reporters that it may stand for."""
     if found.edition_guess is not None:
         return str(found.edition_guess.short_name)
     return " or ".join(sorted({edition.short_name for edition in found.all_editions}))
 
 
 def _code(found: Any) -> str:
-    """State codes have one entry for all their subjects, so the subject is told apart here."""
+    """Distinguish the subject of a state code, because eyecite has one entry for all subjects of a state's code."""
     return " ".join(filter(None, (_reporter(found), found.groups.get("subject")))).strip()
 
 

@@ -28,7 +28,7 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 CASES = (
-    # First, because a worker judges it at its start and so loads the algebra system.
+    # This case comes first: a worker judges it at its start, which loads the algebra system.
     Case(response=r"\boxed{1+\sqrt{2}}", gold=r"\sqrt2+1", expect="accept"),
     Case(response=r"12 + 34 = 46, so \boxed{46}", gold="46", expect="accept"),
     Case(response=r"\boxed{\frac12}", gold="0.5", expect="accept"),
@@ -54,12 +54,12 @@ CASES = (
 
 @verifier(name="math.equivalent", version="2", timeout_s=2.0, memory_mib=1024, cases=CASES)
 def equivalent(sample: Sample, *, where: Where = "last_boxed", on_many: OnMany = "reject") -> Verdict:
-    """1 when the final answer is mathematically the gold, otherwise 0.
+    """1 when the final answer is mathematically equal to the gold, otherwise 0.
 
     Args:
-        sample: Its gold is text or a number; LaTeX, with or without delimiters or a box.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
+        sample: Its gold is a text or a number; LaTeX with or without delimiters or a box.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
     """
     gold = _gold_text(sample.gold)
     if gold is None or not _readable(gold):
@@ -80,7 +80,7 @@ def equivalent(sample: Sample, *, where: Where = "last_boxed", on_many: OnMany =
 
 
 def _difference(answer: str, gold: str) -> str | None:
-    """Why the answer is not the gold; None when it is."""
+    """Say how the answer differs from the gold; None if it does not."""
     if answer == gold:
         return None
     problem = pathology(answer, gold=gold)

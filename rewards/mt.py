@@ -1,7 +1,7 @@
-"""Translations: chrF of the answer against the references, by sacrebleu.
+"""Translations, scored by chrF of the answer against the references (sacrebleu).
 
-chrF (Popovic 2015) pays what a copy of the source shares with the reference, such as names. With `meta.source` a copy,
-or a text that is nearly the source and nearer to it than to every reference, gets nothing.
+chrF (Popovic 2015) rewards text that the source shares with the reference, such as names. If `meta.source` is given, a
+copy of the source gets 0, and so does a text that is nearly the source and closer to it than to every reference.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 _NEARLY_A_COPY = 0.8
-"""chrF against the source from which a text counts as a copy of it."""
+"""Smallest chrF against the source at which a text counts as a copy of it."""
 
 _SOURCE = "Der Hund schläft im Garten."
 _REFERENCE = "The dog is sleeping in the garden."
@@ -54,14 +54,14 @@ def chrf(
     word_order: int = 0,
     threshold: float = 0.0,
 ) -> Verdict:
-    """ChrF / 100 against the references, 0 for a copy of the source.
+    """ChrF / 100 against the references; 0 for a copy of the source.
 
     Args:
-        sample: Its gold is a reference, or a list of them; `meta.source`, if there is one, the text to translate.
-        where: Where the translation stands.
-        on_many: What several different boxed translations mean.
-        word_order: 0 is chrF, 2 is chrF++.
-        threshold: A lower score becomes 0.
+        sample: Its gold is a reference, or a list of them; `meta.source` may hold the text to translate.
+        where: Place of the translation in the response.
+        on_many: Whether several different boxed translations are rejected or the last one counts.
+        word_order: 0 for chrF, 2 for chrF++.
+        threshold: Scores below this become 0.
     """
     references = _references(sample.gold)
     if not references:
@@ -93,7 +93,7 @@ def _chrf(answer: str, references: Sequence[str], *, word_order: int) -> float:
 
 
 def _references(gold: object) -> list[str]:
-    """All references; empty when one cannot be read."""
+    """Return all references; empty if one cannot be read."""
     several = cast("Sequence[object]", gold) if isinstance(gold, list | tuple) else [gold]
     if not all(isinstance(one, str) for one in several):
         return []

@@ -1,9 +1,9 @@
 """Named entities: entity-level F1 of the answer, a JSON list, against spans, mentions or BIO tags.
 
-What the gold holds decides what is compared: items with `start`, `end` and `label` as exact spans, items with `text`
-and `label` as mentions, a list of texts as BIO tags, one a token, by seqeval. An answer cannot gain by repeating an
-entity (each repeat is a false positive), by labelling one span twice (a hedge, unless the gold itself has overlapping
-spans), or by listing every span there is (precision, and a limit on their number).
+The gold decides what is compared: items with `start`, `end` and `label` as exact spans, items with `text` and `label`
+as mentions, a list of texts as BIO tags (one per token, by seqeval). An answer cannot gain by repeating an entity (each
+repeat is a false positive), by labelling one span twice (a hedge, unless the gold itself has overlapping spans), or by
+listing every possible span (precision drops, and their number is limited).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SPANS = [{"start": 0, "end": 10, "label": "PER"}, {"start": 20, "end": 25, "lab
 _MENTIONS = [{"text": "Acme Corp.", "label": "ORG"}]
 _SPANS_TEXT = json.dumps(_SPANS)
 CASES = (
-    # First, because a worker judges it at its start and so loads seqeval.
+    # This case comes first: a worker judges it at its start, which loads seqeval.
     Case(response='["B-PER", "I-PER", "O", "B-LOC"]', gold=_BIO, expect="accept"),
     Case(response=f"The entities:\n```json\n{_SPANS_TEXT}\n```", gold=_SPANS, expect="accept"),
     Case(response='[{"label": "ORG", "text": "Acme  Corp."}]', gold=_MENTIONS, expect="accept"),
@@ -73,10 +73,10 @@ def span(
     Args:
         sample: Its gold is a list of `{start, end, label}`, of `{text, label}`, or of BIO tags; `end` is exclusive.
             The answer is a JSON list of the same form, alone or in a fenced block.
-        on_many: What several different blocks mean.
-        scheme: How tags mark where an entity begins and ends.
-        casefold: Whether the case of labels and mentions does not count.
-        partial: Pay F1; otherwise only a perfect answer is paid.
+        on_many: Whether several different blocks are rejected or the last one counts.
+        scheme: The tagging scheme, which marks where an entity begins and ends.
+        casefold: Whether the case of labels and mentions is ignored.
+        partial: Give F1 as the score; otherwise only a perfect answer scores.
     """
     gold: Any = sample.gold
     kind = _kind(gold)
@@ -109,7 +109,7 @@ def _kind(gold: object) -> Literal["tags", "span", "mention"]:
 
 
 def _tags(value: object, *, scheme: Scheme) -> list[str] | None:
-    """The tags; None where one is not a tag, or an entity lacks its B (or, in IOBES, its E)."""
+    """Return the tags; None if one is not a tag, or an entity lacks its B (in IOBES, its E)."""
     if not isinstance(value, list | tuple):
         return None
     tags = cast("Sequence[object]", value)
@@ -127,7 +127,7 @@ def _tags(value: object, *, scheme: Scheme) -> list[str] | None:
 
 
 def _entities(value: object, *, kind: str, casefold: bool) -> list[Entity] | None:
-    """The entities in order, repeats kept; None where one cannot be read."""
+    """Return the entities in order, with repeats; None if one cannot be read."""
     if not isinstance(value, list | tuple):
         return None
     entities = [_entity(item, kind=kind, casefold=casefold) for item in cast("Sequence[object]", value)]

@@ -1,13 +1,13 @@
-"""Network configuration: values as what they mean, blocks of lines as sets.
+"""Network configuration: compares values by their meaning, and blocks of lines as sets.
 
 Policies, each with a case below:
 
-- Equal addresses, prefixes, AS numbers, VLAN lists and MAC addresses are equal in any spelling: `10.0.0.1
-  255.255.255.0` is `10.0.0.1/24`. Host bits count unless `host_bits` is `ignore`.
-- Lines of a block may stand in any order unless `ordered`; a line under another interface is another line.
-- Comments and empty lines count for nothing. Every other line that the gold lacks is wrong, so that configuring both
-  of two alternatives does not pay.
-- The answer is the one code block of the response, or all of it; two different code blocks are a hedge.
+- Addresses, prefixes, AS numbers, VLAN lists and MAC addresses are equal in any spelling: `10.0.0.1 255.255.255.0` is
+  `10.0.0.1/24`. Host bits count unless `host_bits` is `ignore`.
+- Lines of a block may be in any order unless `ordered`; a line under another interface is a different line.
+- Comments and empty lines are ignored. Every other line that the gold lacks is wrong, so that configuring both of two
+  alternatives is not rewarded.
+- The answer is the single code block of the response, or all of it; two different code blocks are a hedge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 LONGEST_ANSWER = 50_000
-"""Characters."""
+"""Longest answer, in characters."""
 _PORT = "interface Gi0/1\n description uplink\n ip address 10.0.0.1 255.255.255.0\n no shutdown\n"
 _TWO_PORTS = "interface Gi0/1\n ip address 10.0.0.1/24\ninterface Gi0/2\n ip address 10.0.1.1/24"
 _SWAPPED = "interface Gi0/1\n ip address 10.0.1.1/24\ninterface Gi0/2\n ip address 10.0.0.1/24"
@@ -89,13 +89,13 @@ def config(
 
     Args:
         sample: Its gold is a text of configuration lines; or a mapping of names to values, which the answer gives as
-            JSON or as `name: value` lines; or a list of values, which the answer gives as JSON, in lines, or between
-            commas.
-        on_many: What several different code blocks mean.
-        host_bits: Whether the bits of an address behind its prefix count.
-        ordered: Whether lines and values must stand in the gold's order.
-        casefold: Whether case counts for nothing.
-        partial: Pay F0.5, where a wrong line costs more than a missing one.
+            JSON or as `name: value` lines; or a list of values, which the answer gives as JSON, in lines, or separated
+            by commas.
+        on_many: Whether several different code blocks are rejected or the last one counts.
+        host_bits: Whether the bits of an address beyond its prefix count.
+        ordered: Whether lines and values must be in the gold's order.
+        casefold: Whether case is ignored.
+        partial: Give F0.5 as the score, so that a wrong line costs more than a missing one.
     """
 
     def fold(text: str) -> str:
@@ -146,7 +146,7 @@ def _judged(answers: Sequence[Hashable], golds: Sequence[Hashable], *, ordered: 
 
 
 def _answer_text(response: str, *, on_many: OnMany) -> tuple[str, str, tuple[str, ...]]:
-    """The code block, or all that comes after the thinking, why it is refused, and tags of that."""
+    """Return the code block, or all text after the thinking; the reason if it is rejected; and tags for that."""
     found = payload(response, fence="allow", text_around=True, on_many=on_many)
     if found.text is None:
         return "", found.reason, found.tags
@@ -156,7 +156,7 @@ def _answer_text(response: str, *, on_many: OnMany) -> tuple[str, str, tuple[str
 
 
 def _pairs(text: str) -> list[tuple[str, object]] | None:
-    """Names and values of a JSON object or of `name: value` lines; None where it is neither, or a name stands twice."""
+    """Read a JSON object or `name: value` lines as pairs; None if the text is neither, or a name occurs twice."""
     if text.lstrip().startswith("{"):
         value, _ = read_json(text)
         return list(cast("dict[str, object]", value).items()) if isinstance(value, dict) else None
@@ -168,7 +168,7 @@ def _pairs(text: str) -> list[tuple[str, object]] | None:
 
 
 def _items(text: str) -> list[object]:
-    """The values of a JSON list, or what stands between commas, semicolons and line ends."""
+    """Read the values of a JSON list, or the items between commas, semicolons and line ends."""
     value, _ = read_json(text) if text.lstrip().startswith("[") else (None, None)
     if isinstance(value, list):
         return cast("list[object]", value)
@@ -176,7 +176,9 @@ def _items(text: str) -> list[object]:
 
 
 def _text(value: object) -> str:
-    """A flat list as `10,11`; a plain value as it prints, bounded, because a million digits are slow to print."""
+    """Write a flat list as `10,11`, and a plain value as it prints; bounded, because a million digits are slow to
+    print.
+    """
     if isinstance(value, list):
         return ",".join("a list" if isinstance(one, list) else _text(one) for one in cast("list[object]", value)[:1000])
     if isinstance(value, int) and abs(value) >= 2**64:

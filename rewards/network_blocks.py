@@ -1,4 +1,4 @@
-"""Configuration text as blocks: every line with the lines that it stands under."""
+"""Reads configuration text as blocks: every line with the lines of its enclosing blocks."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from rewards.network_values import HostBits, normal_words
 
 MOST_LINES = 2000
 DEEPEST = 16
-"""Blocks within blocks; real configurations have four."""
+"""Deepest nesting of blocks; real configurations have four levels."""
 _COMMENT = re.compile(r"\s*(?:!|#|//).*|\s*/\*.*\*/\s*")
 _LEAVES = ("exit", "end", "quit", "exit-address-family", "return")
 _OPENERS = re.compile(
     r"(?:interface|router|vlan|line|class-map|policy-map|route-map|ip access-list|ipv6 access-list|vrf|key chain)\s+\S"
 )
-"""What starts a block in text without indentation, as it is typed at a prompt."""
+"""Commands that open a block in text without indentation, as it is typed at a prompt."""
 
 Path = tuple[str, ...]
-"""A line and, before it, the lines of the blocks that it stands in."""
+"""The lines of the enclosing blocks, followed by the line itself."""
 
 
 def read_blocks(text: str, *, host_bits: HostBits, casefold: bool) -> list[Path] | None:
-    """The path of every line in order, normalised; None where the text is too long, too deep, or its braces do not fit.
+    """Return the path of every line in order, normalised; None if the text is too long or nested too deeply, or its
+    braces do not match.
 
-    Blocks are told by braces, or by indentation, or, where there is neither, by the commands that open one. Comments,
-    empty lines and words that only leave a block are left out.
+    Blocks are recognised by braces, or by indentation, or, without either, by the commands that open one. Comments,
+    empty lines and words that only leave a block are dropped.
     """
     lines = [line.expandtabs(4).rstrip() for line in text.splitlines()]
     lines = [line for line in lines if line]

@@ -1,4 +1,4 @@
-"""Values of network configuration, each in one form: addresses, prefixes, AS numbers, VLAN sets, MAC addresses."""
+"""Normalises values of network configuration: addresses, prefixes, AS numbers, VLAN sets, MAC addresses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from typing import Literal
 
 HostBits = Literal["count", "ignore"]
-"""`count`: 10.0.0.5/24 is not 10.0.0.0/24. `ignore`: both are the prefix that they lie in."""
+"""`count`: 10.0.0.5/24 differs from 10.0.0.0/24. `ignore`: both are equal to their common prefix."""
 _AS_NUMBER = re.compile(r"(?:asn?)?\s{0,2}(\d{1,10})(?:\.(\d{1,5}))?", re.IGNORECASE)
 _AS_KEY = re.compile(r"(?:^|[_\s-])(?:\w{0,12}_)?asn?(?:$|[_\s-])|autonomous", re.IGNORECASE)
 _VLANS = re.compile(r"\d{1,4}(?:\s?-\s?\d{1,4})?(?:\s?,\s?\d{1,4}(?:\s?-\s?\d{1,4})?){0,200}")
@@ -16,9 +16,9 @@ _HIGHEST_VLAN = 4094
 
 
 def normal_value(text: str, *, key: str, host_bits: HostBits) -> str:
-    """The value in one form; `key` says what a bare number is, an AS number or VLANs.
+    """Normalise a value; `key` decides whether a bare number is an AS number or a VLAN.
 
-    What is none of the known kinds keeps its characters, with single spaces.
+    A value of an unknown kind keeps its characters, with single spaces.
     """
     text = " ".join(text.split())
     if _AS_KEY.search(key) or re.match(r"(?i)asn?\s?\d", text):
@@ -33,7 +33,7 @@ def normal_value(text: str, *, key: str, host_bits: HostBits) -> str:
 
 
 def normal_words(words: list[str], *, host_bits: HostBits) -> list[str]:
-    """Each word in one form; an address and the mask after it become a prefix."""
+    """Normalise each word; an address and the mask after it become a prefix."""
     normal: list[str] = []
     position = 0
     while position < len(words):
@@ -45,18 +45,18 @@ def normal_words(words: list[str], *, host_bits: HostBits) -> list[str]:
 
 
 def normal_word(word: str, *, host_bits: HostBits) -> str:
-    """An address, prefix or MAC address in one form; any other word as it is."""
+    """Normalise an address, prefix or MAC address; leave any other word as it is."""
     if _MAC.fullmatch(word):
         return "mac " + re.sub("[:.-]", "", word).lower()
     try:
-        # Without a slash first: an interface of a bare address would gain one.
+        # A bare address is read as an address, because as an interface it would gain a prefix length.
         return _prefix(word, host_bits=host_bits) if "/" in word else str(ipaddress.ip_address(word))
     except ValueError:
         return word
 
 
 def as_number(text: str) -> int | None:
-    """An AS number written as 64512, AS64512 or, in two halves of 16 bits, 1.10 (RFC 5396); None if it is not one."""
+    """Read an AS number written as 64512, AS64512 or, in two 16-bit halves, 1.10 (RFC 5396); None if it is not one."""
     match = _AS_NUMBER.fullmatch(text.strip())
     if match is None:
         return None
@@ -67,7 +67,7 @@ def as_number(text: str) -> int | None:
 
 
 def vlan_set(text: str) -> list[int] | None:
-    """The VLANs of `10-12,20` in order; None where it is no list of VLANs from 1 to 4094."""
+    """Return the VLANs of `10-12,20` in order; None if it is not a list of VLANs from 1 to 4094."""
     if _VLANS.fullmatch(text) is None:
         return None
     vlans = set[int]()
@@ -80,8 +80,8 @@ def vlan_set(text: str) -> list[int] | None:
 
 
 def _masked(address: str, mask: str, *, host_bits: HostBits) -> str | None:
-    """The prefix of an address and a dotted mask; None where they are not such a pair."""
-    # A mask with its leading bits unset is a wildcard, which other commands read otherwise.
+    """Return the prefix of an address and a dotted mask; None if they are not such a pair."""
+    # A mask whose leading bits are not set is a wildcard, which other commands read differently.
     if not mask.startswith(("128.", "192.", "224.", "240.", "248.", "252.", "254.", "255.")) or "/" in address:
         return None
     try:

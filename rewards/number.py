@@ -1,12 +1,12 @@
-r"""Numbers, compared exactly or within a tolerance. What counts as a number: `rewards.number_reading`.
+r"""Numbers, compared exactly or within a tolerance. `rewards.number_reading` defines what counts as a number.
 
 Policies, each with a case below:
 
-- Without a tolerance of the recipe, a whole gold must be met exactly, and any other one within `DEFAULT_TOLERANCE`.
-- Several different numbers are a hedge; a relation, a range or an expression is no number.
-- Units may be left out; when both sides name one, they must be the same. A percent sign is a unit: 12% is 12 and not
-  0.12, unless `percent: fraction`.
-- `1,234` is 1234. `1,5` reads two ways and is refused, unless `decimal_comma`.
+- If the recipe sets no tolerance, a whole gold must be met exactly, and any other gold within `DEFAULT_TOLERANCE`.
+- Several different numbers are a hedge; a relation, a range or an expression is not a number.
+- Units may be left out; if both sides name one, they must agree. A percent sign is a unit: 12% is 12 and not 0.12,
+  unless `percent: fraction`.
+- `1,234` is 1234. `1,5` is ambiguous and rejected, unless `decimal_comma` is set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 DEFAULT_TOLERANCE = 1e-4
-"""Relative; of golds that are not whole numbers."""
+"""Relative tolerance for golds that are not whole numbers."""
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 CASES = (
@@ -71,18 +71,18 @@ def close(
     percent: Literal["unit", "fraction"] = "unit",
     decimal_comma: bool = False,
 ) -> Verdict:
-    """1 when the answer is one number, as near to the gold as the tolerances say, otherwise 0.
+    """1 when the answer is a single number that is close enough to the gold, otherwise 0.
 
-    Near means |answer - gold| <= max(absolute_tolerance, relative_tolerance * |gold|), in exact arithmetic.
+    Close means |answer - gold| <= max(absolute_tolerance, relative_tolerance * |gold|), in exact arithmetic.
 
     Args:
-        sample: Its gold is a number, or the text of one, with or without a unit.
-        where: Where the answer stands.
-        on_many: What several different numbers or boxes mean.
-        relative_tolerance: Unset: 0 for a whole gold, `DEFAULT_TOLERANCE` for any other.
-        absolute_tolerance: In the unit of the gold.
+        sample: Its gold is a number, or a text with one number, with or without a unit.
+        where: Place of the answer in the response.
+        on_many: Whether several different numbers or boxes are rejected or the last one counts.
+        relative_tolerance: If unset, 0 for a whole gold and `DEFAULT_TOLERANCE` for any other.
+        absolute_tolerance: Largest absolute difference, in the unit of the gold.
         percent: Whether 12% is 12 with a unit, or 0.12.
-        decimal_comma: Whether `1.234,5` is written here, rather than `1,234.5`; also in a gold that is text.
+        decimal_comma: Whether numbers are written as `1.234,5` instead of `1,234.5`; also in a gold that is text.
     """
     gold = gold_number(sample.gold, decimal_comma=decimal_comma)
     if gold is None:
@@ -103,7 +103,7 @@ def close(
 def difference(
     answer: PlainNumber, gold: PlainNumber, *, relative_tolerance: float | None, absolute_tolerance: float
 ) -> str | None:
-    """Why the answer is not close to the gold; None when it is. The tolerances are as in `close`."""
+    """Say why the answer is not close to the gold; None if it is. For the tolerances see `close`."""
     is_whole = gold.value.denominator == 1
     if answer.has_bar and not gold.has_bar and is_whole:
         return "a division that was not carried out"
@@ -122,7 +122,7 @@ def difference(
 
 @lru_cache(maxsize=256)
 def _exact(tolerance: float) -> Fraction:
-    """As it is written in the recipe: 0.3 and not the binary number just under it."""
+    """Convert the tolerance as the recipe writes it: 0.3, and not the binary number just below it."""
     return Fraction(repr(tolerance))
 
 

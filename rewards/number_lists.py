@@ -1,4 +1,4 @@
-r"""Tuples, intervals and sets of plain numbers: `(1, 2)`, `[0, \frac12)`, `\{3, 1\}`. Exact, no algebra."""
+r"""Tuples, intervals and sets of plain numbers: `(1, 2)`, `[0, \frac12)`, `\{3, 1\}`. Exact, without algebra."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ MOST_ELEMENTS = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NumberList:
-    """What was read: brackets as written, and the value of each element."""
+    """A list of numbers: its brackets as written, and the value of each element."""
 
     brackets: tuple[str, str]
     values: tuple[Fraction, ...]
 
     def same_as(self, other: NumberList) -> bool:
-        """Elements of a set count in any order and once; elsewhere place and number must be the same."""
+        """Whether two lists are equal; in a set, order and repetition do not matter."""
         if self.brackets[0] == "\\{":
             return set(self.values) == set(other.values)
         return self.values == other.values
 
 
 def read_number_list(text: str) -> NumberList | None:
-    """The list that is the whole of `text`; None where it is none, or an element is no plain number, or has a unit."""
+    """Read the list that makes up the whole of `text`; None if it is not one, or an element is not a plain number or
+    has a unit.
+    """
     text = text.strip()
     brackets = next((pair for pair in _BRACKETS if text.startswith(pair[0]) and text.endswith(pair[1])), None)
     if brackets is None or len(text) < sum(map(len, brackets)):

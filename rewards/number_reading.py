@@ -1,8 +1,9 @@
-r"""The one number that an answer names, in a sentence or alone. Time is bounded by `LONGEST_ANSWER` characters.
+r"""Reads the single number that an answer names, in a sentence or alone. `LONGEST_ANSWER` bounds its time.
 
-What counts as a number is `rewards.plain_numbers`; this module finds it among words, and refuses what is not an answer:
-relations (`5=7`, `x > 5`), expressions (`2+2`, `10^3`, `5x`, `5!`), ranges, negations, alternatives, identifiers
-(`CO2`, `0x1F`), and digits that read two ways (`1,5`). A scale word multiplies: `5 million` is 5000000.
+`rewards.plain_numbers` defines what counts as a number. This module finds the number among words, and rejects texts
+that are not an answer: relations (`5=7`, `x > 5`), expressions (`2+2`, `10^3`, `5x`, `5!`), ranges, negations,
+alternatives, identifiers (`CO2`, `0x1F`), and ambiguous digits (`1,5`). A scale word multiplies: `5 million` is
+5000000.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ _WORD_AFTER = re.compile(r"(?P<space>\s*)(?:\\(?:text|mathrm|textrm|mbox)\{\s*)?
 _SYMBOL_AFTER = re.compile(r"\s*(?:\\?(?P<percent>%)|(?P<currency>[€£¥])|(?P<degree>°|\^\{?\\circ))")
 _GOLD_START = re.compile(r"[\s$€£¥(\[{+\\.-]*(?:[dtc]?frac|\d)")
 _UNIT_LETTERS = frozenset("mgslLKNJWVACFhd")
-"""Letters that may follow a number as a unit; any other one makes it a term, such as 5x or 5i."""
+"""Letters that may follow a number as a unit; any other letter makes it a term, such as 5x or 5i."""
 _SPACING = re.compile(r"\\[,;: ]|~")
 _DASHES = str.maketrans({"\u2010": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-"})
 _DELIMITERS = (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
@@ -69,25 +70,25 @@ _DELIMITERS = (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """The number that was found, or why there is none."""
+    """The number that was found, or the reason why there is none."""
 
     number: PlainNumber | None = None
     reason: str = ""
     tags: tuple[str, ...] = ()
     after: str = ""
-    """What stands behind the number, as written; for whoever reads units."""
+    """The text after the number, as written, for callers that read units."""
 
 
 def read_number(text: str, *, on_many: OnMany = "reject", decimal_comma: bool = False) -> Reading:
-    r"""The one number in `text`, which is in plain characters.
+    r"""Read the single number in `text`, which must be in plain characters.
 
     Args:
         text: An answer, such as `12\text{ cm}` or `It is 3.5 million.`
-        on_many: What several different numbers mean: a hedge, or that the last one counts.
-        decimal_comma: Read `1.234,5` and not `1,234.5`.
+        on_many: Whether several different numbers are rejected or the last one counts.
+        decimal_comma: Whether to read `1.234,5` instead of `1,234.5`.
     """
     if _SIMPLE.fullmatch(text) and not decimal_comma:
-        # Most answers are this short; the general way takes ten times as long.
+        # Most answers are this short, and the general path takes ten times as long.
         return Reading(number=PlainNumber(value=Fraction(text), unit="", has_bar=False))
     if len(text) > LONGEST_ANSWER:
         return Reading(reason=f"longer than {LONGEST_ANSWER} characters")
@@ -117,7 +118,9 @@ def read_number(text: str, *, on_many: OnMany = "reject", decimal_comma: bool = 
 
 @lru_cache(maxsize=4096)
 def read_gold(gold: str, *, decimal_comma: bool = False) -> PlainNumber | None:
-    """The number that is the whole of a reference, a unit or scale word aside; None when there is none."""
+    """Read the number that makes up the whole of a reference, apart from a unit or scale word; None if there is
+    none.
+    """
     text = plain_characters(gold)
     if r"\boxed" in text:
         text = final_answer(text, where="last_boxed", on_many="reject").text or ""
@@ -127,7 +130,7 @@ def read_gold(gold: str, *, decimal_comma: bool = False) -> PlainNumber | None:
 
 
 def gold_number(gold: object, *, decimal_comma: bool = False) -> PlainNumber | None:
-    """`read_gold` of a gold of any type; None when it is not a number or the text of one."""
+    """Read a gold of any type as `read_gold` does; None if it is not a number or a text with one number."""
     if isinstance(gold, bool) or not isinstance(gold, str | int | float):
         return None
     if isinstance(gold, str):
@@ -138,14 +141,14 @@ def gold_number(gold: object, *, decimal_comma: bool = False) -> PlainNumber | N
 
 
 def unit_difference(answer: str, gold: str) -> str | None:
-    """Why the unit of an answer is not that of the gold; None when it is, or when one of them names none."""
+    """Say how the answer's unit differs from the gold's; None if it does not, or if one of them names none."""
     if not answer or not gold or _unit_name(answer) == _unit_name(gold):
         return None
     return f"the unit is {answer:.20}, not {gold:.20}"
 
 
 def prepared(text: str, *, decimal_comma: bool = False) -> str:
-    """Without delimiters, emphasis and spacing commands, with one kind of dash."""
+    """Remove delimiters, emphasis and spacing commands, and make all dashes equal."""
     text = text.strip().translate(_DASHES).replace("**", "").replace("{,}", ",").replace(r"\!", "")
     text = _SPACING.sub(" ", text).removesuffix(".").strip()
     for opening, closing in _DELIMITERS:

@@ -1,7 +1,7 @@
-"""Verdicts of reasoning-gym's own tasks, each by the task's `score_answer`.
+"""Scores of reasoning-gym's own tasks, each by the task's `score_answer`.
 
-What a task pays is the task's decision. Known in release 0.1.25: `puzzle24` pays for 24 made of any four numbers, not
-only of those in the question, so one constant answer solves all of it; do not train on it.
+Each task decides what it rewards. Known problem in release 0.1.25: `puzzle24` rewards 24 made from any four numbers,
+not only from those in the question, so one constant answer solves all of its puzzles; do not train on it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from rewards.extraction import OnMany, Where, final_answer
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
-# These tasks hand the answer to Python's eval. Without a call, an attribute of an attribute, or a quoted string, what
-# is evaluated can only be literals, names and arithmetic; answers need no more. `Integral` is not among the names, so
-# that the question itself, whose derivative is always right, is no answer.
+# These tasks pass the answer to Python's eval. If calls, attributes of attributes and quoted strings are excluded, only
+# literals, names and arithmetic can be evaluated, and answers need no more. `Integral` is not among the names, so that
+# the question itself, whose derivative is always right, is not an answer.
 EVALUATED_LITERALS = frozenset({"string_insertion", "spiral_matrix", "binary_matrix", "n_queens"})
 EVALUATED_EXPRESSIONS = frozenset(
     {"simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown"}
@@ -54,13 +54,13 @@ CASES = (
 
 @verifier(name="reasoning_gym", version="2", requires=("reasoning_gym",), memory_mib=1536, cases=CASES)
 def scored_by_task(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject") -> Verdict:
-    """The score that the task's own `score_answer` gives to the final answer; it may be partial.
+    """The score that the task's `score_answer` gives the final answer; it may be partial.
 
     Args:
-        sample: `meta["reasoning_gym"]` holds `task`, `params` and `entry` (question, answer, metadata), as the data
-            source of that name fills it.
-        where: Where the answer stands; `whole_text` for tasks whose answer has several lines.
-        on_many: What several different boxed answers mean.
+        sample: `meta["reasoning_gym"]` holds `task`, `params` and `entry` (question, answer, metadata), as filled in by
+            the data source of that name.
+        where: Place of the answer in the response; `whole_text` for tasks whose answer has several lines.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
     """
     row = cast("Mapping[str, Any]", sample.meta["reasoning_gym"])
     task, entry = cast("str", row["task"]), cast("dict[str, Any]", row["entry"])

@@ -1,11 +1,11 @@
-"""Identifiers of security work: CVE, CWE and ATT&CK ids as sets, CVSS vectors by their metrics.
+"""Identifiers used in security work: CVE, CWE and ATT&CK ids as sets, CVSS vectors by their metrics.
 
 Policies, each with a case below:
 
-- The answer is ids and nothing else, or with `prose` whatever ids of the gold's families stand in the text. Naming one
-  that is not in the gold is wrong, so that listing everything does not pay.
-- Ids are compared whole: a sub-technique is not its technique. `CWE-079` is `CWE-79`.
-- A vector is compared by its metrics in any order; what is not defined (`X`) is left out. Versions must agree. Two
+- The answer consists of ids and nothing else; with `prose`, it is every id of the gold's families in the text. Naming
+  an id that is not in the gold is wrong, so that listing everything is not rewarded.
+- Ids are compared as a whole: a sub-technique is not its technique. `CWE-079` is `CWE-79`.
+- Vectors are compared by their metrics in any order; undefined metrics (`X`) are ignored. Versions must agree. Two
   different vectors are a hedge.
 """
 
@@ -21,7 +21,7 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 LONGEST_VECTOR = 400
-"""Characters; CVSS 4.0 with all its metrics takes 250."""
+"""Longest vector in characters; CVSS 4.0 with all its metrics takes 250."""
 LARGEST_GOLD = 1000
 _WORD = re.compile(r"\w")
 _FAMILIES = {
@@ -29,7 +29,7 @@ _FAMILIES = {
     "CWE": re.compile(r"(?<![\w-])CWE-(\d{1,6})(?![\w]|-\w)", re.IGNORECASE | re.ASCII),
     "ATT&CK": re.compile(r"(?<![\w.-])(TA|T|S|G|M)(\d{4})(\.\d{3})?(?![\w]|[.-]\w)", re.ASCII),
 }
-# The end is found by length and not by the next space: a vector in prose is followed by a full stop.
+# The end is bounded by length and not by the next space, because a vector in prose is followed by a full stop.
 _VECTOR = re.compile(rf"CVSS:[234]\.\d(?:/[A-Za-z]{{1,3}}:[A-Za-z]{{1,6}}){{1,{LONGEST_VECTOR // 4}}}/?", re.ASCII)
 _BARE_VECTOR = re.compile(r"(?<![\w/:])AV:[A-Z](?:/[A-Za-z]{1,3}:[A-Z]{1,3}){5,13}(?![\w/:])", re.ASCII)
 _V3, _V4 = (
@@ -78,11 +78,11 @@ def identifier(
 
     Args:
         sample: Its gold is an id, a list of ids, or one CVSS vector of version 2, 3 or 4.
-        where: Where the answer stands; `whole_text` for ids in several lines.
-        on_many: What several different boxed answers mean.
-        prose: Whether words may stand beside the ids or the vector. Then a mere mention counts as an answer.
-        partial: Pay F0.5 over ids, where a wrong id costs more than a missing one; for a vector, the share of the
-            base metrics that agree, times how near the base score is (1 - difference / 10).
+        where: Place of the answer in the response; `whole_text` for ids in several lines.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
+        prose: Whether words may accompany the ids or the vector; then a mere mention counts as an answer.
+        partial: For ids, give F0.5 as the score, so that a wrong id costs more than a missing one. For a vector, give
+            the share of base metrics that agree, times the closeness of the base score (1 - difference / 10).
     """
     golds = _gold_texts(sample.gold)
     gold_vector = _gold_vector(golds)
@@ -141,14 +141,14 @@ def _judged_vector(text: str, gold: str, partial: bool) -> Verdict:
 
 
 def _without_findings(text: str) -> str:
-    """What stands beside ids and vectors, but for `and`."""
+    """Return the text without ids, vectors and the word `and`."""
     for pattern in (_VECTOR, _BARE_VECTOR, *_FAMILIES.values(), re.compile(r"(?i)\band\b")):
         text = pattern.sub(" ", text)
     return text
 
 
 def _ids(text: str, families: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Family and normal form of each id in the text."""
+    """Yield family and normal form of each id in the text."""
     for family in families:
         for match in _FAMILIES[family].finditer(text):
             if family == "CVE":
@@ -181,7 +181,7 @@ def _vector_pattern(gold: str) -> re.Pattern[str]:
 
 
 def _metrics(vector: str) -> dict[str, str] | None:
-    """The defined metrics with the version, or None where it is no vector."""
+    """Return the defined metrics with the version; None if it is not a vector."""
     from cvss.exceptions import CVSSError
 
     if len(vector) > LONGEST_VECTOR:

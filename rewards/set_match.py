@@ -1,4 +1,4 @@
-"""How well a set of answers matches a set of golds, where naming everything must not pay."""
+"""Compares a set of answers with a set of golds, such that naming everything is not rewarded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 
 class SetMatch(NamedTuple):
-    """Precision and recall of what was named, and what a verdict says about them."""
+    """Precision and recall of the named answers, and the score and tags that follow."""
 
     precision: float
     recall: float
 
     @property
     def is_exact(self) -> bool:
-        """Whether all golds are named and nothing else."""
+        """Whether the answers are exactly the golds."""
         return self.precision == self.recall == 1
 
     @property
@@ -25,11 +25,13 @@ class SetMatch(NamedTuple):
 
     @property
     def parts(self) -> dict[str, float]:
-        """The two as components of a score."""
+        """Precision and recall as the parts of a verdict."""
         return {"precision": self.precision, "recall": self.recall}
 
     def tags(self, *, answers: int, golds: int) -> tuple[str, ...]:
-        """`stuffed` where three times as much was named as there are golds, `hedged` where the golds are among it."""
+        """Tag a set with wrong answers as `stuffed` if it has more than three answers per gold, or `hedged` if it has
+        all golds.
+        """
         if self.precision == 1:
             return ()
         return ("stuffed",) if answers > 3 * golds else ("hedged",) if self.recall == 1 else ()

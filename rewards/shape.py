@@ -1,8 +1,8 @@
-"""The shape of a response, whatever it says: its length, room left at the token limit, repetition. 1 is fine.
+"""The shape of a response, whatever it says: its length, its distance to the token limit, repetition. 1 is good.
 
-These reward nothing by themselves; put them beside a verifier of the answer. What cannot be seen (zero-width, control
-and filler characters) does not count, so that padding neither fills a length nor breaks up a repetition, and a response
-without anything to see gets 0.
+These verifiers reward no answer by themselves; combine them with a verifier of the answer. Invisible characters
+(zero-width, control and filler characters) do not count, so that padding neither adds length nor breaks up a
+repetition. A response without visible characters gets 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 LONGEST_WORD = 20
-"""Characters; a longer word counts as its characters, so that leaving out the spaces hides no repetition."""
+"""Longest word in characters; a longer word counts as its characters, so that omitting spaces hides no repetition."""
 Count = Annotated[int, Field(ge=0)]
 
 _UNSEEN = re.compile(
@@ -95,14 +95,14 @@ def length(
     most: Count = 512,
     ramp: Count = 0,
 ) -> Verdict:
-    """1 within [least, most], falling on a line to 0 at `ramp` outside of it.
+    """1 if the length lies within [least, most]; it falls linearly to 0 at a distance of `ramp`.
 
     Args:
         sample: Needs no gold; for tokens, its `token_count`, or that of `meta`, must be known.
-        unit: Words that have a letter or digit; characters that can be seen, a run of white space being one; or tokens.
-        least: Smallest length that is fine.
-        most: Largest length that is fine.
-        ramp: How far outside the band the score reaches 0; 0 is a hard edge.
+        unit: Words with a letter or digit; visible characters, where a run of white space counts as one; or tokens.
+        least: Smallest length with score 1.
+        most: Largest length with score 1.
+        ramp: Distance outside this range at which the score reaches 0; 0 gives a hard edge.
     """
     if unit == "tokens":
         count = token_count(sample)
@@ -120,15 +120,15 @@ def length(
 
 @verifier(name="shape.overlong", version="1", isolation="inline", requires=(), cases=OVERLONG_CASES)
 def overlong(sample: Sample, *, max_tokens: Count = 4096, buffer_tokens: Count = 512) -> Verdict:
-    """Soft overlong punishment of DAPO (Yu et al. 2025, eq. 13), moved up by one: 1 is fine and 0 too long.
+    """Soft overlong punishment of DAPO (Yu et al. 2025, eq. 13), shifted up by one: 1 is good and 0 is too long.
 
-    With L tokens: 1 up to max_tokens - buffer_tokens, then (max_tokens - L) / buffer_tokens, and 0 beyond max_tokens. A
-    response that was cut off gets 0 whatever its length.
+    For L tokens: 1 up to max_tokens - buffer_tokens, then (max_tokens - L) / buffer_tokens, and 0 beyond max_tokens. A
+    response that was cut off gets 0 at any length.
 
     Args:
         sample: Needs no gold; its `token_count`, or that of `meta` for rows from a file, must be known.
         max_tokens: Length at which the score is 0.
-        buffer_tokens: Over how many tokens before that it falls; 0 is a hard edge.
+        buffer_tokens: Number of tokens over which the score falls to 0; 0 gives a hard edge.
     """
     count = token_count(sample)
     if count is None:
@@ -144,14 +144,14 @@ def overlong(sample: Sample, *, max_tokens: Count = 4096, buffer_tokens: Count =
 
 @verifier(name="shape.repetition", version="1", isolation="inline", requires=(), cases=REPETITION_CASES)
 def repetition(sample: Sample, *, ngram: Annotated[int, Field(ge=1, le=64)] = 4) -> Verdict:
-    """Share of the runs of `ngram` words that are not a repetition of an earlier one; 1 is no repetition.
+    """Share of the sequences of `ngram` words that do not repeat an earlier one; 1 means no repetition.
 
-    Punctuation marks, characters of unspaced scripts, and the characters of words longer than `LONGEST_WORD` are words
-    here; case does not count.
+    Punctuation marks, characters of unspaced scripts, and the characters of words longer than `LONGEST_WORD` count as
+    words; case does not matter.
 
     Args:
         sample: Needs no gold.
-        ngram: Length of a run, in words; a text with fewer words repeats nothing.
+        ngram: Length of a sequence, in words; a text with fewer words repeats nothing.
     """
     words = _pieces(_visible(sample.response).casefold())
     if not words:
@@ -159,13 +159,13 @@ def repetition(sample: Sample, *, ngram: Annotated[int, Field(ge=1, le=64)] = 4)
     runs = len(words) - ngram + 1
     if runs <= 0:
         return Verdict(score=1.0, reason="too short to repeat itself")
-    # Hashes and not the runs themselves: a megabyte of text would otherwise take hundreds of them.
+    # Hashes are kept instead of the sequences, which would take hundreds of megabytes for one megabyte of text.
     different = len(set(map(hash, zip(*(islice(words, start, None) for start in range(ngram)), strict=False))))
     return Verdict(score=different / runs, reason=f"{runs - different} of {runs} runs are repetitions")
 
 
 def token_count(sample: Sample) -> int | None:
-    """Tokens of a response: as sampled, or as the row says; None when neither is known."""
+    """Number of tokens of a response, as sampled or as stated in the row; None if neither is known."""
     count = sample.token_count or sample.meta.get("token_count")
     if isinstance(count, int) and not isinstance(count, bool) and count >= 0:
         return count

@@ -1,16 +1,16 @@
-"""Queries by what they return: the answer's rows against those of the reference query, on a real database.
+"""SQL queries, judged by their results: the answer's rows against those of the reference query, on a real database.
 
 Policies, each with a case or a test:
 
-- Rows are compared as a multiset, in order if and only if the reference's outermost query has ORDER BY. Rows that tie
-  in that order are expected as the reference returned them.
-- The answer must read a table that the reference reads, and a column if the reference does: a row of constants is not
-  looked up. `meta.database` may be a list of databases, on all of which the results must agree, so that a constant that
-  is right on one is wrong on another.
-- A reference that returns no row on any database cannot tell a right query from one with an impossible condition: it
-  is a gold fault, unless `empty` is `compare`.
-- The answer is one statement that only reads. Writing, attaching, settings, files and functions whose value changes
-  are refused; what never ends is ended.
+- Rows are compared as a multiset; their order counts if and only if the reference's outermost query has ORDER BY. Rows
+  that tie in that order must come in the order in which the reference returned them.
+- The answer must read a table that the reference reads, and a column if the reference does, because a result made of
+  constants was not looked up. `meta.database` may be a list of databases on which all results must agree, so that a
+  constant that is right on one is wrong on another.
+- A reference that returns no row on any database cannot distinguish a right query from one with an impossible
+  condition; it is a gold fault, unless `empty` is `compare`.
+- The answer is one read-only statement. Writing, attaching, settings, files and functions with changing values are
+  rejected; a query that runs too long is stopped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ITALY = "SELECT name FROM city WHERE country = 'Italy'"
 _ORDERED = "SELECT name FROM city ORDER BY people DESC"
 _FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(i) FROM n, city"
 CASES = (
-    # First, because a worker judges it at its start and so loads sqlglot.
+    # This case comes first: a worker judges it at its start, which loads sqlglot.
     Case(
         response="```sql\nSELECT c.name FROM city c WHERE c.country LIKE 'it%'\n```",
         gold=_ITALY,
@@ -145,19 +145,19 @@ def execution(
     absolute_tolerance: float = 1e-9,
     query_seconds: float = 2.0,
 ) -> Verdict:
-    """1 when the answer returns what the reference query returns, otherwise 0.
+    """1 when the answer returns the same result as the reference query, otherwise 0.
 
     Args:
-        sample: Its gold is the reference query; `meta.database` the path of a database file, a script that makes one,
-            or a list of these. The answer stands in a fenced block, or is the whole response.
+        sample: Its gold is the reference query; `meta.database` is the path of a database file, a script that creates a
+            database, or a list of these. The answer is in a fenced block, or is the whole response.
         engine: The database system.
-        on_many: What several different blocks mean.
-        ordered: Whether the order of rows counts; None: if the reference has ORDER BY.
-        column_order: Whether the columns must stand in the reference's order.
-        empty: What a reference without rows means.
-        relative_tolerance: Largest relative difference of two equal numbers of which one is not whole.
-        absolute_tolerance: Largest absolute one.
-        query_seconds: Longest time of one query.
+        on_many: Whether several different blocks are rejected or the last one counts.
+        ordered: Whether the order of rows counts; None for yes if the reference has ORDER BY.
+        column_order: Whether the columns must be in the reference's order.
+        empty: Treatment of a reference without rows: a gold fault, or an expected result.
+        relative_tolerance: Largest relative difference of two equal numbers, unless both are whole.
+        absolute_tolerance: Largest absolute difference of such numbers.
+        query_seconds: Time limit of one query.
     """
     databases = _databases(sample.meta["database"])
     if not databases or not isinstance(sample.gold, str) or not sample.gold.strip():
@@ -191,7 +191,7 @@ def execution(
 
 
 def _unread(answer: Result, gold: Result) -> str | None:
-    """Why the answer cannot have looked its rows up; None when it may have."""
+    """Say why the answer cannot have looked up its rows; None if it may have."""
     if gold.tables and not answer.tables & gold.tables:
         return "reads no table of the reference"
     if gold.reads_columns and not answer.reads_columns:

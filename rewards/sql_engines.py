@@ -1,7 +1,7 @@
-"""Databases that a query can only read, in this process: sqlite and duckdb.
+"""Read-only databases in this process: sqlite and duckdb.
 
-A query runs under a deadline, may return a limited number of rows and bytes, and reaches neither files nor settings.
-What it read is reported, so that a result made of constants can be told from one that was looked up.
+A query has a deadline, may return a limited number of rows and bytes, and can access neither files nor settings. The
+tables that it read are reported, so that a result made of constants can be recognised.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ _SCRIPT = re.compile(r"[;\n]|^\s*(?:create|insert|begin|pragma)\s", re.IGNORECAS
 
 
 class QueryError(Exception):
-    """A query or script that did not run to its end; the message says why in a few words."""
+    """A query or script did not run to its end; the message says why in a few words."""
 
 
 class Result(NamedTuple):
-    """What a query returned, and what it looked at."""
+    """The rows that a query returned, and the tables that it read."""
 
     rows: list[Row]
     tables: frozenset[str]
     """Lower-case names of the tables that were read."""
     reads_columns: bool
-    """Whether it looked at any column, and not only at the number of rows."""
+    """Whether the query read any column, and not only the number of rows."""
 
 
 def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, seconds: float) -> Result:
-    """Run one query that only reads.
+    """Run one read-only query.
 
     Args:
         sql: One statement.
-        database: The path of a database file, or a script that makes one in memory.
-        engine: Which database system.
-        most_rows: The query fails when it returns more.
-        seconds: The query fails when it takes longer; making the database counts apart, with the same limit.
+        database: The path of a database file, or a script that creates a database in memory.
+        engine: The database system.
+        most_rows: The query fails if it returns more rows.
+        seconds: The query fails if it takes longer; creating the database has the same limit of its own.
 
     Raises:
-        QueryError: the query does not parse, does not only read, fails, or passes a limit.
+        QueryError: the query does not parse, is not read-only, fails, or exceeds a limit.
         MemoryError: duckdb ran out of memory.
-        FileNotFoundError: there is no such database file.
+        FileNotFoundError: the database file does not exist.
         DatabaseError: the script does not run.
     """
     if len(sql) > LONGEST_QUERY:
@@ -77,16 +77,17 @@ def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, second
 
 
 class DatabaseError(Exception):
-    """A database that could not be opened or made."""
+    """The database could not be opened or created."""
 
 
 @lru_cache(maxsize=8)
 def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float) -> sqlite3.Connection:
-    """A connection that can only read; `changed` is there for the cache."""
+    """Open a read-only connection; `changed` only distinguishes cache entries."""
     if is_script:
         connection = sqlite3.connect(":memory:", check_same_thread=False)
     else:
-        # Immutable: neither locks nor journal files are made beside a database that belongs to somebody else.
+        # Opened as immutable, so that no locks or journal files are created beside a database that belongs to someone
+        # else.
         uri = f"file:{quote(str(Path(database).absolute()))}?mode=ro&immutable=1"
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
     connection.text_factory = _decoded
@@ -119,7 +120,8 @@ def _run_sqlite(connection: sqlite3.Connection, sql: str, *, most_rows: int, sec
         if action == sqlite3.SQLITE_READ:
             reads.add(((first or "").lower(), second or ""))
             return sqlite3.SQLITE_OK
-        # The last: declaring a table-valued function such as json_each says so; the schema itself is not writable.
+        # An update of the schema is reported when a table-valued function such as json_each is declared; the schema
+        # itself is not writable.
         harmless = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
         declares = action == sqlite3.SQLITE_UPDATE and first == "sqlite_master"
         return sqlite3.SQLITE_OK if harmless or declares else sqlite3.SQLITE_DENY
@@ -132,7 +134,7 @@ def _run_sqlite(connection: sqlite3.Connection, sql: str, *, most_rows: int, sec
         cursor.close()
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         raise QueryError("passed the time limit" if str(error) == "interrupted" else f"{error!s:.200}") from error
-    except MemoryError as error:  # of sqlite's own limit, far below that of the process
+    except MemoryError as error:  # sqlite's own limit, far below that of the process
         raise QueryError("needs too much memory") from error
     finally:
         connection.set_progress_handler(None, 0)
@@ -143,21 +145,21 @@ def _run_sqlite(connection: sqlite3.Connection, sql: str, *, most_rows: int, sec
 
 def _script_authorizer(action: int, *_: str | None) -> int:
     if action == sqlite3.SQLITE_PRAGMA:
-        return sqlite3.SQLITE_IGNORE  # dumps set some; none is needed
-    # VACUUM INTO writes a file and asks for ATTACH.
+        return sqlite3.SQLITE_IGNORE  # dumps set some pragmas; none is needed
+    # VACUUM INTO writes a file, and asks for ATTACH.
     refused = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_CREATE_VTABLE)
     return sqlite3.SQLITE_DENY if action in refused else sqlite3.SQLITE_OK
 
 
 def _deadline(seconds: float) -> Any:
-    """A progress handler that ends the statement when the time is over."""
+    """Install a progress handler that stops the statement at the deadline."""
     stop = time.monotonic() + seconds
     return lambda: int(time.monotonic() > stop)
 
 
 @lru_cache(maxsize=8)
 def _open_duckdb(database: str, is_script: bool, changed: int, seconds: float) -> Any:
-    """A connection that can only read; `changed` is there for the cache."""
+    """Open a read-only connection; `changed` only distinguishes cache entries."""
     import duckdb
 
     config: dict[str, Any] = {
@@ -192,7 +194,7 @@ def _run_duckdb(connection: Any, sql: str, *, most_rows: int, seconds: float) ->
         tables = frozenset(str(name).lower() for name in connection.get_table_names(sql))
         rows = _timed(connection, sql, seconds=seconds, most_rows=most_rows)
     except duckdb.OutOfMemoryException as error:
-        # What it has allocated is not given back for sure: a worker ends on this, and the next sample gets a fresh one.
+        # duckdb may not free its memory: the error ends this worker, and the next sample gets a fresh one.
         raise MemoryError(str(error)) from error
     except (duckdb.Error, ValueError, RuntimeError) as error:
         late = isinstance(error, duckdb.InterruptException)
@@ -212,7 +214,7 @@ def _timed(connection: Any, sql: str, *, seconds: float, most_rows: int = 0) -> 
 
 
 def parsed(sql: str, *, engine: Engine) -> Any:
-    """The syntax tree of one statement.
+    """Parse one statement into a syntax tree.
 
     Raises:
         QueryError: sqlglot cannot parse it.
@@ -227,10 +229,10 @@ def parsed(sql: str, *, engine: Engine) -> Any:
 
 
 def _fetched(cursor: Any, *, most_rows: int) -> list[Row]:
-    """All rows of a cursor.
+    """Fetch all rows of a cursor.
 
     Raises:
-        QueryError: there are too many, or they are too large.
+        QueryError: there are too many rows, or they are too large.
     """
     rows: list[Row] = []
     size = 0

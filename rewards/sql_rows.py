@@ -1,4 +1,4 @@
-"""Whether two query results are the same, as data: nothing of the model's making is called."""
+"""Compares two query results as plain data, without calling any model-written code."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from typing import NamedTuple
 Cell = None | int | float | str | bytes
 Row = tuple[Cell, ...]
 _MOST_PAIRED = 500
-"""Rows that differ in numbers only and are still paired by trying; more are paired in sorted order."""
+"""Largest number of rows differing only in numbers that are paired by trial; more rows are paired in sorted order."""
 _MOST_ORDERS = 720
 
 
 class Tolerance(NamedTuple):
-    """How far two numbers may be apart: the larger of both limits; whole numbers must be equal."""
+    """Largest distance of two numbers that count as equal, the larger of both limits; whole numbers must be equal."""
 
     relative: float
     absolute: float
 
 
 def plain_cell(value: object) -> Cell:
-    """A value of any database driver as NULL, number, text or bytes; whole floats and decimals become integers."""
+    """Convert a value of any database driver to NULL, number, text or bytes; whole floats and decimals become
+    integers.
+    """
     if isinstance(value, bool):
         return int(value)
     if value is None or isinstance(value, int | str | bytes):
@@ -41,14 +43,14 @@ def plain_cell(value: object) -> Cell:
 def difference(
     answer: Sequence[Row], gold: Sequence[Row], *, ordered: bool, column_order: bool, tolerance: Tolerance
 ) -> str | None:
-    """Why the answer is not the gold; None when it is.
+    """Say how the answer differs from the gold; None if it does not.
 
     Args:
-        answer: All rows have one width, as those of the gold.
+        answer: Rows of equal width, which is also the width of the gold's rows.
         gold: The reference rows; duplicates count.
         ordered: Whether the order of rows counts.
         column_order: Whether the order of columns counts.
-        tolerance: For numbers of which one is not whole.
+        tolerance: Tolerance for two numbers, unless both are whole.
     """
     if len(answer) != len(gold):
         return "another number of rows"
@@ -76,7 +78,7 @@ def _same(answer: Sequence[Row], gold: Sequence[Row], *, ordered: bool, toleranc
 
 
 def _by_shape(rows: Iterable[Row]) -> dict[Row, list[Row]]:
-    """Rows by everything but their numbers, which alone may differ a little."""
+    """Group rows by all cells except their numbers, which may differ slightly."""
     groups: dict[Row, list[Row]] = defaultdict(list)
     for row in rows:
         groups[tuple(b"number" if _is_number(cell) else cell for cell in row)].append(row)
@@ -84,7 +86,7 @@ def _by_shape(rows: Iterable[Row]) -> dict[Row, list[Row]]:
 
 
 def _paired(answer: list[Row], gold: list[Row], tolerance: Tolerance) -> bool:
-    """Whether each row of a group has a near one of its own."""
+    """Whether each row of a group can be paired with a near row of its own."""
     if len(answer) != len(gold):
         return False
     answer, gold = sorted(answer, key=_numbers), sorted(gold, key=_numbers)

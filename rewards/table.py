@@ -1,7 +1,7 @@
-"""Tables: the rows of the gold, written as CSV, as Markdown or as JSON.
+"""Tables: the rows of the gold, written as CSV, Markdown or JSON.
 
-Cells are equal when their folded texts are, or when both are plain numbers of the same value (`1,200` and `1200.0`);
-digits behind a leading zero are text. An empty cell and null are the same.
+Cells are equal if their folded texts are, or if both are plain numbers with the same value (`1,200` and `1200.0`);
+digits after a leading zero are text. An empty cell and null are equal.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ CASES = (
 
 
 class Table(NamedTuple):
-    """Rows, and the folded names of their columns where there are any."""
+    """The rows, and the folded names of their columns if there are any."""
 
     columns: tuple[str, ...]
     rows: list[Row]
@@ -93,21 +93,21 @@ def match(
     text_around: bool = False,
     on_many: OnMany = "reject",
 ) -> Verdict:
-    """1 when the table has the rows and columns of the gold and no other, otherwise 0.
+    """1 when the table has exactly the rows and columns of the gold, otherwise 0.
 
-    `parts` has precision and recall of the rows. Columns go by their names and may stand in any order.
+    `parts` has precision and recall of the rows. Columns are matched by name and may be in any order.
 
     Args:
         sample: Its gold is a list of objects, a list of lists, or the text of a table.
-        format: How the response writes it; `auto` looks at the first characters.
-        header: Whether the first row has the names; without, columns go by place.
+        format: Format of the response; `auto` decides by its first characters.
+        header: Whether the first row holds the names; without names, columns are matched by position.
         ordered: Whether the order of rows counts.
-        partial: Pay F1 of the rows.
-        casefold: Whether case does not count.
-        relative_tolerance: Of numeric cells, relative to the gold.
-        absolute_tolerance: Of numeric cells.
-        text_around: Whether text may stand beside the code fence.
-        on_many: What several code fences mean.
+        partial: Give F1 of the rows as the score.
+        casefold: Whether case is ignored.
+        relative_tolerance: Tolerance of numeric cells, relative to the gold.
+        absolute_tolerance: Absolute tolerance of numeric cells.
+        text_around: Whether text may precede or follow the code fence.
+        on_many: Whether several code fences are rejected or the last one counts.
     """
     gold = _gold_table(sample.gold, header=header, casefold=casefold)
     if gold is None or not gold.rows:
@@ -136,7 +136,7 @@ def match(
 
 
 def _read(found: Payload, *, format: Format, header: bool, casefold: bool) -> Table | str:
-    """The table of a payload, or why there is none."""
+    """Read the table in a payload; return the reason if there is none."""
     if found.text is None:
         return found.reason
     text = found.text.strip("\n")
@@ -166,7 +166,7 @@ def _gold_table(gold: object, *, header: bool, casefold: bool) -> Table | None:
 
 
 def _data_table(value: object, *, header: bool, casefold: bool) -> Table | str:
-    """A table out of a list of objects or a list of lists."""
+    """Make a table from a list of objects or a list of lists."""
     rows = cast("Sequence[object]", value) if isinstance(value, list | tuple) else []
     if rows and all(isinstance(row, Mapping) for row in rows):
         objects = cast("Sequence[Mapping[Any, Any]]", rows)
@@ -218,7 +218,7 @@ def _folded(text: str, casefold: bool) -> str:
 
 
 def _places(columns: tuple[str, ...], wanted: tuple[str, ...]) -> list[int] | None:
-    """Where each wanted column stands; None when the columns are not those."""
+    """Return the position of each wanted column; None if the columns are different ones."""
     if sorted(columns) != sorted(wanted):
         return None
     return [columns.index(name) for name in wanted]
@@ -227,7 +227,7 @@ def _places(columns: tuple[str, ...], wanted: tuple[str, ...]) -> list[int] | No
 def _near_hits(
     rows: Sequence[Row], wanted: Sequence[Row], *, tolerances: tuple[Fraction, Fraction], ordered: bool
 ) -> int:
-    """Rows that have a gold row of their own within the tolerances; the first free one is taken."""
+    """Count the rows that match a gold row of their own within the tolerances; each takes the first free one."""
     bounds = [_bounds(gold, tolerances) for gold in wanted]
     values = [_split(row) for row in rows]
     if ordered:
@@ -246,7 +246,7 @@ def _near(value: tuple[Row, list[float]], bound: tuple[Row, list[tuple[float, fl
 
 
 def _bounds(gold: Row, tolerances: tuple[Fraction, Fraction]) -> tuple[Row, list[tuple[float, float]]]:
-    """The cells of text, and the numbers between which each other cell must lie; rounding widens by one ulp at most."""
+    """Return the text cells, and the bounds for each numeric cell; rounding widens them by one ulp at most."""
     numbers = [cell for cell in gold if isinstance(cell, Fraction)]
     widths = [max(tolerances[0] * abs(number), tolerances[1]) for number in numbers]
     ends = [(_float(number - width), _float(number + width)) for number, width in zip(numbers, widths, strict=True)]
@@ -254,7 +254,9 @@ def _bounds(gold: Row, tolerances: tuple[Fraction, Fraction]) -> tuple[Row, list
 
 
 def _split(row: Row) -> tuple[Row, list[float]]:
-    """The row with a mark in place of its numbers, and its numbers; no folded text is that mark."""
+    """Split a row into its cells with a mark in place of each number, and its numbers; no folded text equals the
+    mark.
+    """
     texts = tuple(cell if isinstance(cell, str) else _NUMBER for cell in row)
     return texts, [_float(cell) for cell in row if isinstance(cell, Fraction)]
 

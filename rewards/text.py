@@ -1,4 +1,4 @@
-"""Text answers: equal to the gold, or containing it. Unicode policy as in `rewards.extraction`."""
+"""Text answers that equal or contain the gold. The Unicode policy is that of `rewards.extraction`."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ CONTAINS_CASES = (
 
 @verifier(name="text.exact", version="2", isolation="inline", cases=EXACT_CASES)
 def exact(sample: Sample, *, where: Where = "whole_text", on_many: OnMany = "reject") -> Verdict:
-    """1 when the answer is the gold (or one of a list of golds) but for case and white space, otherwise 0.
+    """1 when the answer equals the gold (or one of a list of golds), ignoring case and white space, otherwise 0.
 
     Args:
-        sample: Its gold is text, a number, or a list of them.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
+        sample: Its gold is a text, a number, or a list of them.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
     """
     golds = _golds(sample.gold)
     if not golds:
@@ -62,13 +62,14 @@ def exact(sample: Sample, *, where: Where = "whole_text", on_many: OnMany = "rej
 
 @verifier(name="text.contains", version="2", isolation="inline", cases=CONTAINS_CASES)
 def contains(sample: Sample, *, max_words: int = 50) -> Verdict:
-    """1 when the response has the gold (or one of a list of golds) in it as whole words, otherwise 0.
+    """1 when the response contains the gold (or one of a list of golds) as whole words, otherwise 0.
 
-    This is weak: it also pays a response that names the gold beside other answers. Prefer `text.exact` for training.
+    This is a weak check: it also rewards a response that names the gold beside other answers. Prefer `text.exact` for
+    training.
 
     Args:
-        sample: Its gold is text, a number, or a list of them.
-        max_words: A longer response gets nothing, so that naming everything does not pay.
+        sample: Its gold is a text, a number, or a list of them.
+        max_words: A longer response gets 0, so that naming everything is not rewarded.
     """
     golds = _golds(sample.gold)
     if not golds:
@@ -81,7 +82,7 @@ def contains(sample: Sample, *, max_words: int = 50) -> Verdict:
 
 
 def _golds(gold: object) -> list[str]:
-    """All accepted texts, folded; empty when there is none that can be read."""
+    """Return all accepted texts, folded; empty if none can be read."""
     several = cast("Sequence[object]", gold) if isinstance(gold, list | tuple) else [gold]
     if not all(isinstance(one, str | int | float) for one in several):
         return []
@@ -94,7 +95,7 @@ def _folded(text: str) -> str:
 
 
 def _stands_in(gold: str, response: str) -> bool:
-    """Whether gold occurs with no letter or digit touching it."""
+    """Whether the gold occurs with no adjacent letter or digit."""
     start = response.find(gold)
     while start >= 0:
         stop = start + len(gold)

@@ -1,7 +1,8 @@
-"""Text answers by likeness: word overlap as in SQuAD, and edit distance. Unicode policy as in `rewards.extraction`.
+"""Text answers by similarity: word overlap as in SQuAD, and edit distance. Unicode policy: see `rewards.extraction`.
 
-Likeness pays nearly right answers, so both verifiers first refuse what only looks near: alternatives, the gold said
-twice, and text far longer than the gold. Where one character decides (a number, a `not`), it must be the same.
+Similarity rewards nearly right answers, so both verifiers first reject texts that only look similar: alternatives, the
+gold repeated, and text far longer than the gold. If a single character decides (a number, a `not`), it must be the
+same.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 LONGEST_GOLD = 10_000
-"""Characters; keeps the edit distance, which takes the product of both lengths, under a few milliseconds."""
+"""Longest gold in characters; bounds the edit distance, whose time is the product of both lengths, to a few
+milliseconds."""
 SHORT_GOLD = 4
-"""Characters up to which a likeness says nothing, so that only the gold itself will do."""
+"""Up to this many characters, similarity means nothing, so that only the gold itself is accepted."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 _ARTICLES = frozenset(("a", "an", "the"))
 _DENIALS = frozenset(("not", "no", "never", "without", "neither", "nor", "none", "cannot"))
 _KEPT = re.compile(r"(?<=\d)[./:-](?=\d)|(?<!\w)-(?=\.?\d)|(?<!\w)\.(?=\d)|(?<=[a-z])(?:\+\+|#)(?!\w)")
-"""Punctuation without which another answer would read the same: 3.5, -5, c++."""
+"""Punctuation that distinguishes answers: 3.5, -5, c++."""
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
 _UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])")
-"""Scripts that are written without spaces: each character is a word."""
+"""Scripts that are written without spaces: each of their characters is a word."""
 
 F1_CASES = (
     Case(response="The Eiffel Tower.", gold="Eiffel Tower", expect="accept", note="articles and punctuation"),
@@ -81,15 +83,15 @@ def f1(
 ) -> Verdict:
     """F1 of the words of answer and gold, the best over all golds; `parts` has precision, recall and exact.
 
-    Words are compared as in SQuAD (Rajpurkar et al. 2016): without case, punctuation and articles, as multisets.
-    Unlike there, punctuation that makes another number stays, and characters of unspaced scripts are words.
+    Words are compared as in SQuAD (Rajpurkar et al. 2016): as multisets, without case, punctuation and articles. Unlike
+    SQuAD, punctuation that changes a number is kept, and characters of unspaced scripts are words.
 
     Args:
-        sample: Its gold is text, a number, or a list of them.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
-        threshold: A smaller F1 is 0.
-        longest_ratio: An answer with more than this many times the gold's words, and at least 4 more, gets nothing.
+        sample: Its gold is a text, a number, or a list of them.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
+        threshold: F1 below this becomes 0.
+        longest_ratio: An answer with more than this many times the gold's words, and at least 4 more, gets 0.
     """
     gold_words = [_words_of_gold(gold) for gold in _several(sample.gold)]
     if not gold_words or not all(gold_words):
@@ -118,15 +120,16 @@ def fuzzy(
 ) -> Verdict:
     """1 when the answer is a near spelling of the gold (or of one of a list of golds), otherwise 0.
 
-    Near is the normalised insertion and deletion similarity of rapidfuzz, after case and white space are folded. The
-    numbers and negations of both must be the same, and a gold of up to `SHORT_GOLD` characters must be met exactly.
+    Near is measured by the normalised insertion and deletion similarity of rapidfuzz, after folding case and white
+    space. Numbers and negations of both must be the same, and a gold of up to `SHORT_GOLD` characters must be met
+    exactly.
 
     Args:
-        sample: Its gold is text, a number, or a list of them.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
+        sample: Its gold is a text, a number, or a list of them.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
         threshold: Smallest similarity, in [0, 1].
-        partial: Pay the similarity itself once it reaches the threshold.
+        partial: Give the similarity itself as the score once it reaches the threshold.
     """
     from rapidfuzz import fuzz
 
@@ -158,7 +161,7 @@ def fuzzy(
 
 
 def gold_texts(gold: object) -> list[str]:
-    """All accepted texts, folded; empty when there is none that can be read."""
+    """Return all accepted texts, folded; empty if none can be read."""
     folded = [_folded(one) for one in _several(gold)]
     return folded if all(folded) else []
 
@@ -188,7 +191,7 @@ def _overlap(answer: list[str], gold: Sequence[str], *, longest_ratio: float) ->
 
 
 def _barrier(answer: str, gold: str) -> str | None:
-    """Why a text like the gold is not the gold all the same."""
+    """Say why a text that is similar to the gold is still not the gold; None if it may be."""
     if len(gold) <= SHORT_GOLD:
         return "a short gold must be met exactly"
     if _NUMBER.findall(answer) != _NUMBER.findall(gold):
@@ -219,7 +222,7 @@ def _words_of_gold(gold: str) -> tuple[str, ...]:
 
 
 def _words(folded: str) -> list[str]:
-    """Words without punctuation and articles; only articles, if there is nothing else."""
+    """Return the words without punctuation and articles; only the articles, if there is nothing else."""
     if not folded.isascii():
         folded = _UNSPACED.sub(r" \1 ", folded)
     kept = _KEPT.sub(lambda match: "".join(chr(0xE000 + ord(character)) for character in match[0]), folded)
@@ -228,7 +231,7 @@ def _words(folded: str) -> list[str]:
 
 
 class _Punctuation(dict[int, int | None]):
-    """For `str.translate`: all punctuation of Unicode and the symbols of ASCII go; filled as characters are met."""
+    """A lazily filled table for `str.translate` that drops all Unicode punctuation and ASCII symbols."""
 
     def __missing__(self, code: int) -> int | None:
         category = unicodedata.category(chr(code))

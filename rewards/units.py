@@ -1,9 +1,9 @@
 r"""Physical quantities: a number with a unit, compared after conversion by pint.
 
-pint is never given the text itself. The number is read as in `rewards.number_reading`, and the unit must be made of
-names, small whole powers and one level of division, so that no power or nesting can be written that takes long.
-A unit is part of the answer: where the gold has one, `5` is not `5 m`. Prefixes keep their case: mM is not MM. An
-offset counts: 25 degrees Celsius are 298.15 K.
+pint never gets the text itself. The number is read as in `rewards.number_reading`, and the unit must consist of names,
+small whole powers and one level of division, so that no power or nesting can take long. A unit is part of the answer:
+if the gold has one, `5` is not `5 m`. Prefixes are case-sensitive: mM is not MM. Offsets count: 25 degrees Celsius are
+298.15 K.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _UNIT = re.compile(
 _BARE_POWER = re.compile(r"(?<=[^\W\d_])(-?\d{1,2})")
 _COMMANDS = {r"\cdot": "*", r"\times": "*", r"\mu": "µ", r"\Omega": "Ω", r"\circ": "°", r"\degree": "°", r"\%": "%"}
 _NAMES = {"°C": "degC", "°F": "degF", "°": "degree", "Nm": "(N*m)"}
-"""Ways of writing that pint lacks or takes for something else: to it, Nm is a thread count times a metre."""
+"""Spellings that pint lacks or misreads: it takes Nm for a thread count times a metre."""
 _NOT_A_UNIT = (ArithmeticError, AssertionError, AttributeError, LookupError, SyntaxError, TypeError, ValueError)
-"""What pint raises for a name that it does not know, or a unit that it cannot build."""
+"""Exceptions that pint raises for an unknown name, or for a unit that it cannot build."""
 _SPELLINGS = re.compile(r"(?i)\bdegrees?\s+(celsius|fahrenheit|c|f)\b")
 
 CASES = (
@@ -73,7 +73,7 @@ CASES = (
 
 
 class Quantity(NamedTuple):
-    """A quantity that was read, or why there is none; `value` is pint's."""
+    """A quantity that was read, or the reason why there is none; `value` is pint's."""
 
     value: Any
     problem: str = ""
@@ -90,17 +90,17 @@ def quantity(
     absolute_tolerance: Tolerance = 0.0,
     convert: bool = True,
 ) -> Verdict:
-    """1 when the answer is the quantity of the gold, otherwise 0; both are compared in the unit of the gold.
+    """1 when the answer is the gold's quantity, otherwise 0; both are compared in the unit of the gold.
 
-    Near means |answer - gold| <= max(absolute_tolerance, relative_tolerance * |gold|).
+    The comparison is |answer - gold| <= max(absolute_tolerance, relative_tolerance * |gold|).
 
     Args:
         sample: Its gold is text such as `9.81 m/s^2`, or a number without a unit.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
-        relative_tolerance: Allows for rounded conversions.
-        absolute_tolerance: In the unit of the gold.
-        convert: Whether another unit of the same dimension will do.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
+        relative_tolerance: Largest relative difference, which allows for rounded conversions.
+        absolute_tolerance: Largest absolute difference, in the unit of the gold.
+        convert: Whether another unit of the same dimension is accepted.
     """
     gold = _gold_quantity(sample.gold)
     if gold is None:
@@ -144,7 +144,7 @@ def _gold_quantity(gold: object) -> Any:
 
 
 def _read(text: str) -> Quantity:
-    """The quantity that an answer, in plain characters, names."""
+    """Return the quantity that an answer names; the answer must be in plain characters."""
     if len(text) > LONGEST_ANSWER:
         return Quantity(None, f"longer than {LONGEST_ANSWER} characters")
     text = prepared(text)
@@ -171,7 +171,7 @@ def _is_ordinary(value: Any) -> bool:
 
 
 def _unit_text(written: str) -> tuple[str | None, int]:
-    """A unit in the grammar of this module, and the factor of a scale word; None when it is not in it."""
+    """Return a unit in the grammar of this module, and the factor of a scale word; None if it is not in the grammar."""
     if len(written) > 4 * LONGEST_UNIT:
         return None, 1
     text = _WRAPPER.sub(r"\1", _POWER.sub(r"^\1\2", written))
@@ -196,7 +196,7 @@ def _unit_text(written: str) -> tuple[str | None, int]:
 
 
 def _magnitude(value: Any, unit: Any) -> float | None:
-    """The number of a quantity in another unit; None when pint has no conversion."""
+    """Return the number of a quantity in another unit; None if pint has no conversion."""
     try:
         number = float(value.to(unit).magnitude)
     except (ArithmeticError, TypeError, ValueError):

@@ -15,7 +15,7 @@ from rlpost.scoring.registry import known_verifiers
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
-FILE = Template(r'''"""$name: say in a sentence what is right here."""
+FILE = Template(r'''"""$name: describe a right answer in a sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 # At least three of each kind. `accept` must get the top score; `reject` is an honest mistake; `adversarial` is an
-# attempt to be paid for nothing. Write down every attack that you find in your samples.
+# attempt to be rewarded without an answer. Write down every attack that you find in your samples.
 CASES = (
     Case(response=r"I think \boxed{Paris}", gold="Paris", expect="accept"),
     Case(response=r"\boxed{ paris }", gold="Paris", expect="accept", note="neither case nor spaces count"),
@@ -40,15 +40,15 @@ CASES = (
 
 @verifier(name="$name", version="1", isolation="inline", cases=CASES)
 def $function(sample: Sample, *, where: Where = "last_boxed", on_many: OnMany = "reject") -> Verdict:
-    """1 when the final answer is the gold but for case and spaces, otherwise 0.
+    """1 when the final answer equals the gold, ignoring case and spaces, otherwise 0.
 
     Args:
-        sample: Its gold is text or a number.
-        where: Where the answer stands.
-        on_many: What several different boxed answers mean.
+        sample: Its gold is a text or a number.
+        where: Place of the answer in the response.
+        on_many: Whether several different boxed answers are rejected or the last one counts.
     """
     if isinstance(sample.gold, bool) or not isinstance(sample.gold, str | int | float) or not _folded(str(sample.gold)):
-        # The row is at fault and not the model: it is set aside and costs nobody a reward.
+        # The row is at fault and not the model, so it is set aside and no model loses a reward.
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not text or a number")
     found = final_answer(sample.response, where=where, on_many=on_many)
     if found.text is None:
