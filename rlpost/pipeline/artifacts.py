@@ -91,6 +91,11 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+def bytes_hash(content: bytes) -> str:
+    """xxh3-128 of bytes."""
+    return xxhash.xxh3_128_hexdigest(content)
+
+
 def text_hash(text: str) -> str:
     """xxh3-128 of a text."""
     return xxhash.xxh3_128_hexdigest(text.encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rlpost import __version__
 from rlpost.data.chat import chat_template_source
 from rlpost.data.sources import load_solution
 from rlpost.pipeline.artifacts import file_hash, hash_model, text_hash
-from rlpost.plugins import plugin_identity
+from rlpost.pipeline.code_identity import code_of_function, code_of_reference, library_versions
 from rlpost.recipe.plugin_reference import plugins_of
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import DataConfig, ModelConfig, TokenizerTraining
@@ -45,7 +44,7 @@ def stage_inputs_hash(recipe: Recipe, stage: AnyStage, *, parents: Mapping[str, 
         stage=stage.settings(),
         parents=parents,
         data=_chosen(data, stage.data_sets),
-        plugins=[plugin_identity(use.reference) for use in plugins_of(stage)],
+        plugins=[code_of_reference(use.reference) for use in plugins_of(stage)],
         recipe={part: _recipe_part(recipe, part, data=data) for part in stage.depends_on},
     )
 
@@ -93,13 +92,13 @@ def _model_identity(config: ModelConfig) -> dict[str, Any]:
 
 
 def _rewards(recipe: Recipe) -> dict[str, Any] | None:
-    """Routes, and what the verifiers behind them are: version and source."""
+    """Routes, and the verifiers behind them: version, source, helpers, libraries."""
     judging = recipe.judging()
     if judging is None:
         return None
     names = sorted({name for node in judging.routes.values() for name in node.verifiers()})
     verifiers = {name: resolve(name) for name in names}
-    code = {name: [verifier.spec.version, source_hash(verifier.function)] for name, verifier in verifiers.items()}
+    code = {name: [verifier.spec.version, code_of_function(verifier.function)] for name, verifier in verifiers.items()}
     # When a run pauses or stops on faults says nothing about its scores.
     return {**judging.model_dump(mode="json", exclude={"on_faults"}), "code": code}
 
@@ -116,18 +115,11 @@ def _data_identity(config: DataConfig) -> dict[str, Any]:
         identity["source"] = f"{kind}:{file_hash(Path(rest))}"
     elif kind in ("parquet", "hf") and Path(rest).is_dir():
         identity["source"] = f"{kind}:{hash_model(Path(rest))[0]}"
+    elif kind == "reasoning_gym":
+        identity["library"] = library_versions("reasoning_gym")
     if config.solution is not None:
-        identity["solution_code"] = source_hash(load_solution(config.solution))
+        identity["solution_code"] = code_of_function(load_solution(config.solution))
     return identity
-
-
-def source_hash(function: Callable[..., Any]) -> str:
-    """Of the file that a function is written in; empty where there is none."""
-    try:
-        file = inspect.getsourcefile(inspect.unwrap(function))
-    except TypeError:
-        return ""  # Built into Python, or no function at all.
-    return file_hash(Path(file)) if file and Path(file).is_file() else ""
 
 
 def _hash(**parts: Any) -> str:

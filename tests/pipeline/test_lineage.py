@@ -146,6 +146,15 @@ def test_a_change_of_a_verifiers_code_changes_what_it_judged(tmp_path: Path, mon
     assert evaluation_hash(recipe, model_hash="m", data=data) != before
 
 
+def test_the_rewards_behind_least_score_belong_to_the_stage(tmp_path: Path) -> None:
+    document = recipe_document(tmp_path)
+    document["stages"][0]["least_score"] = 1.0
+    before = hashes(document)
+    document["rewards"]["routes"]["*"] = {"verifier": "format.tags"}
+    after = hashes(document)
+    assert {key for key in before if before[key] != after[key]} == {"evaluate", "sft", "dpo", "grpo"}
+
+
 def test_a_change_of_a_plugins_code_changes_its_stage(tmp_path: Path) -> None:
     document = recipe_document(tmp_path)
     own = tmp_path / "own.py"
