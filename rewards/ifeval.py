@@ -88,7 +88,7 @@ CASES = (
 )
 
 
-@verifier(name="ifeval", version="3", timeout_s=10.0, extra="rewards", modules=("langdetect",), cases=CASES)
+@verifier(name="ifeval", version="4", timeout_s=10.0, extra="rewards", modules=("langdetect",), cases=CASES)
 def followed(sample: Sample, *, loose: bool = False, partial: bool = False) -> Verdict:
     """1 when the response follows every instruction of the gold, otherwise 0.
 

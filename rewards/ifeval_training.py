@@ -14,7 +14,7 @@ this is what counts here:
 - `keywords:exclude_word_harder` forbids the word wherever it stands, the code only between two spaces;
 - `keywords:word_once` and `count:count_increment_word` also count a keyword inside a longer word, as the code does;
 - a palindrome has at least three letters, since the code pays for every `a`; a whole sentence may be one;
-- words whose neighbours are compared are at least two, and neither `[]` nor `<< >>` encloses a word.
+- words and sentences that have neighbours are at least two, and neither `[]` nor `<< >>` encloses a word.
 
 The code draws a missing or zero argument by lot; here a missing one is a gold fault and a zero is a zero.
 """
@@ -88,8 +88,9 @@ def is_span(text: str, *, prompt_to_repeat: str, n_start: int, n_end: int) -> bo
 
 
 def has_hyphens_between_sentences(text: str) -> bool:
-    """A hyphen without spaces stands between all sentences, and no hyphen anywhere else."""
-    return text.split("-") == sentences(text.replace("-", " "))
+    """A hyphen without spaces stands between all sentences, of which there are at least two, and nowhere else."""
+    parts = text.split("-")
+    return len(parts) > 1 and parts == sentences(text.replace("-", " "))
 
 
 def has_no_consecutive_initials(text: str) -> bool:

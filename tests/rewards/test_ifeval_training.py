@@ -24,6 +24,7 @@ FOLLOWED: list[tuple[str, dict[str, Any], str, str]] = [
     ("new:copy_span_idx", {"prompt_to_repeat": "½ cup of tea", "n_start": 2, "n_end": 5}, "cup", "up"),
     ("detectable_format:sentence_hyphens", {}, "One is here.-Two is there.", "One is here. Two is there."),
     ("detectable_format:sentence_hyphens", {}, "One!-Two?", "One! - Two?"),
+    ("detectable_format:sentence_hyphens", {}, "It is so.-Yes.", "Only one."),
     ("keywords:no_adjacent_consecutive", {}, "Cats sleep here", "Eat cats daily"),
     ("keywords:no_adjacent_consecutive", {}, '"Élan" zu Hause', '"Apples" (bake)'),
     ("detectable_format:square_brackets", {}, "[All] [of] [it.]", "[All] [of] [it]."),
