@@ -1,1 +1,3 @@
-"""TrainBatch -> new weights: model, optimizer, micro-batches, checkpoints. Imports neither ray, vllm nor trl."""
+"""Turns a TrainBatch into new weights: model, optimizer, micro-batches, checkpoints. Imports neither ray, vllm nor
+trl.
+"""

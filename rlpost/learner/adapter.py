@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685) through peft: adding, merging and saving them."""
+"""Low-rank adapters (LoRA, arXiv 2106.09685) through peft: adds, merges and saves them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PREFIX = "base_model.model."
 
 
 def with_adapter(model: PreTrainedModel, lora: LoraConfig) -> nn.Module:
-    """Freeze the model and put a new adapter on it.
+    """Freeze the model and add a new adapter to it.
 
     Raises:
-        ModelError: `target_modules` names modules that are not there, or that cannot be merged.
+        ModelError: `target_modules` names modules that do not exist or cannot be merged.
     """
     import peft  # Only runs with `lora` need it.
 
@@ -57,9 +57,9 @@ def _check_mergeable(model: Any) -> None:
 
 
 def merged_weights(shards: Mapping[str, Tensor], lora: LoraConfig) -> Iterator[tuple[str, Tensor]]:
-    """The base model's names and weights, each low-rank product added to its weight (equation 3); a collective.
+    """Yield names and weights of the base model with each low-rank product added (equation 3); a collective.
 
-    One weight at a time, so that no rank ever holds two whole ones on its device.
+    It works on one weight at a time, so that no rank ever holds two whole weights on its device.
     """
     scale = lora.alpha / lora.rank
     for name, shard in shards.items():
@@ -74,11 +74,11 @@ def merged_weights(shards: Mapping[str, Tensor], lora: LoraConfig) -> Iterator[t
 
 
 def save_adapter(model: Any, directory: Path, *, is_writer: bool) -> None:
-    """Write a directory that `PeftModel.from_pretrained` loads onto the base model; a collective, one rank writes."""
+    """Write a directory that `PeftModel.from_pretrained` loads onto the base model; a collective, rank 0 writes."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    # peft would ask a hub whether the embedding was resized; adapters here never touch it.
+    # By default peft would ask a hub whether the embedding was resized; adapters here never change it.
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     tensors = {name: gathered(tensor).cpu().contiguous() for name, tensor in state.items()}
     if is_writer:

@@ -1,8 +1,8 @@
-"""Causal attention over packed rows: each row attends to itself only.
+"""Causal attention over packed rows: each row attends only to itself.
 
-Rows lie end to end in one sequence. Rows of nearly one length are padded at their ends and run through one fused
-causal attention, which no token before the padding sees. That costs the sum of the squared row lengths, where a block
-mask costs the square of the sum, and one call where rows one by one would take hundreds.
+Rows are packed end to end in one sequence. Rows of similar length are padded at their ends and share one fused causal
+attention call; no token before the padding sees the padding. The cost is the sum of the squared row lengths, whereas a
+block mask costs the square of the sum, and attention row by row would take hundreds of calls.
 """
 
 from __future__ import annotations
@@ -22,36 +22,37 @@ from rlpost.errors import ModelError
 
 SEGMENT_ATTENTION = "rlpost_segments"
 MOST_PADDING = 16
-"""Tokens of padding that a row may get to share a call with longer ones."""
+"""Most tokens of padding that a row may get in order to share a call with longer rows."""
 _SHORT_WIDTH = 256
-"""Up to this width torch's fused attention on CPU is slower backward in bfloat16 than in float32, by up to 3 times."""
+"""Up to this width, the backward pass of torch's fused attention on CPU is up to 3 times slower in bfloat16 than in
+float32."""
 
 
 class RowGroup(NamedTuple):
-    """Rows that share one call."""
+    """Rows that share one attention call."""
 
     rows: int
     width: int
-    """Of every row, padding included."""
+    """Width of every row, padding included."""
     source: Tensor | None
-    """Packed token that each place of the group is read from, shape [rows * width]; None: all tokens in order."""
+    """Index of the packed token at each position of the group, shape [rows * width]; None means all tokens in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Where packed rows begin and end, as attention needs it; made once for all layers.
+    """Boundaries of the packed rows in the form that attention needs; computed once for all layers.
 
-    No NamedTuple, because FSDP would walk through it at every layer.
+    This is not a NamedTuple, because FSDP would walk through a NamedTuple at every layer.
     """
 
     longest: int
     groups: tuple[RowGroup, ...]
     place_T: Tensor | None
-    """Where each packed token lies among the places of all groups end to end; None: in order."""
+    """Position of each packed token when all groups are placed end to end; None means in order."""
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
-        """Of rows with these lengths."""
+        """Compute the segments of rows with these lengths."""
         widths, longest = set(lengths), max(lengths)
         if len(widths) == 1:
             return cls(longest, (RowGroup(len(lengths), longest, None),), None)
@@ -65,7 +66,7 @@ class Segments:
             for place, row in enumerate(rows):
                 tokens = starts[row] + np.arange(lengths[row])
                 source[place, : lengths[row]] = tokens
-                # Padding repeats the last token; nothing reads what it attends to.
+                # Padding repeats the last token; its outputs are never read.
                 source[place, lengths[row] :] = tokens[-1]
                 place_T[tokens] = first_place + place * width + np.arange(lengths[row])
             groups.append(RowGroup(len(rows), width, torch.from_numpy(source.reshape(-1)).to(device)))
@@ -74,7 +75,7 @@ class Segments:
 
 
 def _rows_of_near_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Groups of row indices, the longest row first in each."""
+    """Group the row indices; the longest row of a group comes first."""
     groups: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
         if not groups or lengths[groups[-1][0]] - lengths[row] > MOST_PADDING:
@@ -98,12 +99,12 @@ def segment_attention(
     s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of transformers' interface: query [1, heads, T, width], key and value [1, kv heads, T, width].
+    """Attention with transformers' interface: query [1, heads, T, width], key and value [1, kv heads, T, width].
 
-    Returns [1, T, heads, width]. `segments` goes through the model's forward and arrives here unchanged.
+    Returns [1, T, heads, width]. `segments` is passed through the model's forward unchanged.
 
     Raises:
-        ModelError: the model asks for more than causal attention: a window shorter than a row, a soft cap, sinks.
+        ModelError: the model needs more than causal attention: a window shorter than a row, a soft cap, sinks.
     """
     assert attention_mask is None, "packed rows are separated by segments, not by a mask"
     assert query.shape[0] == 1, f"packed rows form one sequence, found {query.shape[0]}"
@@ -126,7 +127,7 @@ def segment_attention(
 def _group_attention(
     query: Tensor, key: Tensor, value: Tensor, *, group: RowGroup, scaling: float | None, dropout: float
 ) -> Tensor:
-    """Returns [rows * width of the group, heads, head width]."""
+    """Return the attention output of a group, shape [rows * width of the group, heads, head width]."""
 
     def rows_of(packed: Tensor) -> Tensor:
         tokens_first = packed[0].transpose(0, 1)
@@ -148,11 +149,11 @@ def _group_attention(
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """Segments need no mask, so none is built."""
+    """Build no mask, because segments replace it."""
 
 
 def register_segment_attention() -> str:
-    """Make the attention known to transformers; returns the name for `attn_implementation`."""
+    """Register the attention with transformers; return the name for `attn_implementation`."""
     AttentionInterface.register(SEGMENT_ATTENTION, segment_attention)
     AttentionMaskInterface.register(SEGMENT_ATTENTION, _no_mask)
     return SEGMENT_ATTENTION

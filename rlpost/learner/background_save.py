@@ -1,4 +1,6 @@
-"""Checkpoints that are written while the learner goes on: their content is copied at once, their files come later."""
+"""Writes checkpoints in the background: their content is copied at once, and written to disk while training
+continues.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +30,20 @@ class BackgroundSave:
         self._writing: _Writing | None = None
 
     def begin(self, directory: Path, state: dict[str, Any], *, record: str) -> None:
-        """Copy `state`, and start writing it into `directory`, with `record` beside it. Waits for the save before."""
+        """Copy `state`, then start to write it and `record` into `directory`. Wait for the previous save first."""
         self.finish(wait=True)
         if self._group is None:
-            # Of its own, so that what ranks agree on in the background never falls between collectives of training.
+            # A separate group keeps the background collectives from mixing with those of training.
             with rarely_waking():
                 self._group = cast("dist.ProcessGroup", dist.new_group(backend="gloo"))
         done = async_save(state, storage_writer=_Writer(directory, record=record), process_group=self._group)
         self._writing = _Writing(directory, cast("futures.Future[Metadata]", done))
 
     def finish(self, *, wait: bool) -> bool:
-        """Whether all ranks have written what was begun; True where nothing was.
+        """Return whether all ranks have finished the current save; True if there is none.
 
         Raises:
-            StorageError: a write found no room; every rank raises it.
+            StorageError: a write found no space left; every rank raises it.
         """
         if self._writing is None:
             return True
@@ -53,12 +55,12 @@ class BackgroundSave:
             try:
                 done.result()
             except CheckpointException as error:
-                # It is no Exception, and would end the process of a rank without a word.
+                # CheckpointException is not an Exception, so it would end the process of a rank without a message.
                 raise RuntimeError(f"writing a checkpoint into {directory} failed: {error}") from error
         return True
 
     def close(self) -> None:
-        """Let a save under way end. How it ends is of no use to whoever has not asked `finish`."""
+        """Wait until the current save ends, and ignore its outcome, because nobody has asked `finish` for it."""
         if self._writing is not None:
             futures.wait([self._writing.done])
             self._writing = None
@@ -73,25 +75,25 @@ class _Writing(NamedTuple):
 
 
 class _Writer(FileSystemWriter):
-    """Writes the learner's own record, too, and where a failure of rank 0 reaches the others."""
+    """Writes the learner's record as part of the save, where a failure of rank 0 reaches the other ranks."""
 
     def __init__(self, directory: Path, *, record: str) -> None:
-        # Nothing is left on a device to copy ahead; a thread that tried would take memory of the first one.
+        # The state is already on the CPU; copying ahead would only waste memory of the first device.
         super().__init__(directory, per_thread_copy_ahead=0)
         self._directory, self._record = directory, record
 
     def stage(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """What is written instead of `state_dict`, which changes meanwhile."""
+        """Return a copy of `state_dict`, whose content changes while the copy is written."""
         return _copied(state_dict)
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        """On rank 0, when every rank has written its part."""
+        """Write the record, on rank 0, after every rank has written its part."""
         super().finish(metadata, results)
         (self._directory / STEP_FILE).write_text(self._record)
 
 
 def _copied(state: Any) -> Any:
-    """All tensors anew, in the machine's memory; torch's own way allocates and fills each of them twice."""
+    """Copy all tensors to CPU memory; torch's own function allocates and fills each of them twice."""
     if isinstance(state, Tensor):
         return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):

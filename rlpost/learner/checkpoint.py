@@ -25,13 +25,13 @@ from rlpost.learner.background_save import STEP_FILE, BackgroundSave
 from rlpost.learner.safe_loading import SafePlanner, SafeReader
 from rlpost.learner.sharding import reshard
 
-# Frozen weights under an adapter are in the stage's start already.
+# Frozen weights under an adapter are those of the stage's start, so they are not saved.
 _OPTIONS = StateDictOptions(ignore_frozen_params=True)
 _LOOSE = StateDictOptions(ignore_frozen_params=True, strict=False)
 
 
 class CheckpointPart(NamedTuple):
-    """A model in a checkpoint, with its optimizer if it is trained; `name` stands before all of its entries."""
+    """A model in a checkpoint, with its optimizer if it is trained; `name` prefixes all of its entries."""
 
     name: str
     model: nn.Module
@@ -39,23 +39,23 @@ class CheckpointPart(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What a checkpoint says beside its tensors."""
+    """The contents of a checkpoint apart from its tensors."""
 
     step: int
     has_reference: bool
-    """Whether it holds a reference model, because that had left the stage's start."""
+    """Whether it contains a reference model, because the reference was refreshed during the stage."""
 
 
 def begin_checkpoint(
     save: BackgroundSave, directory: Path, parts: Sequence[CheckpointPart], *, progress: Progress
 ) -> None:
-    """Copy models and optimizers, and start writing them into `directory`, which must not exist. A collective."""
+    """Copy models and optimizers, and start to write them into `directory`, which must not exist. A collective."""
     record = {"step": progress.step, "reference": progress.has_reference, "ranks": dist.get_world_size()}
     save.begin(directory, _state_of(parts, step=progress.step), record=json.dumps(record))
 
 
 def read_progress(directory: Path) -> Progress:
-    """What `load_checkpoint` will find.
+    """Read the record of a checkpoint, which says what `load_checkpoint` will find.
 
     Raises:
         ArtifactError: the directory is not a checkpoint.
@@ -68,7 +68,7 @@ def read_progress(directory: Path) -> Progress:
 
 
 def load_checkpoint(directory: Path, parts: Sequence[CheckpointPart], *, step: int) -> None:
-    """Fill models and optimizers in place. A collective.
+    """Load models and optimizers in place. A collective.
 
     Raises:
         ArtifactError: the directory is not a complete checkpoint of these parts, or holds more than plain data.
@@ -106,7 +106,7 @@ def _state_of(parts: Sequence[CheckpointPart], *, step: int) -> dict[str, Any]:
             state[part.name] = get_model_state_dict(part.model)
             continue
         state[part.name] = _trainable_state(part.model)
-        # Asking for the state of an optimizer that has taken no step makes torch take one.
+        # Reading the state of an optimizer before its first step would make torch take a step.
         if step > 0:
             state[_optimizer_key(part)] = get_optimizer_state_dict(part.model, part.optimizer, options=_OPTIONS)
     return state

@@ -1,4 +1,4 @@
-"""Whole weights out of shards, and the Hugging Face directory made of them."""
+"""Gathers whole weights from shards, and writes them as a Hugging Face directory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _GENERATION_CONFIG = "generation_config.json"
 
 
 def full_state(model: nn.Module, settings: LearnerSettings) -> dict[str, Tensor]:
-    """Weights and buffers under the names of the Hugging Face model, whole, on CPU, in its dtype, adapters merged.
+    """Gather weights and buffers on CPU, with the names and dtype of the Hugging Face model, adapters merged.
 
-    A collective: every rank calls it, rank 0 gets the weights and the others an empty mapping. A tied output head
-    stands under its own name too, because vLLM keeps a separate copy of it on CPU that would go stale.
+    A collective: every rank calls it; rank 0 gets the weights and the others an empty mapping. A tied output head is
+    included under its own name, because vLLM keeps a separate copy of it on CPU that would become stale.
     """
     dtype: torch.dtype = getattr(torch, settings.model_dtype)
     shards: dict[str, Tensor] = model.state_dict()
@@ -40,7 +40,7 @@ def full_state(model: nn.Module, settings: LearnerSettings) -> dict[str, Tensor]
 
 
 def export_pretrained(state: dict[str, Tensor], settings: LearnerSettings, directory: Path) -> None:
-    """Write a model directory that transformers loads, as a language model (vLLM too) or as a sequence classifier."""
+    """Write a directory that transformers loads as a language model (as does vLLM) or as a sequence classifier."""
     config = AutoConfig.from_pretrained(settings.model_dir, trust_remote_code=settings.trust_remote_code)
     config.dtype = getattr(torch, settings.model_dtype)
     is_scorer = settings.head == "score"
@@ -49,18 +49,20 @@ def export_pretrained(state: dict[str, Tensor], settings: LearnerSettings, direc
         _set_padding(config, settings)
     kind = AutoModelForSequenceClassification if is_scorer else AutoModelForCausalLM
     with torch.device("meta"):
-        # The sharded module's class is named FSDP...; a fresh skeleton writes the architecture's own name.
+        # The sharded module's class is called FSDP...; a fresh skeleton writes the architecture's own name.
         skeleton = kind.from_config(config, trust_remote_code=settings.trust_remote_code)
     if config.tie_word_embeddings:
         state = {name: tensor for name, tensor in state.items() if name != "lm_head.weight"}
     skeleton.save_pretrained(directory, state_dict=state)
     if not is_scorer and (Path(settings.model_dir) / _GENERATION_CONFIG).exists():
-        # The skeleton knows nothing of the start's own stop tokens and sampling defaults.
+        # The skeleton does not know the stop tokens and sampling defaults of the stage's start.
         shutil.copyfile(Path(settings.model_dir) / _GENERATION_CONFIG, directory / _GENERATION_CONFIG)
 
 
 def _set_padding(config: Any, settings: LearnerSettings) -> None:
-    """A classifier finds the last token of a padded row by the id of padding: the config's, the tokenizer's, or eos."""
+    """Set the padding id by which a classifier finds the last token of a row: from the config, the tokenizer, or
+    eos.
+    """
     text_config = config.get_text_config()
     if text_config.pad_token_id is None:
         text_config.pad_token_id = _tokenizer_padding(settings)

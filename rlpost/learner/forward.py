@@ -1,4 +1,4 @@
-"""Rows of a batch -> log-probabilities or values of their scored tokens, in one packed forward pass."""
+"""Computes log-probabilities or values of the scored tokens of a batch's rows, in one packed forward pass."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _VALUES_METHOD = "token_values"
 
 
 class PackedTokens(NamedTuple):
-    """One micro-batch ready for the model. Shapes: T packed tokens, K scored ones."""
+    """The model's input for one micro-batch. Shapes: T packed tokens, K scored tokens."""
 
     input_ids: Tensor
-    """[1, T]"""
+    """Token ids, shape [1, T]."""
     position_ids: Tensor
-    """[1, T], from 0 in each row."""
+    """Positions within each row from 0, shape [1, T]."""
     segments: Segments
     scored_K: Tensor
-    """Position in T of each scored token; the one before it predicts it."""
+    """Position in T of each scored token; the token before it predicts it."""
     target_K: Tensor
     """Id of each scored token."""
 
@@ -45,14 +45,14 @@ class MicroBatchView:
     batch: TrainBatch
     rows: Sequence[int]
     token_index_T: NDArray[np.int64]
-    """Where each packed token lies in the batch."""
+    """Position in the batch of each packed token."""
     scored_K: NDArray[np.int64]
-    """Which packed tokens carry a loss weight."""
+    """Positions of the packed tokens that carry a loss weight."""
     row_T: NDArray[np.int64]
 
     @classmethod
     def of(cls, batch: TrainBatch, rows: Sequence[int]) -> MicroBatchView:
-        """Cut these rows out."""
+        """Cut out these rows."""
         ends = np.cumsum(batch.row_lengths_B, dtype=np.int64)
         starts = ends - batch.row_lengths_B
         token_index_T = np.concatenate([np.arange(starts[row], ends[row]) for row in rows])
@@ -61,7 +61,7 @@ class MicroBatchView:
         return cls(batch=batch, rows=rows, token_index_T=token_index_T, scored_K=scored_K, row_T=row_T)
 
     def pack(self, device: torch.device) -> PackedTokens:
-        """Tensors of the model's input."""
+        """Make the tensors of the model's input."""
         ids_T = self.batch.token_ids[self.token_index_T].astype(np.int64)
         lengths = [int(self.batch.row_lengths_B[row]) for row in self.rows]
         positions = np.concatenate([np.arange(length) for length in lengths])
@@ -76,9 +76,10 @@ class MicroBatchView:
     def loss_inputs(
         self, logprobs_K: Tensor, values_K: Tensor | None, *, component: int, columns: Iterable[str]
     ) -> LossInputs | None:
-        """The scored tokens of one component with the columns that a loss asks for; None where it has no token here.
+        """Return the scored tokens of one component with the columns that the loss needs; None if it has none here.
 
-        A batch of one component is never None, so that its loss takes part even where no token is scored.
+        If the batch has a single component, the result is never None, so that its loss takes part even without a scored
+        token.
         """
         index_K, row_K = self.token_index_T[self.scored_K], self.row_T[self.scored_K]
         if self.batch.component_T is not None:
@@ -105,10 +106,10 @@ class MicroBatchView:
 
 
 def register_forward_methods(root: nn.Module, model: PreTrainedModel, device: torch.device) -> None:
-    """Let `packed_logprobs` or `packed_values` run on a sharded model; `root` is it, or what peft put around it.
+    """Make `packed_logprobs` or `packed_values` work on a sharded model; `root` is the model, or peft's wrapper of it.
 
-    FSDP gathers weights in hooks of a forward pass, so what reads the output head in another way than the model's own
-    `forward` has to be made known to it.
+    FSDP gathers weights in the hooks of a forward pass, so every method that reads the output head outside the model's
+    own `forward` has to be registered with FSDP.
     """
     if hasattr(model, "score"):
         _register(root, _VALUES_METHOD, partial(_values, model))
@@ -117,9 +118,9 @@ def register_forward_methods(root: nn.Module, model: PreTrainedModel, device: to
 
 
 def packed_logprobs(model: nn.Module, tokens: PackedTokens, *, temperature: float) -> Tensor:
-    """Log-probability of each scored token given its row so far, float32; shape [K].
+    """Return the log-probability of each scored token given its row so far, float32, shape [K].
 
-    Only the outputs that predict a scored token go through the output head.
+    Only the hidden states that predict a scored token go through the output head.
     """
     if hasattr(model, _LOGPROBS_METHOD):
         return cast(Any, model).token_logprobs(tokens, temperature)
@@ -130,12 +131,14 @@ def packed_logprobs(model: nn.Module, tokens: PackedTokens, *, temperature: floa
 
 
 def packed_values(model: nn.Module, tokens: PackedTokens, *, before: bool) -> Tensor:
-    """The score head's output at each scored token, or at the one `before` it, float32; shape [K]."""
+    """Return the score head's output at each scored token, or at the token `before` it, float32, shape [K]."""
     return cast(Any, model).token_values(tokens, before)
 
 
 def idle_forward(model: nn.Module, device: torch.device) -> Tensor:
-    """A zero that depends on every parameter: takes part in the collectives of ranks that still have rows."""
+    """Return a zero that depends on every parameter, so that this rank joins the collectives of ranks that still have
+    rows.
+    """
     token = torch.zeros((1, 1), dtype=torch.long, device=device)
     segments = Segments.of([1], device)
     logits: Tensor = model(input_ids=token, position_ids=token, segments=segments, use_cache=False).logits
@@ -156,7 +159,8 @@ def _logprobs(model: Any, tokens: PackedTokens, temperature: float) -> Tensor:
 def _values(model: Any, tokens: PackedTokens, before: bool) -> Tensor:
     hidden_TH: Tensor = model.base_model(**_model_inputs(tokens)).last_hidden_state[0]
     hidden_KH = hidden_TH[tokens.scored_K - 1 if before else tokens.scored_K]
-    # One number in place of V: computed in float32, because bfloat16 could tell few values apart.
+    # A single number per token replaces V logits; it is computed in float32, because bfloat16 has too few distinct
+    # values.
     weight_H: Tensor = model.score.weight[0]
     return hidden_KH.float() @ weight_H.float()
 
@@ -166,16 +170,16 @@ def _model_inputs(tokens: PackedTokens) -> dict[str, Any]:
         "input_ids": tokens.input_ids,
         "position_ids": tokens.position_ids,
         "segments": tokens.segments,
-        # With a cache, transformers lets packed rows see each other.
+        # With a cache, transformers lets packed rows attend to each other.
         "use_cache": False,
     }
 
 
 def _has_plain_head(model: Any, root: nn.Module, device: torch.device) -> bool:
-    """Whether the logits are the decoder's output times the head's matrix, with nothing before, between and after.
+    """Whether the logits are exactly the decoder's output times the head's matrix.
 
-    Some models scale or cap logits, or scale hidden states, in ways that only their own code knows. So one token runs
-    through it with known numbers put in place of the head's output. A collective.
+    Some models scale or cap logits, or scale hidden states, in ways that only their own code knows. The test therefore
+    runs one token through the model, with known numbers in place of the head's output. A collective.
     """
     head = model.get_output_embeddings()
     if type(head) is not nn.Linear or cast(Any, head.bias) is not None:

@@ -1,4 +1,6 @@
-"""One rank of the FSDP2 learner. Blind to the algorithm: batches bring weights and credit, losses are pure."""
+"""One rank of the FSDP2 learner. It knows no algorithm: batches bring weights and advantages, losses are pure
+functions.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ class _Norms(NamedTuple):
 class FsdpLearner:
     """One rank behind `ranked.RankedLearner`: all ranks call every method together.
 
-    Whatever computes on a batch takes this rank's `BatchShare` of it; other arguments are the same on every rank.
+    A method that computes on a batch gets this rank's `BatchShare`; all other arguments are the same on every rank.
     """
 
     def __init__(self, settings: LearnerSettings, mesh: DeviceMesh) -> None:
@@ -64,19 +66,19 @@ class FsdpLearner:
 
     @property
     def steps_taken(self) -> int:
-        """Optimizer steps since the start of the stage, those before a resume included."""
+        """Optimizer steps since the start of the stage, including those before a resume."""
         return self._step
 
     def step(self, share: BatchShare, loss: LossFn) -> StepReport:
-        """One optimizer step on the whole batch, of which this rank computes its share.
+        """Take one optimizer step on the whole batch, of which this rank computes its share.
 
         Raises:
-            NonFiniteError: the loss or the gradient is not finite; the weights are left as they were.
+            NonFiniteError: the loss or the gradient is not finite; the weights are unchanged.
         """
         started = time.perf_counter()
         batch = share.batch
         sums = MetricSums(several_components=len(batch.components) > 1)
-        # Where a model has dropout, a resumed run draws the same masks as one that was not interrupted.
+        # If the model has dropout, a resumed run draws the same masks as an uninterrupted one.
         torch.manual_seed(self._settings.seed * 1_000_003 + self._step)
         for rows in share.micro_batches:
             self._backward(batch, rows, loss, sums)
@@ -105,7 +107,7 @@ class FsdpLearner:
         )
 
     def logprobs(self, share: BatchShare, *, of: str) -> FloatArray:
-        """See `interfaces.Learner.logprobs`, for the tokens of this rank's share.
+        """See `interfaces.Learner.logprobs`; it answers for the tokens of this rank's share.
 
         Raises:
             RecipeError: no model of the learner has this name.
@@ -123,7 +125,9 @@ class FsdpLearner:
         return self._without_gradient(share, models[of], self._logprobs_of(share, models[of]))
 
     def values(self, share: BatchShare) -> FloatArray:
-        """See `interfaces.Learner.values`, for the tokens of this rank's share; a reward model gives its scores."""
+        """See `interfaces.Learner.values`; it answers for the tokens of this rank's share. A reward model returns its
+        scores.
+        """
         module, before = self._scorer()
         return self._without_gradient(share, module, lambda tokens: packed_values(module, tokens, before=before))
 
@@ -131,7 +135,7 @@ class FsdpLearner:
         """See `interfaces.Learner.refresh_reference`.
 
         Raises:
-            RecipeError: the policy is an adapter, whose reference is the model under it.
+            RecipeError: the policy is an adapter, whose reference is the model without the adapter.
         """
         if self._settings.lora is not None:
             raise RecipeError(
@@ -143,7 +147,7 @@ class FsdpLearner:
         self._reference_moved = True
 
     def write_weights(self, path: Path, *, version: int) -> WeightManifest:
-        """See `interfaces.Learner.write_weights`; rank 0 writes, every rank returns the manifest."""
+        """See `interfaces.Learner.write_weights`; rank 0 writes, and every rank returns the manifest."""
         manifests: list[WeightManifest | None] = [None]
         if self._settings.lora is not None and self._settings.lora.sync == "adapter":
             save_adapter(self._policy.module, path, is_writer=self._rank == 0)
@@ -158,7 +162,9 @@ class FsdpLearner:
         return manifests[0]
 
     def save_checkpoint(self, directory: Path) -> None:
-        """See `interfaces.Learner.save_checkpoint`; holds the critic, and the reference once it was refreshed."""
+        """See `interfaces.Learner.save_checkpoint`; includes the critic, and the reference once it has been
+        refreshed.
+        """
         progress = Progress(self._step, has_reference=self._reference_moved)
         begin_checkpoint(self._save, directory, self._checkpoint_parts(), progress=progress)
 
@@ -166,7 +172,7 @@ class FsdpLearner:
         """See `interfaces.Learner.finish_checkpoint`.
 
         Raises:
-            StorageError: a write found no room; every rank raises it.
+            StorageError: a write found no space left; every rank raises it.
         """
         return self._save.finish(wait=wait)
 
@@ -178,7 +184,7 @@ class FsdpLearner:
         self._step = progress.step
 
     def close(self) -> None:
-        """Let a save under way end; before the learner is dropped."""
+        """Wait until the current save ends, before the learner is dropped."""
         self._save.close()
 
     def export(self, directory: Path) -> None:
@@ -205,16 +211,17 @@ class FsdpLearner:
                 continue
             loss_sums = loss(inputs)
             sums.add(component.name, loss_sums)
-            # FSDP averages gradients over ranks; the denominator is that of the whole batch, so the average is undone.
+            # FSDP averages gradients over ranks, but the denominator is that of the whole batch, so the average is
+            # undone.
             totals.append(loss_sums.total * (self._ranks * component.weight / component.denominator))
-        # Without a scored token the forward pass still has to be followed by a backward one on every rank.
+        # Even without a scored token, every rank must follow the forward pass by a backward pass.
         if not totals:
             outputs = [logprobs_K] if values_K is None else [logprobs_K, values_K]
             totals = [sum((output_K.sum() for output_K in outputs), start=torch.zeros((), device=self._device)) * 0.0]
         sum(totals[1:], start=totals[0]).backward()
 
     def _outputs(self, view: MicroBatchView) -> tuple[Tensor, Tensor | None]:
-        """Log-probabilities and values of the scored tokens, with their gradients; shape [K] each."""
+        """Return log-probabilities and values of the scored tokens, with gradients; shape [K] each."""
         tokens = view.pack(self._device)
         if self._settings.head == "score":
             values_K = packed_values(self._policy.module, tokens, before=False)
@@ -227,7 +234,7 @@ class FsdpLearner:
     def _without_gradient(
         self, share: BatchShare, module: nn.Module, read: Callable[[PackedTokens], Tensor]
     ) -> FloatArray:
-        """`read` at every scored token of the share, zero elsewhere; a collective."""
+        """Return the result of `read` at every scored token of the share, and zero elsewhere; a collective."""
         result = np.zeros(len(share.batch.token_ids), np.float32)
         with _inference(module):
             for rows in share.micro_batches:
@@ -242,7 +249,7 @@ class FsdpLearner:
         return lambda tokens: packed_logprobs(module, tokens, temperature=share.batch.temperature)
 
     def _scorer(self) -> tuple[nn.Module, bool]:
-        """The model with a score head, and whether it is asked before each token, as a critic is."""
+        """Return the model with a score head, and whether it is read before each token, as a critic is."""
         if self._settings.head == "score":
             return self._policy.module, False
         assert self._critic is not None, "values need a critic"
@@ -270,7 +277,7 @@ class FsdpLearner:
 
 
 def _mean_losses(components: Sequence[Component], totals: Mapping[str, float]) -> dict[str, float]:
-    """Component -> its weighted mean loss; a component without a token adds nothing."""
+    """Return component -> its weighted mean loss; a component without tokens adds nothing."""
     return {
         component.name: component.weight * totals.get(component.name, 0.0) / component.denominator
         for component in components
@@ -286,7 +293,7 @@ def _trained_critic(settings: LearnerSettings, mesh: DeviceMesh) -> TrainedModel
 
 @contextmanager
 def _inference(module: nn.Module) -> Generator[None]:
-    """No gradients and no dropout, which has no place in numbers that are compared with an engine's."""
+    """Disable gradients and dropout: the numbers are compared with an engine's, which uses no dropout."""
     was_training = module.training
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""Reading Hugging Face directories: causal language models, and sequence classifiers with one label (scorers)."""
+"""Reads Hugging Face directories: causal language models, and sequence classifiers with one label (scorers)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ _SCORE_WEIGHT = "score.weight"
 
 
 def load_language_model(model_dir: str, *, trust_remote_code: bool) -> PreTrainedModel:
-    """A causal language model in float32, with attention over packed rows.
+    """Load a causal language model in float32, with attention over packed rows.
 
     Raises:
-        ModelError: the directory holds no such model, or one with recurrent layers.
+        ModelError: the directory contains no such model, or one with recurrent layers.
     """
     return _load(AutoModelForCausalLM, model_dir, trust_remote_code=trust_remote_code)[0]
 
 
 def load_scorer(model_dir: str, *, trust_remote_code: bool) -> PreTrainedModel:
-    """A body with one output per token, in float32: a sequence classifier, or a language model with a new score head.
+    """Load a model with one output per token, in float32: a sequence classifier, or a language model with a new score
+    head.
 
-    A new head starts at zero: nothing is drawn at random, and all scores are 0 until the first step.
+    A new head is initialised to zero, without randomness, so all scores are 0 until the first step.
 
     Raises:
-        ModelError: the directory holds neither, or a classifier with several labels.
+        ModelError: the directory contains neither, or a classifier with several labels.
     """
     _check_label_count(model_dir, trust_remote_code=trust_remote_code)
     model, missing = _load(
@@ -66,7 +67,7 @@ def _config(model_dir: str, *, trust_remote_code: bool) -> Any:
 
 
 def _load(kind: Any, model_dir: str, *, trust_remote_code: bool, **options: Any) -> tuple[PreTrainedModel, set[str]]:
-    """Returns the model and the names of the weights that the directory lacks."""
+    """Return the model, and the names of the weights that the directory lacks."""
     try:
         model, report = kind.from_pretrained(
             model_dir,
@@ -79,7 +80,7 @@ def _load(kind: Any, model_dir: str, *, trust_remote_code: bool, **options: Any)
         )
     except (OSError, ValueError) as error:
         raise _not_a_model(model_dir, error) from error
-    # Recurrent layers carry their state over the end of a row, which no attention can prevent.
+    # Recurrent layers carry their state across the end of a row, which no attention mask can prevent.
     if getattr(model, "_is_stateful", False):
         raise ModelError(
             f"rows are packed end to end, so every layer must attend; {type(model).__name__} has recurrent layers: "

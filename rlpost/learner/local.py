@@ -1,4 +1,4 @@
-"""A learner whose ranks all run the code of the caller, each with the whole batch in its hands."""
+"""A learner whose ranks all run the caller's code, each with the whole batch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rlpost.settings import LearnerSettings
 
 
 class LocalLearner(RankedLearner):
-    """Implements `interfaces.Learner` where all ranks make the same calls side by side; each answers for all."""
+    """Implements `interfaces.Learner` for ranks that all make the same calls; each rank returns the result of all."""
 
     def __init__(self, settings: LearnerSettings, mesh: DeviceMesh) -> None:
         super().__init__(settings, ranks=dist.get_world_size())
         self.rank = FsdpLearner(settings, mesh)
 
     def close(self) -> None:
-        """Let a save under way end; before the learner is dropped."""
+        """Wait until the current save ends, before the learner is dropped."""
         self.rank.close()
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Adding up what losses report, over micro-batches and ranks."""
+"""Adds up the metrics that losses report, over micro-batches and ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlpost.interfaces import LossSums
 
 
 class ReducedMetrics(NamedTuple):
-    """Sums of one optimizer step, the same on every rank."""
+    """The sums of one optimizer step, the same on every rank."""
 
     totals: Mapping[str, float]
     """Component -> its summed loss."""
@@ -26,9 +26,10 @@ class _RankSums(NamedTuple):
 
 
 class MetricSums:
-    """Collects the sums of one step; they stay on the device until the step's end, so that no micro-batch waits.
+    """Collects the sums of one step. They stay on the device until the end of the step, so that no micro-batch has to
+    wait.
 
-    With several components the name of each metric begins with that of its component.
+    With several components, the name of each metric begins with the component's name.
     """
 
     def __init__(self, *, several_components: bool) -> None:

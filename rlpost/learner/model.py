@@ -16,10 +16,10 @@ from rlpost.settings import LearnerSettings
 
 
 def build_policy(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
-    """The model to train: float32 master weights, sharded, computing in `compute_dtype`.
+    """Build the model to train: sharded float32 master weights that compute in `compute_dtype`.
 
     Raises:
-        RecipeError: a reward model was asked for with an adapter.
+        RecipeError: the stage asks for a reward model with an adapter.
     """
     if settings.head == "language_model":
         model = load_language_model(settings.model_dir, trust_remote_code=settings.trust_remote_code)
@@ -31,14 +31,14 @@ def build_policy(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
 
 
 def build_critic(settings: LearnerSettings, mesh: DeviceMesh) -> nn.Module:
-    """The value model; never with an adapter."""
+    """Build the value model, which never has an adapter."""
     assert settings.critic is not None, "a critic needs its settings"
     model = load_scorer(settings.critic.model_dir, trust_remote_code=settings.trust_remote_code)
     return _to_train(model, settings, mesh, adapter=False)
 
 
 def build_frozen(settings: LearnerSettings, mesh: DeviceMesh, *, model_dir: str) -> nn.Module:
-    """A language model that is never trained: the reference, or a teacher."""
+    """Build a language model that is never trained: the reference, or a teacher."""
     model = load_language_model(model_dir, trust_remote_code=settings.trust_remote_code)
     model.requires_grad_(False)
     return _sharded(model, model, settings, mesh).eval()
@@ -46,7 +46,7 @@ def build_frozen(settings: LearnerSettings, mesh: DeviceMesh, *, model_dir: str)
 
 @torch.no_grad()
 def mix_into(reference: nn.Module, policy: nn.Module, *, mix: float) -> None:
-    """`reference = (1 - mix) * reference + mix * policy`, each rank its shards; both models are sharded alike."""
+    """Set `reference = (1 - mix) * reference + mix * policy` on each rank's shards; both models are sharded alike."""
     for model in (reference, policy):
         reshard(model)
     for frozen, current in zip(reference.parameters(), policy.parameters(), strict=True):
@@ -54,7 +54,7 @@ def mix_into(reference: nn.Module, policy: nn.Module, *, mix: float) -> None:
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Parameters that the optimizer updates."""
+    """Return the parameters that the optimizer updates."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 

@@ -1,4 +1,4 @@
-"""A sharded model and the AdamW that trains it."""
+"""A sharded model together with the AdamW optimizer that trains it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlpost.recipe.sections import OptimizerConfig
 
 
 class TrainedModel:
-    """One model with its optimizer, schedule and gradient clipping; a learner has one, or two with a critic."""
+    """One model with its optimizer, schedule and gradient clipping; a learner has one, or two if it has a critic."""
 
     def __init__(self, module: nn.Module, optimizer: OptimizerConfig, *, total_steps: int) -> None:
         self.module = module
@@ -25,17 +25,18 @@ class TrainedModel:
             betas=optimizer.betas,
             eps=optimizer.eps,
             weight_decay=optimizer.weight_decay,
-            # One kernel a parameter: a third of the time of the loop, and no temporaries.
+            # The fused version runs one kernel per parameter: it takes a third of the loop's time, and no temporary
+            # memory.
             fused=True,
         )
 
     def clip(self) -> float:
-        """Clip the gradient to `max_grad_norm`; returns its norm before. A collective."""
+        """Clip the gradient to `max_grad_norm`, and return its norm before clipping. A collective."""
         norm = nn.utils.clip_grad_norm_(self._parameters, self._config.max_grad_norm)
         return float(gathered(norm))
 
     def update(self, step: int) -> float:
-        """Take the optimizer step with this index, counted from 0; returns its learning rate."""
+        """Take the optimizer step with this index, counted from 0, and return its learning rate."""
         rate = learning_rate_at(step, self._config, total_steps=self._total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -1,8 +1,8 @@
-"""Hidden states -> log-probabilities of chosen tokens, without holding the logits of all of them at once.
+"""Computes log-probabilities of chosen tokens from hidden states, without holding all logits in memory at once.
 
-With vocabulary V and K tokens the logits are K x V numbers, for large vocabularies more than all other activations
-together. Here they exist for some tokens at a time, in the forward pass and again in the backward pass, which computes
-them a second time. Where they are few they are kept, which is faster.
+With vocabulary V and K tokens, the logits are K x V numbers, for large vocabularies more than all other activations
+together. Here they exist only for some tokens at a time, in the forward pass and again in the backward pass, which
+recomputes them. If they are few, they are kept instead, which is faster.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from rlpost.recipe.memory import MOST_LOGITS
 
 
 def chosen_logprobs(hidden_KH: Tensor, weight_VH: Tensor, target_K: Tensor, *, temperature: float) -> Tensor:
-    """Log-probability of each target under `softmax(hidden @ weight.T / temperature)`; float32, shape [K]."""
-    # `apply` of a Function is untyped in torch.
+    """Return the log-probability of each target under `softmax(hidden @ weight.T / temperature)`; float32, shape
+    [K].
+    """
+    # torch does not type the `apply` of a Function.
     return _ChosenLogprobs.apply(hidden_KH, weight_VH, target_K, temperature)  # pyright: ignore[reportReturnType] apply is typed as any object
 
 
 class _ChosenLogprobs(torch.autograd.Function):
-    """With p the softmax, d logprob_k / d logits_kv = (1[v = target_k] - p_kv) / temperature."""
+    """The derivative, for p the softmax: d logprob_k / d logits_kv = (1[v = target_k] - p_kv) / temperature."""
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
@@ -49,7 +51,7 @@ class _ChosenLogprobs(torch.autograd.Function):
         hidden_KH, weight_VH, target_K, logsumexp_K, kept_KV = ctx.saved_tensors
         slope_K = grad_outputs[0] / ctx.temperature
         wants_weight = ctx.needs_input_grad[1]
-        # Many chunks would round the sum many times in bfloat16.
+        # Adding up many chunks in bfloat16 would round the sum many times.
         weight_gradient = torch.zeros_like(weight_VH, dtype=torch.float32) if wants_weight and kept_KV is None else None
         hidden_gradient = torch.empty_like(hidden_KH)
         for chunk in _chunks(len(hidden_KH), weight_VH.shape[0]):

@@ -1,4 +1,4 @@
-"""Which rows go to which rank and micro-batch. Pure: every rank computes the same plan from the same lengths."""
+"""Assigns rows to ranks and micro-batches. Pure: every rank computes the same plan from the same lengths."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ MicroBatch = list[int]
 
 
 def plan_micro_batches(batch: TrainBatch, *, ranks: int, token_budget: int) -> list[list[MicroBatch]]:
-    """Micro-batches of every rank: `plan[rank][k]` lists row indices.
+    """Plan the micro-batches of every rank: `plan[rank][k]` lists row indices.
 
-    Units (one row, or a preference pair) never split. Ranks get nearly equal attention-weighted cost, every rank gets
-    the same number of micro-batches (collectives need that), and only a unit larger than the budget exceeds it.
+    A unit (one row, or a preference pair) is never split. The ranks get nearly equal attention-weighted cost, and every
+    rank gets the same number of micro-batches, because collectives need that. Only a single unit larger than the budget
+    may exceed it.
     """
     units = np.arange(len(batch.row_lengths_B)).reshape(-1, batch.rows_per_unit)
     lengths = batch.row_lengths_B[units].astype(np.int64)
     unit_tokens = lengths.sum(axis=1)
-    # A linear and a quadratic term: dense layers cost by token, attention by token pair.
+    # The cost has a linear and a quadratic term: dense layers per token, attention per pair of tokens.
     unit_costs = unit_tokens + (lengths**2).sum(axis=1) / 4096
 
     per_rank = _balance(unit_costs.tolist(), ranks)
@@ -36,7 +37,7 @@ def plan_micro_batches(batch: TrainBatch, *, ranks: int, token_budget: int) -> l
 
 
 def _balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
-    """Longest-processing-time-first assignment; each rank keeps the original order."""
+    """Assign the longest units first, each to the rank with the least work; each rank keeps the original order."""
     loads: list[tuple[float, int]] = [(0.0, rank) for rank in range(ranks)]
     assigned: list[list[int]] = [[] for _ in range(ranks)]
     for unit in sorted(range(len(costs)), key=lambda unit: (-costs[unit], unit)):
@@ -47,7 +48,7 @@ def _balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
 
 
 def _fill(units: Sequence[int], tokens: Sequence[int], budget: int) -> list[list[int]]:
-    """Consecutive units until the budget is full."""
+    """Group consecutive units until the budget is reached."""
     filled: list[list[int]] = []
     room = 0
     for unit in units:

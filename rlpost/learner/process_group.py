@@ -1,4 +1,4 @@
-"""Joining the learner ranks: the environment variables of torchrun, whoever sets them."""
+"""Joins the learner ranks, by the environment variables of torchrun, whoever sets them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ MeetingPlace = TCPStore
 def meeting_place(
     address: tuple[str, int], *, ranks: int, listener: socket.socket | None, timeout_s: float
 ) -> MeetingPlace:
-    """Where the ranks meet, on a socket that rank 0 brings: torch's own listens on every interface of the machine."""
+    """Create the store where the ranks meet, on a socket of rank 0: torch's own would listen on every network
+    interface.
+    """
     descriptor = None if listener is None else listener.detach()
     return MeetingPlace(
         *address,
@@ -35,15 +37,15 @@ def meeting_place(
 
 
 def join_process_group(device: Literal["cpu", "cuda"], *, timeout_s: float, store: MeetingPlace | None) -> DeviceMesh:
-    """Join the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe; gloo on CPU, nccl on CUDA.
+    """Join the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe, by gloo on CPU and nccl on CUDA.
 
     Args:
-        device: Of this rank.
-        timeout_s: Of one collective.
-        store: Where the ranks meet, in place of MASTER_ADDR and MASTER_PORT.
+        device: Device of this rank.
+        timeout_s: Timeout of one collective.
+        store: The store where the ranks meet, instead of MASTER_ADDR and MASTER_PORT.
 
     Raises:
-        ClusterError: a CUDA learner was asked for where torch sees no CUDA device.
+        ClusterError: the learner should run on CUDA, but torch sees no CUDA device.
     """
     if device == "cuda":
         if not torch.cuda.is_available():
@@ -64,7 +66,7 @@ def _place_of(store: MeetingPlace) -> dict[str, Any]:
 
 
 def fix_randomness(*, seed: int, threads: int, deterministic: bool) -> None:
-    """Seed every generator, fix the thread count, and in deterministic mode refuse nondeterministic kernels."""
+    """Seed every random generator, set the thread count, and in deterministic mode refuse nondeterministic kernels."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -16,7 +16,7 @@ from rlpost.train_records import StepReport, TrainBatch
 
 
 class RankedLearner(ABC):
-    """Implements `interfaces.Learner`; how a call travels is the subclass's.
+    """Implements `interfaces.Learner`; a subclass defines how a call reaches the ranks.
 
     Args:
         settings: The settings that the ranks were built from.
@@ -28,11 +28,13 @@ class RankedLearner(ABC):
 
     @abstractmethod
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Run a method on all ranks with the same arguments; returns the answer of rank 0."""
+        """Run a method on all ranks with the same arguments, and return rank 0's result."""
 
     @abstractmethod
     def _call_shares(self, method: str, shares: Sequence[BatchShare], *arguments: Any, **options: Any) -> list[Any]:
-        """Run a method on all ranks, each with its share before the other arguments; returns all answers, by rank."""
+        """Run a method on all ranks, each with its share as the first argument, and return all results in order of
+        rank.
+        """
 
     def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
         """See `interfaces.Learner`."""
@@ -49,7 +51,7 @@ class RankedLearner(ABC):
         return self._numbers("values", batch)
 
     def _numbers(self, method: str, batch: TrainBatch, **options: Any) -> FloatArray:
-        """One value a token, from every rank for its own rows."""
+        """Return one value per token; every rank computes those of its own rows."""
         shared = shares_of(batch, ranks=self._ranks, token_budget=self._token_budget)
         return shared.joined(self._call_shares(method, shared.shares, **options), batch)
 

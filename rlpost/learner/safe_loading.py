@@ -1,4 +1,4 @@
-"""Reading a checkpoint without running what stands in it: torch's own reader unpickles whatever it finds."""
+"""Reads a checkpoint without running code from it; torch's own reader would unpickle anything."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _NAMES = {
     },
     "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
     "torch": {"Size"},
-    # Looks up a layout by its name.
+    # This function looks up a layout by its name.
     "torch.serialization": {"_get_layout"},
 }
-"""Module -> what the description of a checkpoint may name: plain records, and nothing that acts."""
+"""Module -> names that the metadata of a checkpoint may use: plain records, and nothing that runs code."""
 _PATHS = {"Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 
 
 class SafeReader(FileSystemReader):
-    """Reads the description of a checkpoint (`.metadata`, a pickle) from a list of allowed names only.
+    """Reads the metadata of a checkpoint (`.metadata`, a pickle) with a list of allowed names.
 
-    Tensors are read with `weights_only` by torch itself.
+    torch itself reads the tensors with `weights_only`.
     """
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> formats.Metadata:
         """See `FileSystemReader`.
 
         Raises:
-            pickle.UnpicklingError: the description names what it has no need of.
+            pickle.UnpicklingError: the metadata uses a name that is not allowed.
         """
         path = self._get_metadata_path(kwargs.get("rank"))
         with self.fs.create_stream(path, "rb") as stream:
@@ -54,10 +54,12 @@ class SafeReader(FileSystemReader):
 
 
 class SafePlanner(DefaultLoadPlanner):
-    """Reads what is no tensor, such as an optimizer's coefficients, with `weights_only`, which runs nothing."""
+    """Reads entries that are not tensors, such as an optimizer's coefficients, with `weights_only`, which runs no
+    code.
+    """
 
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
-        """See `DefaultLoadPlanner`; the place in the state dict exists, because a learner loads into its own."""
+        """See `DefaultLoadPlanner`; the key exists in the state dict, because a learner loads into its own state."""
         *path, last = self.mappings[read_item.dest_index.fqn]
         place: Any = self.original_state_dict
         for key in path:
@@ -79,5 +81,5 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _as_text(*parts: object) -> str:
-    """In place of a path, which nothing here needs."""
+    """Replace a path by its text, because nothing here uses it."""
     return "/".join(str(part) for part in parts)

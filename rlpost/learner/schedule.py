@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step, so that a resumed run has the same one."""
+"""The learning rate as a pure function of the step, so that a resumed run gets the same rate."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from rlpost.recipe.sections import OptimizerConfig
 
 
 def learning_rate_at(step: int, optimizer: OptimizerConfig, *, total_steps: int) -> float:
-    """Learning rate of the optimizer step with this index, counted from 0.
+    """Return the learning rate of the optimizer step with this index, counted from 0.
 
-    Warm-up rises linearly and reaches the full rate on its last step; the rest follows the schedule down to
-    `min_ratio` of it at `total_steps`.
+    The warm-up rises linearly and reaches the full rate on its last step. The schedule then falls to `min_ratio` of the
+    full rate at `total_steps`.
     """
     warmup_steps = optimizer.warmup_steps(total_steps)
     if step < warmup_steps:

@@ -1,4 +1,4 @@
-"""FSDP2: cutting a model into shards, and getting whole tensors back."""
+"""FSDP2: shards a model, and gathers whole tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlpost.errors import ModelError
 
 
 def shard_model(model: nn.Module, mesh: DeviceMesh, *, compute_dtype: Literal["float32", "bfloat16"]) -> None:
-    """Shard each decoder layer and then the rest; gradients are reduced in float32."""
+    """Shard each decoder layer and then the rest of the model; gradients are reduced in float32."""
     policy = MixedPrecisionPolicy(param_dtype=getattr(torch, compute_dtype), reduce_dtype=torch.float32)
     options: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
     for layer in decoder_layers(model):
@@ -22,15 +22,15 @@ def shard_model(model: nn.Module, mesh: DeviceMesh, *, compute_dtype: Literal["f
 
 
 def reshard(model: nn.Module) -> None:
-    """Give up gathered weights, which FSDP keeps after a forward pass without a backward one.
+    """Free gathered weights, which FSDP keeps after a forward pass that no backward pass follows.
 
-    They would go stale when shards are written to in any other way than by an optimizer step.
+    They would become stale if anything but an optimizer step changed the shards.
     """
     cast(Any, model).reshard()
 
 
 def decoder_layers(model: nn.Module) -> list[nn.Module]:
-    """The repeated blocks, which are sharded one by one: the largest list of modules.
+    """Return the repeated blocks, which are sharded one by one: the longest list of modules.
 
     Raises:
         ModelError: the model has no list of modules.
@@ -42,6 +42,6 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """The whole of a sharded tensor; a collective. Other tensors as they are."""
+    """Return the whole of a sharded tensor, which is a collective; return any other tensor as it is."""
     full = getattr(tensor, "full_tensor", None)
     return (full() if full is not None else tensor).detach()

@@ -1,4 +1,4 @@
-"""A batch cut into shares: each learner rank gets its own rows and the micro-batches that they form."""
+"""A batch cut into shares: each learner rank gets its own rows, and the micro-batches that they form."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from rlpost.train_records import TrainBatch
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchShare:
-    """One rank's part of a batch. Made by whoever calls all ranks; taken by one rank."""
+    """One rank's part of a batch. The caller of all ranks makes it; one rank takes it."""
 
     batch: TrainBatch
-    """The rank's rows only; components keep the denominators of the whole batch."""
+    """The rows of this rank only; components keep the denominators of the whole batch."""
     micro_batches: tuple[tuple[int, ...], ...]
-    """Rows of `batch` for each forward pass; every rank has the same number of them, empty ones included."""
+    """Rows of `batch` for each forward pass; every rank has the same number of passes, empty ones included."""
     token_count: int
-    """Tokens of the whole batch."""
+    """Number of tokens of the whole batch."""
     scored_count: int
-    """Tokens of the whole batch with a loss weight other than 0."""
+    """Number of tokens of the whole batch with a loss weight other than 0."""
 
 
 class SharedBatch(NamedTuple):
-    """All shares of a batch, and the rows of the batch that each holds."""
+    """All shares of a batch, and the batch rows in each share."""
 
     shares: list[BatchShare]
     rows: list[list[int]]
 
     def joined(self, parts: Sequence[FloatArray], batch: TrainBatch) -> FloatArray:
-        """One value a token of `batch` from the values of each share's tokens."""
+        """Combine the values of each share's tokens into one value per token of `batch`."""
         whole_T = np.zeros(len(batch.token_ids), np.float32)
         ends_B = np.cumsum(batch.row_lengths_B, dtype=np.int64)
         starts_B = ends_B - batch.row_lengths_B
@@ -60,7 +60,7 @@ def shares_of(batch: TrainBatch, *, ranks: int, token_budget: int) -> SharedBatc
         place = {row: index for index, row in enumerate(rows)}
         shares.append(
             BatchShare(
-                # A rank computes; the names of rows are for messages, which the caller writes.
+                # Names of rows serve only messages, which the caller writes, so a rank does not get them.
                 batch=replace(batch if rows == list(range(len(batch.row_lengths_B))) else batch.rows(rows), sources=()),
                 micro_batches=tuple(tuple(place[row] for row in micro_batch) for micro_batch in micro_batches),
                 token_count=token_count,
@@ -72,13 +72,13 @@ def shares_of(batch: TrainBatch, *, ranks: int, token_budget: int) -> SharedBatc
 
 
 def require_columns(batch: TrainBatch, loss: LossFn) -> None:
-    """Hold the columns of a batch against those that a loss reads.
+    """Check that a batch has the columns that a loss reads.
 
-    With several components a batch may lack a column that only an absent component reads; `LossInputs` refuses what a
-    loss then misses.
+    With several components, a batch may lack a column that only an absent component reads; `LossInputs` raises an error
+    if a loss then reads a missing column.
 
     Raises:
-        RecipeError: the batch lacks one.
+        RecipeError: the batch lacks such a column.
     """
     missing = sorted(loss.columns - batch.columns.keys())
     if missing and len(batch.components) == 1:

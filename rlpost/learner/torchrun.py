@@ -1,6 +1,6 @@
-"""A learner under plain torchrun: rank 0 runs the stage and tells the other ranks what to do.
+"""A learner under plain torchrun: rank 0 runs the stage and sends commands to the other ranks.
 
-Needs neither ray nor vllm. Commands travel as objects among the processes that torchrun started, nobody else's.
+It needs neither ray nor vllm. Commands are sent as objects only among the processes that torchrun started.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _STOP = "stop"
 
 
 def start_rank(device: Literal["cpu", "cuda"], *, timeout_s: float) -> LearnerRank:
-    """Join the ranks that torchrun started; the process's last command is `process_end.end_if_asked`.
+    """Join the ranks that torchrun started. The process must end with `process_end.end_if_asked`.
 
     Raises:
-        ClusterError: this process was not started by torchrun.
+        ClusterError: torchrun did not start this process.
     """
     if "RANK" not in os.environ:
         raise ClusterError(
@@ -38,7 +38,7 @@ def start_rank(device: Literal["cpu", "cuda"], *, timeout_s: float) -> LearnerRa
 
 
 def serve(rank: LearnerRank) -> None:
-    """Run what rank 0 sends until it says stop; the whole life of the other ranks."""
+    """Run the commands of rank 0 until it sends stop; the other ranks do nothing else."""
     while True:
         command: list[Any] = [None]
         dist.broadcast_object_list(command, src=0)
@@ -52,12 +52,13 @@ def serve(rank: LearnerRank) -> None:
             else:
                 _run(rank, method, arguments, options)
         except RlpostError:
-            # Every rank raises it from the same reduced numbers and files; rank 0 reports it and then says stop.
+            # Every rank raises this error from the same reduced numbers and files; rank 0 reports it and then sends
+            # stop.
             continue
 
 
 class TorchrunLearner(RankedLearner):
-    """Rank 0's learner: tells the other ranks what it is about to do, then does it."""
+    """Rank 0's learner: it sends each command to the other ranks before running it."""
 
     def __init__(self, rank: LearnerRank, settings: LearnerSettings) -> None:
         super().__init__(settings, ranks=dist.get_world_size())
@@ -65,7 +66,7 @@ class TorchrunLearner(RankedLearner):
         self._call("build", settings)
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        with WAITS.until(f"all ranks ({method})"):  # The process group has the deadline.
+        with WAITS.until(f"all ranks ({method})"):  # The process group enforces the deadline.
             dist.broadcast_object_list([(method, arguments, options, False)], src=0)
             answer = _run(self._rank, method, arguments, options)
         WAITS.note(f"the learner ({method})")
@@ -80,7 +81,7 @@ class TorchrunLearner(RankedLearner):
 
 
 def stop_ranks(rank: LearnerRank) -> None:
-    """Let the other ranks return from `serve`; rank 0 calls it once, at the end."""
+    """Make the other ranks return from `serve`; rank 0 calls it once, at the end."""
     dist.broadcast_object_list([(_STOP, (), {}, False)], src=0)
     rank.close()
     dist.destroy_process_group()
@@ -99,7 +100,9 @@ def _run_share(
     arguments: tuple[Any, ...],
     options: dict[str, Any],
 ) -> list[Any]:
-    """Hand out the shares, which rank 0 has; it gets the answers of all ranks, the others get nothing."""
+    """Distribute the shares, which only rank 0 has; rank 0 gets the results of all ranks, and the others get
+    nothing.
+    """
     mine: list[Any] = [None]
     dist.scatter_object_list(mine, None if shares is None else list(shares), src=0)
     answer = rank.call_share(method, mine[0], *arguments, **options)
