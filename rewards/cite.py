@@ -1,6 +1,6 @@
-r"""Citations in brackets, such as `[1]`, `[1, 3]` or `[doc-a]`, of the sources that a row has.
+r"""Citations in brackets, such as `[1]`, `[1, 3]` or `[doc-a]`, of the sources that a row lists.
 
-`meta.sources` says which ids exist; the gold says which of them the answer must rest on.
+`meta.sources` lists the existing ids; the gold lists those that the answer must cite.
 """
 
 from __future__ import annotations
@@ -83,17 +83,17 @@ def sources(
     partial: bool = False,
     least_words: Annotated[int, Field(ge=1)] = 4,
 ) -> Verdict:
-    """1 when the response cites all required sources, none that does not exist, and few others; otherwise 0.
+    """1 when the response cites all required sources, no invented source, and few others; otherwise 0.
 
-    `parts` has precision (required ones among the cited) and recall (cited ones among the required). It does not look
-    at what a citation is attached to: judge the answer itself beside it.
+    `parts` has precision (required ids among the cited) and recall (cited ids among the required). The verifier does
+    not check which statement a citation supports: combine it with a verifier of the answer.
 
     Args:
-        sample: Its gold is the required id or a list of ids, empty where any source will do; `meta.sources` is a list
-            of ids, a list of objects with an `id`, or a mapping whose keys are ids.
-        threshold: Smallest precision of an answer that is paid in full.
-        partial: Pay F1 of the citations where no source was invented and not all there are were named.
-        least_words: With fewer words beside its citations, a response gets nothing.
+        sample: Its gold is the required id or a list of ids, empty if any source will do; `meta.sources` is a list of
+            ids, a list of objects with an `id`, or a mapping whose keys are ids.
+        threshold: Smallest precision of an answer that gets the full score.
+        partial: Give F1 of the citations as the score, if no source was invented and not all sources were cited.
+        least_words: A response with fewer words besides its citations gets 0.
     """
     known, gold = _ids(sample.meta["sources"]), _ids(sample.gold)
     if not known or gold is None or not gold <= known:
@@ -122,7 +122,7 @@ def sources(
 
 
 def _items(bracket: str, known: frozenset[str]) -> list[str]:
-    """The ids in one pair of brackets; what no one means as a citation is left out."""
+    """Return the ids in one pair of brackets, without brackets that are not meant as citations."""
     if _id(bracket) in known:
         return [_id(bracket)]
     items = [_id(item) for item in re.split(r"[,;]", bracket)]
@@ -130,7 +130,7 @@ def _items(bracket: str, known: frozenset[str]) -> list[str]:
 
 
 def _ids(value: object) -> frozenset[str] | None:
-    """The ids of a list or mapping; None when it is none, or when one of them cannot be read."""
+    """Return the ids of a list or mapping; None if it is neither, or if an id cannot be read."""
     if isinstance(value, Mapping):
         several: Sequence[object] = list(cast("Mapping[object, object]", value))
     elif isinstance(value, list | tuple):

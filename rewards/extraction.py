@@ -1,12 +1,12 @@
-r"""The final answer of a response: the one place where all verifiers read it.
+r"""Reads the final answer of a response, for all verifiers.
 
-Thinking sections are left out; one that is not closed holds no answer. An answer is a box, an `<answer>` tag, the text
-behind a label ("The answer is"), or the final line; `Where` says which of these are read. Several marks that differ are
-a hedge, and so is another answer behind a mark, unless each of them would be right on its own.
+Thinking sections are left out; a section that is not closed holds no answer. An answer is a box, an `<answer>` tag, the
+text after a label ("The answer is"), or the final line; `Where` defines which of these are read. Several marked answers
+that differ are a hedge, and so is another answer after a marked one, unless each of them would be right on its own.
 
-Unicode policy: text is read after NFKC, so that full-width digits and signs count as ASCII; decimal digits of every
+Unicode policy: text is normalised by NFKC, so that full-width digits and signs count as ASCII; decimal digits of every
 script count as ASCII digits; zero-width and other format characters are dropped; superscripts and vulgar fractions
-become `^{...}` and `\frac{..}{..}` instead of being glued to the digits beside them.
+become `^{...}` and `\frac{..}{..}` instead of merging with adjacent digits.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from rewards import answer_marks as marks
 from rewards.answer_marks import Accepts, Mark
 
 Where = Literal["last_boxed", "final_line", "auto", "whole_text"]
-"""`last_boxed`: the last `\\boxed{...}`. `final_line`: the last line with text, without a label such as `Answer:`.
-`auto`: a box or an `<answer>` tag; else the text behind "The answer is" or `Answer:`; else the final line.
-`whole_text`: all of it."""
+"""The place of the answer. `last_boxed`: the last `\\boxed{...}`. `final_line`: the last line with text, without a
+label such as `Answer:`. `auto`: a box or an `<answer>` tag; else the text after "The answer is" or `Answer:`; else the
+final line. `whole_text`: all of it."""
 OnMany = Literal["reject", "last"]
-"""What several different boxed answers mean: a hedge, which is rejected, or a correction, where the last one counts."""
+"""Treatment of several different answers: `reject` takes them for a hedge, `last` for corrections, so that the last
+counts."""
 
 _SUPERSCRIPTS = re.compile("[\u00b2\u00b3\u00b9\u2070\u2074-\u207b]+")
 _MOST_MARKS = 30
@@ -43,7 +44,7 @@ _LINE_LABEL = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extracted:
-    """The answer that was found, or why there is none."""
+    """The answer that was found, or the reason why there is none."""
 
     text: str | None
     reason: str = ""
@@ -51,13 +52,13 @@ class Extracted:
 
 
 def final_answer(response: str, *, where: Where, on_many: OnMany, accepts: Accepts | None = None) -> Extracted:
-    """The final answer of a response, in plain characters, behind its thinking sections.
+    """Return the final answer of a response, in plain characters, from the text after its thinking sections.
 
     Args:
         response: The model's text.
-        where: Where the answer stands.
-        on_many: What several different answers mean.
-        accepts: Whether an answer would be right on its own; several that all are count as one answer.
+        where: Place of the answer in the response.
+        on_many: Whether several different answers are rejected or the last one counts.
+        accepts: Tells whether an answer would be right on its own; several answers that are all right count as one.
     """
     text = plain_characters(after_thinking(response))
     if where == "whole_text":
@@ -81,12 +82,14 @@ def final_answer(response: str, *, where: Where, on_many: OnMany, accepts: Accep
 
 
 def after_thinking(response: str) -> str:
-    """The text behind the last thinking section; one that is not closed holds no answer."""
+    """Return the text after the last thinking section; a section that is not closed holds no answer."""
     return marks.after_thinking(response)
 
 
 def without_wrapper(answer: str) -> str:
-    r"""The inside of `\text{...}` and its kin, where it is the whole of an answer; also without `$` around it."""
+    r"""Return the content of `\text{...}` and similar commands, if it is the whole answer, with or without `$` around
+    it.
+    """
     answer = answer.strip()
     while True:
         if len(answer) > 2 and answer[0] == answer[-1] == "$" and answer.count("$") == 2:
@@ -98,7 +101,7 @@ def without_wrapper(answer: str) -> str:
 
 
 def plain_characters(text: str) -> str:
-    """The text under the Unicode policy of this module."""
+    """Apply the Unicode policy of this module to a text."""
     if text.isascii():
         return text
     text = _SUPERSCRIPTS.sub(lambda match: "^{" + unicodedata.normalize("NFKC", match[0]) + "}", text)
@@ -108,7 +111,9 @@ def plain_characters(text: str) -> str:
 
 
 def _with_few_marks(text: str) -> Iterator[str]:
-    """Without combining marks beyond the thirtieth in a row (UAX #15, stream-safe text): sorting them is quadratic."""
+    """Drop combining marks beyond the thirtieth in a row (UAX #15, stream-safe text), because sorting them is
+    quadratic.
+    """
     marks = 0
     for character in text:
         marks = marks + 1 if unicodedata.combining(character) else 0
@@ -138,7 +143,7 @@ def _found(text: str, response: str) -> Extracted:
 
 
 def _marked(found: Sequence[Mark], text: str, *, on_many: OnMany, accepts: Accepts | None, none: str) -> Extracted:
-    """The one answer of these marks, or of the last one."""
+    """Return the single answer of these marks, or the last one."""
     if not found:
         return Extracted(text=None, reason=none, tags=("no_answer",))
     answers = [_bare(mark.text) for mark in found]
@@ -152,7 +157,7 @@ def _marked(found: Sequence[Mark], text: str, *, on_many: OnMany, accepts: Accep
 
 
 def _bare(answer: str) -> str:
-    """Without wrappers, and without a label of its own."""
+    """Remove wrappers and the answer's own label."""
     answer = without_wrapper(answer)
     label = _BOX_LABEL.match(answer)
     if label is None or label.end() == len(answer):

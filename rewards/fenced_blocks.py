@@ -1,4 +1,4 @@
-"""The fenced code of a response, as it was written: no character is changed, because offsets and literals count."""
+"""The fenced code of a response, exactly as written, because offsets and literals must not change."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _FENCES = ("```", "~~~")
 
 
 def fenced_or_whole(response: str, *, languages: Collection[str], on_many: OnMany) -> Extracted:
-    """The fenced block of one of the languages, or of none; the whole text where nothing is fenced.
+    """Return the fenced block in one of the languages, or without a language; the whole text if nothing is fenced.
 
-    Read after the last `</think>`. Several different blocks are a hedge, or the last one counts, by `on_many`; a block
-    that is not closed is a truncated answer.
+    Only the text after the last `</think>` is read. Several different blocks are a hedge, or the last one counts, as
+    `on_many` says; a block that is not closed is a truncated answer.
 
     Args:
         response: The model's text.
-        languages: Lower-case words that may stand behind the opening fence.
-        on_many: What several different blocks mean.
+        languages: Lower-case language names that may follow the opening fence.
+        on_many: Whether several different blocks are rejected or the last one counts.
     """
     text = after_thinking(response)
     blocks, is_open = _blocks(text, languages=languages)
@@ -34,7 +34,7 @@ def fenced_or_whole(response: str, *, languages: Collection[str], on_many: OnMan
 
 
 def _blocks(text: str, *, languages: Collection[str]) -> tuple[list[str], bool]:
-    """All blocks that count, and whether one of them is still open at the end."""
+    """Return all blocks that count, and whether one of them is still open at the end."""
     blocks: list[str] = []
     lines: list[str] = []
     fence, counts = "", False

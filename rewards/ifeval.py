@@ -1,13 +1,13 @@
 """IFEval: verifiable instructions, all of which a response must follow (Zhou et al., arXiv 2311.07911).
 
-A gold names instructions of IFEval, of TÜLU 3's data, of IF-RLVR's training data and of IFBench; `docs/ifeval.md`
-lists all 137 with their arguments. IFEval's own are written from the paper's definitions. Where these, or the public
-code of the others, leave a gap through which a response is paid for nothing, this closes it: an instruction that is
-not known, or lacks its arguments, is a gold fault and never counts as followed; a text without a letter or digit
-follows nothing; a language that cannot be detected is not the one asked for; two of the allowed answers are none;
-sections need different numbers and contents; a comma of any script is a comma; a postscript must say something; JSON
-is an object or a list. Sentences are found by a rule of our own (`ifeval_text.sentences`) and words in capitals by
-letters and marks, where the paper's code uses NLTK: on odd punctuation counts may differ.
+A gold names instructions of IFEval, of TÜLU 3's data, of IF-RLVR's training data and of IFBench; `docs/ifeval.md` lists
+all 137 with their arguments. IFEval's own instructions are implemented from the paper's definitions. Some definitions,
+and the public code for the other data sets, reward empty answers; these gaps are closed here. An unknown instruction,
+or one without its arguments, is a gold fault and never counts as followed. A text without a letter or digit follows
+nothing. A language that cannot be detected is not the requested one. Two of the allowed answers count as none. Sections
+need different numbers and contents. A comma of any script is a comma. A postscript must contain text. JSON is an object
+or a list. Sentences are found by a rule of this project (`ifeval_text.sentences`), and words in capitals by letters and
+marks, whereas the paper's code uses NLTK: on unusual punctuation, counts may differ.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PUBLISHED = {
 }
 _ENGLISH = _one("language:response_language", language="en")
 CASES = (
-    # First, because a worker judges it at its start and so loads the language profiles.
+    # This case comes first: a worker judges it at its start, which loads the language profiles.
     Case(response="The river runs slowly through the quiet valley.", gold=_POEM, expect="accept"),
     Case(response="There are no such marks in here.", gold=_PUBLISHED, expect="accept", note="as published"),
     Case(
@@ -93,10 +93,11 @@ def followed(sample: Sample, *, loose: bool = False, partial: bool = False) -> V
     """1 when the response follows every instruction of the gold, otherwise 0.
 
     Args:
-        sample: Its gold names the instructions by their public ids, in any form of `ifeval_gold.read_instructions`.
-        loose: The paper's loose accuracy: an instruction counts as followed when any of eight texts follows it, which
+        sample: Its gold names the instructions by their public ids, in any form that `ifeval_gold.read_instructions`
+            accepts.
+        loose: Use the paper's loose accuracy: an instruction counts as followed if any of eight texts follows it, which
             are the response with or without its first line, its last line, and all asterisks.
-        partial: Pay the share of the instructions that are followed.
+        partial: Give the share of followed instructions as the score.
     """
     try:
         instructions = read_instructions(sample.gold)
@@ -128,7 +129,7 @@ def _loose_texts(text: str) -> Iterator[str]:
 
 
 def _parts(instructions: list[Instruction], results: list[bool]) -> dict[str, float]:
-    """1 or 0 by instruction; one that is named again gets a number."""
+    """Return 1 or 0 per instruction; a repeated instruction gets a number."""
     parts: dict[str, float] = {}
     for instruction, result in zip(instructions, results, strict=True):
         count = sum(name.partition("#")[0] == instruction.id for name in parts)

@@ -1,16 +1,16 @@
 """IFBench's constraints about sentences and format (Pyatkin et al., arXiv 2507.02833).
 
-Source: `ifbench/instructions.py` of allenai/IFBench, of August 2026. Where its code and the prompt disagree, or pay for
-nothing, this is what counts here:
+Source: `ifbench/instructions.py` of allenai/IFBench, of August 2026. Where that code and the prompt disagree, or where
+the code rewards an empty answer, these rules apply:
 
-- constraints that compare sentences or lines need two of them; a balance of kinds of sentences needs each kind;
-- `ratio:sentence_words` also asks for different words, which the code forgets;
-- brackets of `format:parentheses` must be closed, all five; a quotation mark inside a word is an apostrophe, and curly
+- constraints that compare sentences or lines need at least two; a balance between kinds of sentences needs each kind;
+- `ratio:sentence_words` also requires different words, which the code omits;
+- all five brackets of `format:parentheses` must be closed; a quotation mark inside a word is an apostrophe, and curly
   marks are quotation marks;
-- `format:quote_unquote` needs something quoted, `format:sub-bullets` a bullet, `format:output_template` its parts in
-  order and filled;
-- blank lines between the bullets of `format:no_bullets_bullets` and behind its sentences are allowed;
-- `format:list` counts the separator wherever it stands, as the code does.
+- `format:quote_unquote` needs a quotation, `format:sub-bullets` a bullet, and `format:output_template` all parts in
+  order, each filled in;
+- blank lines are allowed between the bullets of `format:no_bullets_bullets` and after its sentences;
+- `format:list` counts the separator anywhere, as the code does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EMOJI_AT_END = re.compile(rf"{_EMOJI.pattern}\ufe0f?$")
 
 
 def has_keyword_in_sentence(text: str, *, word: str, n: int) -> bool:
-    """The n-th sentence has the word as a whole word."""
+    """The n-th sentence contains the word as a whole word."""
     found = sentences(text)
     pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
     return n <= len(found) and re.search(pattern, found[n - 1], re.IGNORECASE) is not None
@@ -50,25 +50,25 @@ def grows_by_words(text: str, *, small_n: int) -> bool:
 
 
 def grows_in_alliteration(text: str) -> bool:
-    """Each sentence has more words in runs with one first letter than the sentence before."""
+    """Each sentence has more words in runs with the same first letter than the sentence before."""
     counts = [_alliterating([word[0] for word in bare_words(sentence.lower())]) for sentence in sentences(text)]
     return len(counts) > 1 and all(a < b for a, b in pairwise(counts))
 
 
 def _alliterating(initials: Sequence[str]) -> int:
-    """How many initials are equal to a neighbour."""
+    """Count the initials that equal a neighbour."""
     alike = [a == b for a, b in pairwise(initials)]
     return sum(before or after for before, after in zip([False, *alike], [*alike, False], strict=True))
 
 
 def has_two_statements_a_question(text: str) -> bool:
-    """Twice as many sentences end with a full stop as with a question mark, of which there is one."""
+    """Twice as many sentences end with a full stop as with a question mark, and there is at least one of each."""
     ends = _ends(text)
     return ends.count(".") == 2 * ends.count("?") > 0
 
 
 def balances_sentences(text: str) -> bool:
-    """As many sentences end with a full stop as with a question mark and with an exclamation mark."""
+    """Equally many sentences end with a full stop, with a question mark and with an exclamation mark."""
     ends = _ends(text)
     return ends.count(".") == ends.count("?") == ends.count("!") > 0
 
@@ -78,14 +78,14 @@ def _ends(text: str) -> list[str]:
 
 
 def has_three_equal_sentences(text: str) -> bool:
-    """There are three sentences of the same number of characters, and no word twice."""
+    """There are three sentences with the same number of characters, and no word occurs twice."""
     found = sentences(text)
     used = bare_words(text.lower())
     return len(found) == 3 and len({len(one) for one in found}) == 1 and len(used) == len(set(used))
 
 
 def ends_sentences_with_emoji(text: str) -> bool:
-    """An emoji stands at the end of every sentence, before or behind its mark."""
+    """Every sentence ends with an emoji, before or after its closing mark."""
     position = 0
     for sentence in sentences(text):
         position = text.index(sentence, position) + len(sentence)
@@ -96,7 +96,7 @@ def ends_sentences_with_emoji(text: str) -> bool:
 
 
 def nests_brackets(text: str, *, depth: int) -> bool:
-    """Brackets stand in one another that deep, each closed by its own kind."""
+    """Brackets are nested to that depth, and each is closed by its own kind."""
     levels: list[tuple[str, int]] = []
     for character in text:
         if character in "([{":
@@ -109,7 +109,7 @@ def nests_brackets(text: str, *, depth: int) -> bool:
 
 
 def nests_quotes(text: str, *, depth: int) -> bool:
-    """Quotations stand in one another that deep, double and single marks in turn."""
+    """Quotations are nested to that depth, with double and single marks in turn."""
     levels: list[tuple[str, int]] = []
     for character in re.findall("[\"']", _APOSTROPHE.sub("", text.translate(_CURLY_QUOTES))):
         if not levels or levels[-1][0] != character:
@@ -120,7 +120,7 @@ def nests_quotes(text: str, *, depth: int) -> bool:
 
 
 def _close(levels: list[tuple[str, int]]) -> int:
-    """Close the innermost level; its depth, which is one more than what stands inside it."""
+    """Close the innermost level and return its depth, which is one more than that of its content."""
     depth = levels.pop()[1] + 1
     if levels:
         levels[-1] = (levels[-1][0], max(levels[-1][1], depth))
@@ -128,7 +128,7 @@ def _close(levels: list[tuple[str, int]]) -> int:
 
 
 def is_option(text: str, *, options: list[str]) -> bool:
-    """The text is one of the options; letters such as `a)` as they are written, others in any case and punctuation."""
+    """The text is one of the options; letters such as `a)` must match exactly, others ignore case and punctuation."""
     if [_bare(option) for option in options[:3]] == ["a", "b", "c"]:
         return text in options
     return _bare(text) in {_bare(option) for option in options}
@@ -151,7 +151,7 @@ def is_stairs(text: str) -> bool:
 
 
 def explains_quotes(text: str) -> bool:
-    """Something unquoted stands behind each quotation, and so at the end of the text."""
+    """Each quotation is followed by unquoted text, so the text does not end with one."""
     packed = "".join(text.translate(_CURLY_QUOTES).replace("'\"'", "").split())
     trailing = re.sub(r"[^\w\"]|[\d_]", "", packed[-200:])
     return packed.count('"') > 1 and '""' not in packed and not trailing.endswith('"')
@@ -163,7 +163,7 @@ def has_separators(text: str, *, sep: str) -> bool:
 
 
 def has_italic_thesis(text: str) -> bool:
-    """Something stands in `<i>` or `<em>`, and something behind it."""
+    """Text in `<i>` or `<em>` is followed by more text."""
     _, _, rest = re.sub("<(/?)em>", r"<\1i>", text).partition("<i>")
     thesis, closed, body = rest.partition("</i>")
     return bool(closed) and has_content(thesis) and has_content(body)
@@ -177,7 +177,7 @@ def has_sub_bullets(text: str) -> bool:
 
 
 def has_sentences_before_bullets(text: str) -> bool:
-    """There are at least two sentences with a full stop, and behind them nothing but two or more bullets `*`."""
+    """At least two sentences with a full stop are followed by nothing but two or more bullets `*`."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     start = next((index for index, line in enumerate(lines) if line.startswith("*") and line[1:2] != "*"), len(lines))
     bullets = lines[start:]
@@ -189,7 +189,7 @@ def has_sentences_before_bullets(text: str) -> bool:
 
 
 def fills_template(text: str) -> bool:
-    """The three labels of the prompt stand in order, each with something behind it."""
+    """The three labels of the prompt occur in order, each followed by text."""
     rest = text
     parts: list[str] = []
     for label in _LABELS:

@@ -1,14 +1,14 @@
 """IFBench's whole tasks, `custom:` and `repeat:` (Pyatkin et al., arXiv 2507.02833).
 
 Source: `ifbench/instructions.py` of allenai/IFBench, of August 2026. Each `custom:` constraint belongs to one prompt
-and takes no argument. Where its code and the prompt disagree, or pay for nothing, this is what counts here:
+and takes no argument. Where that code and the prompt disagree, or where the code rewards an empty answer, these rules
+apply:
 
-- a table may stand in one code fence; every row is looked at, where the code stops at the first special character;
-- the capitals may have Kyiv, which belongs among them and which the code's list lacks, and a full stop at the end;
-- the countries are different from one another and may be numbered; only their order and number are looked at, as by the
-  code;
-- a date must exist; a question may have no number;
-- `repeat:repeat_change` needs a first word that differs, not only its white space.
+- a table may be in one code fence; every row is checked, whereas the code stops at the first special character;
+- the capitals may include Kyiv, which belongs among them but is missing from the code's list, and a final full stop;
+- the countries must differ and may be numbered; only their order and number are checked, as in the code;
+- a date must exist; a question may lack a number;
+- `repeat:repeat_change` needs a different first word, not only different white space.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def has_longer_and_longer_questions(text: str) -> bool:
 
 
 def _question(text: str) -> tuple[int, int]:
-    """The length of the question in front of the first option, and the number of options."""
+    """Return the length of the question before the first option, and the number of options."""
     lines = [line.strip() for line in text.splitlines()]
     is_option = [_OPTION.match(line) is not None for line in lines]
     asked = lines[: is_option.index(True)] if any(is_option) else lines
@@ -65,7 +65,7 @@ def _question(text: str) -> tuple[int, int]:
 
 
 def lists_countries_backwards(text: str) -> bool:
-    """From the line with Zimbabwe on at least 52 different lines, in reverse alphabetical order."""
+    """The text lists at least 52 different lines from the line with Zimbabwe on, in reverse alphabetical order."""
     lines = [_unaccented(_EDGES.sub("", line)).casefold() for line in text.splitlines()]
     lines = [line for line in lines if line]
     start = next((index for index, line in enumerate(lines) if "zimbabwe" in line), len(lines))
@@ -124,7 +124,7 @@ def is_student_table(text: str) -> bool:
 
 
 def _rows(text: str, *, delimiter: str) -> list[list[str]]:
-    """The rows of a table, with its fields stripped; none where it cannot be read."""
+    """Return the rows of a table, with stripped fields; empty if it cannot be read."""
     reader = csv.reader(unfenced(text).strip().splitlines(), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         return [[field.strip() for field in row] for row in reader]

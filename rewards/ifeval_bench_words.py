@@ -1,18 +1,18 @@
 """IFBench's constraints about words, letters and counts (Pyatkin et al., arXiv 2507.02833).
 
-Source: `ifbench/instructions.py` of allenai/IFBench, of August 2026. Where its code and the prompt disagree, or pay for
-nothing, this is what counts here:
+Source: `ifbench/instructions.py` of allenai/IFBench, of August 2026. Where that code and the prompt disagree, or where
+the code rewards an empty answer, these rules apply:
 
-- words are compared without punctuation and in lower case, also where the code compares `Rain,` with `rain`; `And` and
-  `and` are one conjunction, and an empty word is no unique word;
+- words are compared without punctuation and in lower case, even where the code compares `Rain,` with `rain`; `And` and
+  `and` are the same conjunction, and an empty word is not a unique word;
 - constraints on neighbours need two words, `count:words_japanese` needs N words, and the ten palindromes of
-  `words:palindrome` are different words of letters;
-- `ratio:overlap` counts groups of three characters, and `count:numbers` the digits that are left of `10-20` without its
-  hyphen, both as the code does, though the prompts may be read differently;
-- `format:title_case` lets articles, conjunctions and short prepositions be small but at the beginning, since the
+  `words:palindrome` must be different words made of letters;
+- `ratio:overlap` counts groups of three characters, and `count:numbers` the digits that remain of `10-20` without its
+  hyphen; both follow the code, although the prompts can be read differently;
+- `format:title_case` allows small articles, conjunctions and short prepositions except at the beginning, since the
   prompt says "major word"; the code does not;
-- `words:start_verb` knows common verbs from a list and `words:odd_even_syllables` counts syllables by spelling, where
-  the code asks a statistical tagger and a dictionary: both are approximations.
+- `words:start_verb` uses a list of common verbs, and `words:odd_even_syllables` counts syllables by spelling, whereas
+  the code uses a statistical tagger and a dictionary: both are approximations.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SHORTEST_PALINDROME, _LEAST_PALINDROMES = 5, 10
 
 
 def has_words_between(text: str, *, min_words: int, max_words: int) -> bool:
-    """The number of words is in the range, its ends included."""
+    """The number of words is in the range, including its ends."""
     return min_words <= len(re.findall(r"\w+", text)) <= max_words
 
 
@@ -64,12 +64,12 @@ def has_conjunctions(text: str, *, small_n: int) -> bool:
 
 
 def has_person_names(text: str, *, n: int) -> bool:
-    """There are at least that many different names of the prompt's list."""
+    """There are at least that many different names from the prompt's list."""
     return len(PERSON_NAMES & set(re.findall(r"\b[A-Z][a-z]+\b", text))) >= n
 
 
 def has_numbers(text: str, *, n: int) -> bool:
-    """There are exactly that many runs of digits once all punctuation is gone: `1,000.5` is one."""
+    """There are exactly that many runs of digits after all punctuation is removed: `1,000.5` is one."""
     return len(re.findall(r"\d+", text.translate(_NO_PUNCTUATION))) == n
 
 
@@ -80,13 +80,13 @@ def has_all_punctuation(text: str) -> bool:
 
 
 def has_japanese_words(text: str, *, n: int) -> bool:
-    """Every n-th word has a Japanese character, but for numbers; there are at least n words."""
+    """There are at least n words, and every n-th word contains a Japanese character unless it is a number."""
     picked = [word.strip(string.punctuation) for word in text.split()[n - 1 :: n]]
     return bool(picked) and all(not word or word.isdigit() or _JAPANESE.search(word) for word in picked)
 
 
 def has_pronouns(text: str, *, n: int) -> bool:
-    """There are at least that many pronouns, also in contractions such as `I'm` and in `she/her`."""
+    """There are at least that many pronouns, including those in contractions such as `I'm` and in `she/her`."""
     return sum(word in PRONOUNS for word in re.findall(r"[^\W\d_]+", text.lower())) >= n
 
 
@@ -104,7 +104,7 @@ def has_few_stop_words(text: str, *, percentage: int) -> bool:
 
 
 def overlaps(text: str, *, reference_text: str, percentage: int) -> bool:
-    """The reference has that percentage of the text's different groups of three characters, give or take 2."""
+    """The reference contains that percentage of the text's different groups of three characters, give or take 2."""
     groups, wanted = _groups_of_three(text), _groups_of_three(reference_text)
     return bool(groups) and abs(100 * len(groups & wanted) - percentage * len(groups)) <= 2 * len(groups)
 
@@ -114,7 +114,7 @@ def _groups_of_three(text: str) -> set[str]:
 
 
 def loops_alphabet(text: str) -> bool:
-    """Each word begins with the letter after that of the word before, and A follows Z."""
+    """The first letter of each word follows that of the previous word in the alphabet, and A follows Z."""
     initials = [string.ascii_lowercase.find(word[0]) for word in bare_words(text.lower())]
     return len(initials) > 1 and initials[0] >= 0 and all((a + 1) % 26 == b for a, b in pairwise(initials))
 
@@ -148,7 +148,7 @@ def begins_with_verb(text: str) -> bool:
 
 
 def is_verb(word: str) -> bool:
-    """Whether the word is in the list of verbs, one of them with a regular ending, or any word with `ing`."""
+    """Whether the word is in the list of verbs, is one of them with a regular ending, or ends with `ing`."""
     if word.endswith("ing") and word not in NO_PARTICIPLES and re.search("[aeiouy]", word[:-3]):
         return True
     bases = [word]
@@ -167,7 +167,7 @@ def repeats_few_words(text: str, *, small_n: int) -> bool:
 
 
 def alternates_syllables(text: str) -> bool:
-    """Words with an odd and an even number of syllables take turns."""
+    """Words with an odd and with an even number of syllables alternate."""
     parities = [count_syllables(word) % 2 for word in bare_words(text.lower())]
     return len(parities) > 1 and all(a != b for a, b in pairwise(parities))
 
@@ -191,13 +191,13 @@ def has_no_equal_initials(text: str) -> bool:
 
 
 def has_word_second_and_last_but_one(text: str, *, keyword: str) -> bool:
-    """The second word and the last but one are the keyword."""
+    """The keyword is the second word and the second to last word."""
     found = [word.lower() for word in words(text)]
     return len(found) > 2 and found[1] == found[-2] == keyword.lower()
 
 
 def is_title_case(text: str) -> bool:
-    """Every word begins with a capital, but for minor words behind the first one and words such as `iPhone`."""
+    """Every word begins with a capital, except minor words after the first one and words such as `iPhone`."""
     return not any(
         word[0].islower()
         and word[1:] in (word[1:].lower(), word[1:].upper())

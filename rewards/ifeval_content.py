@@ -11,7 +11,7 @@ from rewards.ifeval_kwargs import Relation, holds
 
 _WORD = re.compile(r"\w+(?:[-'.]\w+)*")
 _DETECTED_CHARACTERS = 10_000
-"""What langdetect reads of a text; a longer one is judged in several pieces."""
+"""Most characters that langdetect reads; a longer text is judged in several pieces."""
 _MOST_PIECES = 8
 
 
@@ -61,7 +61,7 @@ def lacks_commas(text: str) -> bool:
 
 
 def is_language(text: str, *, language: str) -> bool:
-    """Every piece of the text is detected as the language; a text of which langdetect can say nothing is not."""
+    """Every piece of the text is detected as the language; a text that langdetect cannot judge does not count."""
     from langdetect import LangDetectException
 
     starts = range(0, len(text), _DETECTED_CHARACTERS)
@@ -74,10 +74,10 @@ def is_language(text: str, *, language: str) -> bool:
 
 
 def a_language(value: object) -> str:
-    """A language that can be detected, by its ISO 639-1 code; `zh` is both of its scripts.
+    """Read a detectable language, given by its ISO 639-1 code; `zh` stands for both Chinese scripts.
 
     Raises:
-        ValueError: no such language.
+        ValueError: the language is not known.
     """
     code = value.strip().lower() if isinstance(value, str) else ""
     if code not in {"zh", *_detectors().get_lang_list()}:
@@ -93,7 +93,7 @@ def _detected(text: str) -> str:
 
 @cache
 def _detectors() -> Any:
-    """A factory of detectors with a fixed seed, without which equal texts get different answers."""
+    """Make detectors with a fixed seed, without which equal texts may get different results."""
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 
     factory = DetectorFactory()

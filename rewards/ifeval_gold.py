@@ -1,4 +1,4 @@
-"""How a gold names the instructions that a response must follow, and the registry of all that are known."""
+"""Reads the instructions that a gold names, and registers all known instructions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOURCES: Mapping[str, Mapping[str, Kind]] = {
 KINDS: Mapping[str, Kind] = {name: kind for kinds in SOURCES.values() for name, kind in kinds.items()}
 _LONGEST_GOLD = 1_000_000
 _DEEPEST_GOLD = 20
-# One token of a list or dict in Python, each read in time that grows with its length alone.
+# Matches one token of a Python list or dict, in time linear in the token's length.
 _PYTHON_TOKEN = re.compile(
     r"\s++|[\[{(]|[\]})]|[,:]|None\b|True\b|False\b|-?\d++(?:\.\d++)?(?:[eE][-+]?\d++)?"
     r"|'(?:[^'\\\n]|\\.)*+'|\"(?:[^\"\\\n]|\\.)*+\""
@@ -43,19 +43,19 @@ class Instruction(NamedTuple):
 
 
 def read_instructions(gold: object) -> list[Instruction]:
-    """All instructions of a gold, at least one.
+    """Read all instructions of a gold, at least one.
 
     The gold is one of these, or a list of them, and may be written as JSON or as a Python literal:
 
-    - `{"instruction_id_list": [...], "kwargs": [...]}` with as many kwargs as ids, as IFEval and IFBench have it;
-    - the same with `instruction_id`, a list as the IF-RLVR data has it or a single id with its kwargs;
-    - `{"func_name": ..., and its arguments beside it}`, as TÜLU 3's data has it.
+    - `{"instruction_id_list": [...], "kwargs": [...]}` with as many kwargs as ids, as in IFEval and IFBench;
+    - the same with `instruction_id`, a list as in the IF-RLVR data, or a single id with its kwargs;
+    - `{"func_name": ...}` with the arguments beside it, as in TÜLU 3's data.
 
     Arguments that are None are left out.
 
     Raises:
-        ValueError: the gold is of another form, an instruction is not known, or its arguments do not fit it. No
-            instruction is skipped, since one that is not checked would always be followed.
+        ValueError: the gold has another form, an instruction is unknown, or its arguments do not fit. No instruction is
+            skipped, since an unchecked instruction would always count as followed.
     """
     value = _parsed(gold) if isinstance(gold, str) else gold
     rows = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
@@ -66,7 +66,7 @@ def read_instructions(gold: object) -> list[Instruction]:
 
 
 def _parsed(text: str) -> object:
-    """The value of a JSON text or a Python literal."""
+    """Parse a text as JSON or as a Python literal."""
     if len(text) > _LONGEST_GOLD:
         raise ValueError(f"a gold must have at most {_LONGEST_GOLD:,} characters; it has {len(text):,}")
     try:
@@ -80,9 +80,9 @@ def _parsed(text: str) -> object:
 
 
 def _python_literal(text: str) -> object:
-    """The value of a Python literal of lists, dicts, texts and numbers.
+    """Parse a Python literal of lists, dicts, texts and numbers.
 
-    The tokens are looked at first: the parser of Python never sees a call, an operator or a deep nest.
+    The tokens are checked first, so that Python's parser never sees a call, an operator or deep nesting.
     """
     depth, position = 0, 0
     while position < len(text):

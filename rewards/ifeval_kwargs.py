@@ -1,4 +1,4 @@
-"""How the arguments of an instruction are read from the gold; a reader raises ValueError for any other value."""
+"""Readers for the arguments of instructions in a gold; a reader raises ValueError if a value does not fit."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _OR = re.compile(r"\bor\b")
 
 
 class Kind(NamedTuple):
-    """One kind of instruction: the check of a text, and how each of its arguments is read."""
+    """One kind of instruction: the function that checks a text, and a reader for each of its arguments."""
 
     check: Callable[..., bool]
     readers: Mapping[str, Callable[[object], Any]]
-    """By the argument's name in the gold; whatever is not `optional` must be given."""
+    """Readers by the argument's name in the gold; arguments that are not `optional` must be given."""
     optional: tuple[str, ...] = ()
     names: Mapping[str, str] = {}
-    """The check's own name of an argument, where it is not the gold's name in lower case."""
+    """Names of arguments in the checking function, unless they are the gold's names in lower case."""
     fits: Callable[[Mapping[str, Any]], bool] | None = None
-    """Whether the arguments, by the check's names, fit one another, so that some text can follow the instruction."""
+    """Whether the arguments (by the function's names) are consistent, so that some text can follow the instruction."""
 
 
 def holds(count: int, *, relation: Relation, limit: int) -> bool:
-    """Whether the count stands in this relation to the limit."""
+    """Whether the count has this relation to the limit."""
     if relation == "at least":
         return count >= limit
     if relation == "less than":
@@ -40,21 +40,21 @@ def holds(count: int, *, relation: Relation, limit: int) -> bool:
 
 
 def a_count(value: object) -> int:
-    """A whole number from 0; columns with gaps hold it as a float."""
+    """Read a whole number from 0; columns with gaps hold it as a float."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
         raise ValueError(f"{value!r:.50} is not a count")
     return int(value)
 
 
 def an_index(value: object) -> int:
-    """A whole number from 1."""
+    """Read a whole number from 1."""
     if a_count(value) < 1:
         raise ValueError("counting starts at 1")
     return a_count(value)
 
 
 def a_relation(value: object) -> Relation:
-    """One of the known relations."""
+    """Read one of the known relations."""
     for relation in _RELATIONS:
         if relation == value:
             return relation
@@ -62,7 +62,7 @@ def a_relation(value: object) -> Relation:
 
 
 def a_quantifier(value: object) -> Quantifier:
-    """One of TÜLU 3's quantifiers."""
+    """Read one of TÜLU 3's quantifiers."""
     for quantifier in _QUANTIFIERS:
         if quantifier == value:
             return quantifier
@@ -70,7 +70,7 @@ def a_quantifier(value: object) -> Quantifier:
 
 
 def a_text(value: object) -> str:
-    """Text with something in it, under the Unicode policy, as responses are read."""
+    """Read a text that is not blank, under the Unicode policy, as responses are read."""
     text = plain_characters(value).strip() if isinstance(value, str) else ""
     if not text:
         raise ValueError(f"{value!r:.50} is not a text")
@@ -78,19 +78,19 @@ def a_text(value: object) -> str:
 
 
 def a_first_text(value: object) -> str:
-    """A text, or the first of a list of texts."""
+    """Read a text, or the first of a list of texts."""
     return a_text(value) if isinstance(value, str) else texts(value)[0]
 
 
 def given_characters(value: object) -> str:
-    """Text as the gold has it, for an instruction that counts its characters."""
+    """Read a text exactly as the gold has it, for an instruction that counts its characters."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r:.50} is not a text")
     return value
 
 
 def a_letter(value: object) -> str:
-    """One character, in the case of the gold."""
+    """Read one character, in the case of the gold."""
     text = a_text(value)
     if len(text) != 1:
         raise ValueError(f"{value!r:.50} is not one character")
@@ -98,19 +98,21 @@ def a_letter(value: object) -> str:
 
 
 def a_character(value: object) -> str:
-    """One character, folded."""
+    """Read one character, folded."""
     return a_letter(value).lower()
 
 
 def texts(value: object) -> list[str]:
-    """At least one text."""
+    """Read a list of at least one text."""
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"{value!r:.50} is not a list of texts")
     return [a_text(one) for one in cast("Sequence[object]", value)]
 
 
 def options(value: object) -> list[str]:
-    """At least one answer to choose: a list, or a text such as `yes/no`, `I know or I don't know` or `a), b), c)`."""
+    """Read at least one answer to choose from: a list, or a text such as `yes/no`, `I know or I don't know` or `a), b),
+    c)`.
+    """
     if not isinstance(value, str):
         return texts(value)
     text = a_text(value)

@@ -9,7 +9,7 @@ from typing import Any
 from rewards.ifeval_kwargs import Relation, holds
 from rewards.ifeval_text import folded, has_content, sentences, unfenced
 
-# Each expression takes time in proportion to the text: a run of marks is tried from its first character only.
+# Each expression takes time linear in the text: a run of marks is tried only from its first character.
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\]")
 _HIGHLIGHT = re.compile(r"\*\*([^*\n]+)\*\*|\*([^*\n]+)\*")
@@ -19,12 +19,12 @@ _ANSWERS = ("my answer is yes.", "my answer is no.", "my answer is maybe.")
 
 
 def has_sentences(text: str, *, num_sentences: int, relation: Relation = "at least") -> bool:
-    """The number of sentences stands in the relation to the given one."""
+    """The number of sentences has the given relation to `num_sentences`."""
     return holds(len(sentences(text)), relation=relation, limit=num_sentences)
 
 
 def has_words(text: str, *, num_words: int, relation: Relation = "at least") -> bool:
-    """The number of words stands in the relation to the given one."""
+    """The number of words has the given relation to `num_words`."""
     return holds(len(re.findall(r"\w+", text)), relation=relation, limit=num_words)
 
 
@@ -68,7 +68,7 @@ def has_postscript(text: str, *, postscript_marker: str) -> bool:
 
 
 def has_bullets(text: str, *, num_bullets: int) -> bool:
-    """Exactly that many lines begin with `*` or `-` and have something behind it."""
+    """Exactly that many lines begin with `*` or `-`, followed by text."""
     lines = [line.strip() for line in text.splitlines()]
     return num_bullets == sum(
         line[:1] in ("*", "-") and line[1:2] != "*" and bool(line.strip("*- \t")) for line in lines
@@ -87,7 +87,7 @@ def has_highlights(text: str, *, num_highlights: int) -> bool:
 
 
 def has_sections(text: str, *, section_spliter: str, num_sections: int) -> bool:
-    """There are at least that many headings with different numbers, each with something behind it."""
+    """There are at least that many headings with different numbers, each followed by text."""
     headings = list(re.finditer(rf"{re.escape(section_spliter)}\s?(\d{{1,9}})", text))
     stops = [heading.start() for heading in headings[1:]] + [len(text)]
     filled = {
@@ -123,12 +123,12 @@ def repeats_prompt(text: str, *, prompt_to_repeat: str) -> bool:
 
 
 def has_end(text: str, *, end_phrase: str) -> bool:
-    """The text ends with the phrase, which may stand in quotation marks."""
+    """The text ends with the phrase, which may be in quotation marks."""
     return folded(text).strip('"').strip().endswith(folded(end_phrase).strip('"'))
 
 
 def is_quoted(text: str) -> bool:
-    """All of the text stands between double quotation marks."""
+    """The whole text is in double quotation marks."""
     text = text.strip()
     return len(text) > 2 and text.startswith('"') and text.endswith('"')
 

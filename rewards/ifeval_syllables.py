@@ -1,7 +1,8 @@
-"""How many syllables an English word has, by its spelling.
+"""Counts the syllables of an English word by its spelling.
 
-Groups of vowels, without a silent e, plus the pairs of vowels that are spoken apart. Of the words of running English
-text it gives 98 % the count of syllapy's dictionary; that dictionary and this rule are both wrong at times.
+It counts groups of vowels, without a silent e, plus pairs of vowels that are pronounced separately. For 98 % of the
+words in running English text, the count agrees with syllapy's dictionary; both the dictionary and this rule are
+sometimes wrong.
 """
 
 from __future__ import annotations
@@ -22,6 +23,6 @@ _SPOKEN_APART = re.compile(
 
 
 def count_syllables(word: str) -> int:
-    """The number of syllables of a word in lower case, at least 1."""
+    """Return the number of syllables of a lower-case word, at least 1."""
     silent = _SILENT_E.search(word) is not None and _SPOKEN_E.search(word) is None
     return max(1, len(_VOWELS.findall(word)) + len(_SPOKEN_APART.findall(word)) - silent)

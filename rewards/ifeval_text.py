@@ -1,14 +1,14 @@
-"""How the instructions of IFEval and its relatives read a text: its words, sentences, and stretches with content.
+"""Splits a text into words and sentences, for the instructions of IFEval and related data sets.
 
-Sentences are found by a rule of our own where the public code uses NLTK's tokenizer or a chain of replacements, and a
-punctuation mark is never a word: on odd punctuation counts may differ from theirs.
+Sentences are found by a rule of this project, whereas the public code uses NLTK's tokenizer or a chain of replacements;
+a punctuation mark is never a word. On unusual punctuation, counts may differ from theirs.
 """
 
 from __future__ import annotations
 
 import re
 
-# Each expression takes time in proportion to the text: a run of marks is tried from its first character only.
+# Each expression takes time linear in the text: a run of marks is tried only from its first character.
 _SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"')\]}\u201d\u2019\u00bb*_]*+(?=\s|$)|[\u3002\u0964]")
 _WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*")
 _MARK = re.compile(r"[^\w\s]|_")
@@ -23,19 +23,19 @@ def has_content(text: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """The words, each with the hyphens and apostrophes inside it; a punctuation mark is no word."""
+    """Return the words, including their inner hyphens and apostrophes; a punctuation mark is not a word."""
     return _WORD.findall(text)
 
 
 def bare_words(text: str) -> list[str]:
-    """What white space separates, without any punctuation or symbol: `well-known` is `wellknown`."""
+    """Split at white space and drop all punctuation and symbols: `well-known` becomes `wellknown`."""
     return _MARK.sub("", text).split()
 
 
 def sentences(text: str) -> list[str]:
-    """Stretches with a letter or digit up to the marks that end a sentence, and the rest behind the last one.
+    """Return the sentences: stretches with a letter or digit up to a closing mark, and the rest after the last mark.
 
-    A full stop behind a title (`Dr.`), a single letter (`J. Smith`) or the number of a list item ends nothing.
+    A full stop after a title (`Dr.`), a single letter (`J. Smith`) or the number of a list item ends no sentence.
     """
     found: list[str] = []
     start = 0
@@ -49,7 +49,7 @@ def sentences(text: str) -> list[str]:
 
 
 def unfenced(text: str) -> str:
-    """The inside of the one code fence that all of the text stands in, or else the text."""
+    """Return the content of a code fence that encloses the whole text; any other text stays as it is."""
     text = text.strip()
     if not (text.startswith("```") and text.endswith("```") and len(text) > 6) or "```" in text[3:-3]:
         return text
@@ -58,7 +58,7 @@ def unfenced(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """The text in lower case, with each run of white space as one space."""
+    """Convert the text to lower case, and each run of white space to one space."""
     return " ".join(text.lower().split())
 
 

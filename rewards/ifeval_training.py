@@ -1,7 +1,7 @@
-"""The 29 training constraints of IF-RLVR (Pyatkin et al., arXiv 2507.02833), beside IFEval's 25.
+"""The 29 training constraints of IF-RLVR (Pyatkin et al., arXiv 2507.02833), in addition to IFEval's 25.
 
-Source: `open_instruct/IFEvalG`, whose verdicts are the reward of that data. Where its code and the prompt disagree,
-this is what counts here:
+Source: `open_instruct/IFEvalG`, whose verdicts are the reward of that data. Where that code and the prompt disagree,
+these rules apply:
 
 - a word is a word: the code counts punctuation marks as words in `count:count_unique`, `count:counting_composition` and
   `keywords:keyword_specific_position`, so that no answer with two full stops has unique words;
@@ -58,7 +58,7 @@ def repeats_phrase(text: str, *, phrase: str, small_n: int) -> bool:
 
 
 def _stretches(line: str, first: str, last: str) -> list[list[str]]:
-    """The stretches of a line from the first word to the next last word."""
+    """Return the stretches of a line from the first word to the next last word."""
     found: list[list[str]] = []
     stop = 0
     while (start := line.find(f"{first} ", stop)) >= 0:
@@ -82,7 +82,7 @@ def is_several_copies(text: str, *, prompt_to_repeat: str, n: int) -> bool:
 
 
 def is_span(text: str, *, prompt_to_repeat: str, n_start: int, n_end: int) -> bool:
-    """The text is the prompt's characters from one index to the other, the last of which may be left out."""
+    """The text is the prompt's characters from one index to the other; the last character may be left out."""
     spans = (prompt_to_repeat[n_start:n_end], prompt_to_repeat[n_start : n_end + 1])
     return text.strip().lower() in {plain_characters(span).strip().lower() for span in spans}
 
@@ -102,7 +102,7 @@ def has_no_consecutive_initials(text: str) -> bool:
 
 
 def has_brackets_round_words(text: str) -> bool:
-    """Every word stands in square brackets."""
+    """Every word is in square brackets."""
     return all(word.startswith("[") and word.endswith("]") and word != "[]" for word in text.split())
 
 
@@ -162,7 +162,7 @@ def _bare(word: str) -> str:
 
 
 def wraps_bigrams(text: str) -> bool:
-    """Every two words stand in `<<...>>`; an odd last word may stand alone."""
+    """Every two words are enclosed in `<<...>>`; an odd last word may be outside."""
     found = text.split()
     couples = list(zip(found[::2], found[1::2], strict=False))
     return bool(couples) and all(
@@ -191,7 +191,9 @@ def has_letters(text: str, *, n: int, relation: Relation = "at least") -> bool:
 
 
 def is_composed(text: str, *, n_sent: int, n_words: int) -> bool:
-    """There are three paragraphs between dividers `* * *`, of so many sentences each, of so many words each."""
+    """There are three paragraphs between dividers `* * *`, with `n_sent` sentences each, and `n_words` words per
+    sentence.
+    """
     paragraphs = [sentences(paragraph) for paragraph in _STARS.split(text)]
     return len(paragraphs) == 3 and all(
         len(paragraph) == n_sent and all(len(words(sentence)) == n_words for sentence in paragraph)
@@ -218,13 +220,13 @@ def has_word_at(text: str, *, keyword: str, n: int, m: int) -> bool:
 
 
 def begins_and_ends_alike(text: str) -> bool:
-    """The first word is also the last, with nothing behind it."""
+    """The first word is also the last, and nothing follows it."""
     found = words(text)
     return len(found) > 1 and found[0].lower() == found[-1].lower() and text.endswith(found[-1])
 
 
 def has_span(given: Mapping[str, Any]) -> bool:
-    """Whether the characters from one index to the other hold more than white space."""
+    """Whether the characters from one index to the other contain more than white space."""
     return bool(given["prompt_to_repeat"][given["n_start"] : given["n_end"] + 1].strip())
 
 

@@ -1,22 +1,22 @@
-"""The 25 constraints of TÜLU 3's RLVR data (arXiv 2411.15124), which name a function of open-instruct.
+"""The 25 constraints of TÜLU 3's RLVR data (arXiv 2411.15124), which refer to functions of open-instruct.
 
-Source: `open_instruct/if_functions.py`, whose verdicts were the reward of TÜLU 3, as of May 2026. A row holds
-`func_name` and its arguments, all others null; the data has 24 of the 25, since `validate_response_language` needs a
-`language` that no row has. Numbers and comparisons are those of that code, also where the prompt of a constraint reads
-differently:
+Source: `open_instruct/if_functions.py` as of May 2026, whose verdicts were the reward of TÜLU 3. A row holds
+`func_name` and its arguments, with null for all others. The data uses 24 of the 25, since `validate_response_language`
+needs a `language` that no row has. Numbers and comparisons follow that code, even where the prompt of a constraint
+reads differently:
 
-- a word count or a letter count without a quantifier is exact, and the letter's case counts;
-- `around` allows a tenth of the number, at least 1, and for sentences 1;
+- a word count or a letter count without a quantifier is exact, and the case of a letter counts;
+- `around` allows a tenth of the number, at least 1; for sentences, it allows 1;
 - words are separated by white space; a sentence ends at `.`, `?` or `!` before white space, except in `e.g.` or `Mr.`
   (before April 2026 not at `!`, before May 2026 `around` was exact for words in capitals);
-- a forbidden word also counts inside a longer word; the first word of a paragraph and the last phrase are compared with
-  their case; the first word may be the beginning of a longer one;
+- a forbidden word also counts inside a longer word; the first word of a paragraph and the last phrase are
+  case-sensitive; the first word may be the beginning of a longer one;
 - text before the first section marker counts as a section.
 
-What stands empty is not paid, as in IFEval here: a bullet, a placeholder, a highlight, a title, a section or a
-paragraph has something in it, bold text is one highlight (the code counts two), a line in bold is no bullet, JSON is an
-object or a list and may stand in one fence. Of the options of `validate_choice` exactly one is chosen, as a whole word;
-the code takes any that occurs anywhere.
+As in IFEval here, empty elements are not rewarded: a bullet, a placeholder, a highlight, a title, a section or a
+paragraph must contain text. Bold text is one highlight (the code counts two), a line in bold is not a bullet, JSON is
+an object or a list and may be in one fence. Exactly one of the options of `validate_choice` must be chosen, as a whole
+word; the code accepts any option that occurs anywhere.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def has_exact_postscript(text: str, *, postscript_marker: str) -> bool:
 def chooses_option(text: str, *, options: list[str]) -> bool:
     """Exactly one of the options occurs, as a whole word.
 
-    Where none occurs in its own case, any case will do, but for options of one letter: `a` is also an article.
+    If none occurs in its own case, case is ignored, except for options of one letter: `a` is also an article.
     """
     chosen = _occurring(text, options)
     if not chosen:
@@ -100,7 +100,7 @@ def chooses_option(text: str, *, options: list[str]) -> bool:
 
 
 def _occurring(text: str, options: list[str]) -> set[str]:
-    """The options that occur; one inside a longer option does not."""
+    """Return the options that occur; an option inside a longer one does not count."""
     alternatives = "|".join(re.escape(option) for option in sorted(options, key=len, reverse=True))
     return set(re.findall(rf"(?<!\w)(?:{alternatives})(?!\w)", text)) - {""}
 

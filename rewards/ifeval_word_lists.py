@@ -1,4 +1,4 @@
-"""Closed lists of words that constraints of IFBench need: of its prompts, of English, and NLTK's stop words."""
+"""Lists of words for the constraints of IFBench: from its prompts, from English, and NLTK's stop words."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ STOP_WORDS = _words(
     "other some such no nor not only own same so than too very s t can will just don should now d ll m o re ve y "
     "ain aren couldn didn doesn hadn hasn haven isn ma mightn mustn needn shan shouldn wasn weren won wouldn"
 )
-"""NLTK's English stop words, without those that have an apostrophe."""
+"""NLTK's English stop words, except those with an apostrophe."""
 
 MINOR_WORDS = _words(
     "a an the and but for nor or so yet as at by in of off on onto per to up via with from into over upon than if vs"
 )
-"""Words that a title in title case may write small."""
+"""Words that may be lower-case in a title in title case."""
 
 IRREGULAR_FORMS = _words(
     "am is are was were be been being has had did done does gone went began begun bent bound bit bled blew blown "
@@ -106,10 +106,10 @@ VERBS = _words(
     "utilize validate value verify view visit visualize vote wait wake walk wander want warn wash waste watch "
     "wave wear weave weigh welcome whisper win wish witness wonder work worry wrap write yell yield zoom"
 )
-"""Common verbs in their base form; `ifeval_bench_words.is_verb` knows the regular endings."""
+"""Common verbs in their base form; `ifeval_bench_words.is_verb` recognises the regular endings."""
 
 NO_PARTICIPLES = _words(
     "anything ceiling darling during duckling earring evening everything morning nothing offspring pudding sibling "
     "something"
 )
-"""Words that end with `ing` and are no form of a verb."""
+"""Words that end with `ing` but are not forms of a verb."""

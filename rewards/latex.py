@@ -1,7 +1,8 @@
-r"""LaTeX of final answers in one spelling: tokens first, replacements after, so that `\\ ` stays the end of a row.
+r"""Brings the LaTeX of final answers into one spelling: first into tokens, then replacements, so that `\\ ` still ends
+a row.
 
-`\dfrac12` becomes `\frac{1}{2}`, `\left(` becomes `(`, every kind of space a blank, `90^\circ` and `90 degrees` one
-thing, and the words `or` and `and` become the characters `OR` and `AND` of `rewards.latex_spellings`.
+`\dfrac12` becomes `\frac{1}{2}`, `\left(` becomes `(`, every kind of space becomes a blank, `90^\circ` and `90 degrees`
+become equal, and the words `or` and `and` become the characters `OR` and `AND` of `rewards.latex_spellings`.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _PLAIN_TEXT = re.compile(r"[-+]?\\?\$?\d[\d.,/ ]*|[eixyznk]|[-+=<>,;:.()\[\]]+")
 _NUMBER_AND_WORDS = re.compile(r"([-+]?\\?\$?\d[\d.,/]*(?: \d+/\d+)?) *([A-Za-z%].*)", re.DOTALL)
 LONGEST = 4000
 MOST_BRACES = 200
-"""A text with more is left as it is; no answer is."""
+"""A text with more braces is left as it is; no answer has so many."""
 
 
 @lru_cache(maxsize=4096)
 def normal(text: str) -> str:
-    """An answer in plain characters, in the spelling of this module, without dollar signs in pairs."""
+    """Spell an answer, which is in plain characters, as this module does, without paired dollar signs."""
     if len(text) > LONGEST or text.count("{") > MOST_BRACES:
         return text
     if text.count("$") % 2 == 0 and not re.fullmatch(r"\$\d[\d.,]*\$?", text.replace(" ", "")):
@@ -57,13 +58,15 @@ def normal(text: str) -> str:
 
 
 def _letters(token: str) -> Sequence[str]:
-    """A run of letters that is no word of this module is a product of letters, or text, where each counts."""
+    """Split a run of letters that is not a word of this module: it is a product of letters, or text, where each letter
+    counts.
+    """
     is_word = token.casefold() in WORDS or token in ("sqrt", "text")
     return token if token.isalpha() and len(token) > 1 and not is_word else (token,)
 
 
 def argument(tokens: Sequence[str], start: int) -> tuple[list[str], int]:
-    """The tokens of a command's argument, without braces, and where it stops."""
+    """Return the tokens of a command's argument, without braces, and the index after it."""
     while start < len(tokens) and tokens[start].isspace():
         start += 1
     if start >= len(tokens):
@@ -116,7 +119,7 @@ def _rewritten(tokens: Sequence[str]) -> list[str]:
 
 
 def _braced(tokens: Sequence[str], start: int) -> tuple[list[str], int]:
-    r"""The argument of `\text`; only one in braces is one."""
+    r"""Return the argument of `\text`, which must be in braces."""
     while start < len(tokens) and tokens[start].isspace():
         start += 1
     return argument(tokens, start) if tokens[start : start + 1] == ["{"] else ([], start)
@@ -135,7 +138,7 @@ def _root(tokens: Sequence[str], start: int, out: list[str]) -> int:
     is_group = start < len(tokens) and tokens[start] in ("{", "(")
     inside, stop = argument(tokens, start)
     while not is_group and inside and inside[-1].isdigit() and tokens[start - 1 : start] in (["\u221a"], ["sqrt"]):
-        # `\u221a12` is the root of 12, where `\sqrt12` is that of 1, times 2.
+        # `\u221a12` is the root of 12, whereas `\sqrt12` is the root of 1, times 2.
         if stop >= len(tokens) or not tokens[stop].isdigit():
             break
         inside, stop = [*inside, tokens[stop]], stop + 1
@@ -144,7 +147,9 @@ def _root(tokens: Sequence[str], start: int, out: list[str]) -> int:
 
 
 def _words(inside: str) -> str:
-    r"""The text of `\text{...}`: a number or a name as it is, a conjunction as its character, anything else as text."""
+    r"""Rewrite the content of `\text{...}`: a number or name stays, a conjunction becomes its character, all else stays
+    text.
+    """
     text = " ".join(re.sub(r"\\[,;:! ]", " ", inside).replace("~", " ").replace("$", " ").split())
     folded = text.casefold().strip(" ,.")
     if not text:

@@ -1,9 +1,9 @@
-r"""Tables of `rewards.latex`: which commands, characters and words are other spellings of one thing."""
+r"""The tables of `rewards.latex`: commands, characters and words that are different spellings of the same thing."""
 
 from __future__ import annotations
 
 OR, AND = "\ue000", "\ue001"
-"""The words between two answers, as one character each."""
+"""The words between two answers, each as a single character."""
 DEGREE = "\u00b0"
 DOTS = "..."
 
@@ -21,9 +21,9 @@ SPACES = _commands(", ; : > quad qquad enspace thinspace nobreakspace") | {"\\ "
 TEXT = _commands("text textbf textit textrm texttt textsf mbox emph mathrm mathsf mathtt operatorname hbox")
 """Commands whose argument is text."""
 BOLD = _commands("mathbf boldsymbol bm mathit mathnormal vec underline boxed fbox mathcal hat")
-"""Commands that change only how their argument looks."""
+"""Commands that change only the appearance of their argument."""
 SKIPPED = _commands("hspace vspace phantom hphantom color label tag textcolor")
-"""Commands whose argument is no part of the answer."""
+"""Commands whose argument is not part of the answer."""
 FUNCTIONS = frozenset(
     "sin cos tan sec csc cot sinh cosh tanh log ln exp arcsin arccos arctan gcd lcm".split()  # noqa: SIM905
 )
@@ -82,12 +82,12 @@ _CHARACTERS = {
     r"\omega": "\u03c9",
 }
 SPELLINGS = {other: one for one, others in _COMMAND_SPELLINGS.items() for other in others.split()} | {
-    # A blank, because a letter may follow: `2\u03c0r`.
+    # A blank is added, because a letter may follow: `2\u03c0r`.
     other: f"{one} "
     for one, others in _CHARACTERS.items()
     for other in others.split()
 }
-"""One spelling of each command and character that has several."""
+"""One spelling for each command and character that has several."""
 WORDS = {name: rf"\{name} " for name in FUNCTIONS} | {
     "or": OR,
     "and": AND,
@@ -104,4 +104,4 @@ WORDS = {name: rf"\{name} " for name in FUNCTIONS} | {
     "deg": DEGREE,
     "percent": r"\%",
 }
-"""Words that stand for a command where no backslash is written."""
+"""Words that stand for a command when written without a backslash."""

@@ -1,16 +1,16 @@
-r"""Mathematical equivalence: exact arithmetic where the gold is a number, algebra where it is an expression.
+r"""Mathematical equivalence: exact arithmetic if the gold is a number, algebra if it is an expression.
 
 Policies, each with a case below; `docs/verifiers.md` has them in a table:
 
 - The answer is one box (or one line); several different ones are a hedge, unless each of them is the gold.
-- If the gold is a plain number, the answer must be one too: what still has to be computed (`2+2`, `\binom{8}{1}-1`,
-  an integral, `12/4` for 3) is not an answer. Numbers are compared exactly: 0.333 is not 1/3.
-- A name may stand before a value: `x = 7` is 7. An equation is no value: `5 = 7` is not 7, and neither is `2x = 14`. A
-  chain of values is an answer when all of them equal the gold.
-- Values with names keep them: `2, 1` is not `x = 1, y = 2`. Order counts in pairs and not in sets. An inequality is the
-  interval that it says.
-- Units may be left out; when both sides name one, they must be the same. A percent sign is a unit: 10% is 10, not 0.1.
-  The base of a numeral may be left out as well.
+- If the gold is a plain number, the answer must be one too: an expression that still has to be computed (`2+2`,
+  `\binom{8}{1}-1`, an integral, `12/4` for 3) is not an answer. Numbers are compared exactly: 0.333 is not 1/3.
+- A name may precede a value: `x = 7` is 7. An equation is not a value: neither `5 = 7` nor `2x = 14` is 7. A chain of
+  values is an answer if all of them equal the gold.
+- Names of values count: `2, 1` is not `x = 1, y = 2`. Order counts in pairs but not in sets. An inequality is the
+  interval that it describes.
+- Units may be left out; if both sides name one, they must agree. A percent sign is a unit: 10% is 10, not 0.1. The base
+  of a numeral may be left out as well.
 - Expressions are compared by value, not by form. A gold of words is met by the same words.
 """
 
@@ -90,7 +90,7 @@ def _difference(answer: str, gold: str) -> str | None:
 
 
 def _says_number(line: str, gold: str) -> bool:
-    """Whether a line outside of a box is a sentence such as "Thus, x = 7.", whose one number is the gold."""
+    """Whether a line outside a box is a sentence such as "Thus, x = 7.", whose only number is the gold."""
     number = read_plain_number(gold)
     if number is None:
         return False

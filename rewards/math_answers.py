@@ -1,7 +1,8 @@
-r"""The form of a mathematical answer: a value, a named value, a list, a tuple, a set, a matrix, an interval, words.
+r"""Parses the form of a mathematical answer: a value, a named value, a list, a tuple, a set, a matrix, an interval,
+words.
 
-`read_answer` sees the form, so that values are compared one by one: elements of a matrix in their places, those of a
-set in any order, ends of intervals by whether they belong to it. Values themselves are left to `rewards.math_values`.
+`read_answer` recognises the form, so that values can be compared one by one: elements of a matrix by position, elements
+of a set in any order, ends of intervals with their inclusion. `rewards.math_values` compares the values themselves.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    r"""`\frac{3}{4} = 0.75`: values that are said to be equal; the last ones may only be near."""
+    r"""`\frac{3}{4} = 0.75`: values that are said to be equal; the last ones may be only approximately equal."""
 
     sides: tuple[str, ...]
     near: tuple[str, ...] = ()
@@ -59,7 +60,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    r"""`(1, 2)`, `[0, 1)`, `\{1, 2\}`: its brackets as written, and what stands between them."""
+    r"""`(1, 2)`, `[0, 1)`, `\{1, 2\}`: the brackets as written, and the content between them."""
 
     opening: str
     closing: str
@@ -67,13 +68,13 @@ class Group:
 
     @property
     def is_set(self) -> bool:
-        """Whether order does not count."""
+        """Whether the order of the elements is irrelevant."""
         return self.opening == r"\{"
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    r"""All numbers between two ends; `-\infty` and `\infty` never belong to it."""
+    r"""All numbers between two ends; `-\infty` and `\infty` are never included."""
 
     low: str
     high: str
@@ -83,7 +84,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A union of intervals and of single numbers, and the name of its variable where there is one."""
+    """A union of intervals and single numbers, with the name of its variable if there is one."""
 
     intervals: tuple[Interval, ...]
     points: tuple[str, ...] = ()
@@ -92,7 +93,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows of cells; a determinant is another thing than a matrix."""
+    """Rows of cells; a determinant is different from a matrix."""
 
     rows: tuple[tuple[str, ...], ...]
     is_determinant: bool = False
@@ -135,7 +136,7 @@ _EVERYTHING = Interval(r"-\infty", r"\infty", False, False)
 
 @lru_cache(maxsize=4096)
 def read_answer(text: str) -> Answer:
-    """The form of an answer that is spelled as in `rewards.latex`."""
+    """Parse the form of an answer in the spelling of `rewards.latex`."""
     text = text.strip().removesuffix(",").strip()
     if read_plain_number(text) is not None:
         return Value(text)
@@ -151,7 +152,7 @@ def read_answer(text: str) -> Answer:
 
 
 def split_at(text: str, marks: tuple[str, ...]) -> list[str]:
-    """The pieces of a text between marks that stand in no bracket."""
+    """Split a text at marks that are outside all brackets."""
     pieces, start = list[str](), 0
     for position, mark in _outside(text):
         if mark in marks:
@@ -161,12 +162,12 @@ def split_at(text: str, marks: tuple[str, ...]) -> list[str]:
 
 
 def relation_signs(text: str) -> list[str]:
-    """The relations of a text that stand in no bracket, in the spelling `<=`, `!=`, `in`, `~`."""
+    """Return the relation signs outside all brackets, in the spelling `<=`, `!=`, `in`, `~`."""
     return [_RELATIONS[mark] for _, mark in _outside(text) if mark in _RELATIONS]
 
 
 def as_region(answer: Answer) -> Region | None:
-    """An interval, a union or an inequality as a region; None where the answer is none."""
+    """Convert an interval, a union or an inequality to a region; None if the answer is none of these."""
     match answer:
         case Region():
             return answer
@@ -202,7 +203,7 @@ def _listing(items: list[str], text: str) -> Answer:
         one = _single(item)
         before = read[-1] if read else None
         if isinstance(before, Named) and isinstance(one, Value):
-            # `x = 1, 2`: the name stands for both.
+            # In `x = 1, 2`, the name applies to both values.
             one = Named(before.name, one)
         read.append(one)
     if any(isinstance(one, Region) for one in read):
@@ -212,7 +213,7 @@ def _listing(items: list[str], text: str) -> Answer:
 
 
 def _combined(parts: list[Answer], *, is_union: bool) -> Region | None:
-    """Inequalities joined by `or`, or two that hold at once."""
+    """Combine inequalities that are joined by `or`, or two that hold at once."""
     regions = [_part_of_union(part) for part in parts]
     found = [region for region in regions if region is not None]
     if len(found) != len(parts) or len({region.name for region in found if region.name}) > 1:
@@ -240,7 +241,7 @@ def _part_of_union(part: Answer) -> Region | None:
 
 
 def _single(text: str) -> Answer:
-    """An answer that is no list."""
+    """Parse an answer that is not a list."""
     text = text.strip()
     matrix = _matrix(text)
     if matrix is not None:
@@ -287,7 +288,7 @@ def _relation(text: str, signs: list[str]) -> Answer:
 
 
 def _inequality(sides: list[str], signs: list[str]) -> Region | None:
-    """`x < 3`, `3 > x`, `-1 < x <= 2` or `x != 3` as a region."""
+    """Convert `x < 3`, `3 > x`, `-1 < x <= 2` or `x != 3` to a region."""
     turned = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
     if len(sides) == 2 and signs[0] in turned:
         (name, end), sign = sides, signs[0]
@@ -310,7 +311,7 @@ def _inequality(sides: list[str], signs: list[str]) -> Region | None:
 
 
 def _union(text: str) -> Region | None:
-    r"""`(-\infty, 1) \cup (2, 3]`, or all numbers but some."""
+    r"""Parse `(-\infty, 1) \cup (2, 3]`, or all numbers except some."""
     pieces = split_at(text, (r"\cup",))
     if len(pieces) > 1:
         regions = [as_region(_single(piece)) for piece in pieces]
@@ -351,7 +352,7 @@ def _group(text: str) -> Answer | None:
 
 
 def _is_balanced(text: str) -> bool:
-    """Whether no bracket of a text closes one before it: `(1,2),(3,4)` is no group."""
+    """Whether no bracket closes an earlier group: `(1,2),(3,4)` is not a single group."""
     depth = 0
     for piece in _PIECE.finditer(text):
         depth += (piece[0] in _OPEN) - (piece[0] in _CLOSE)

@@ -1,7 +1,7 @@
-r"""Whether two mathematical answers are equal, form by form: what `rewards.math_answers` read.
+r"""Compares two mathematical answers form by form, as parsed by `rewards.math_answers`.
 
-A name may be left out or added: `x = 7` is 7. Names that both sides have must be the same. Elements are compared by
-value; a plain number that stands alone must be met by one.
+A name may be left out or added: `x = 7` is 7. If both sides have names, these must be the same. Elements are compared
+by value; a gold that is a single plain number must be met by one.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from rewards.math_words import is_word_gold, same_words
 from rewards.plain_numbers import read_plain_number
 
 _ROUNDED = 0.01
-r"""Largest relative difference of what stands behind `\approx` to what stands before it."""
+r"""Largest relative difference between the value after `\approx` and the value before it."""
 
 
 def difference(answer: str, gold: str) -> str | None:
-    """Why an answer is not the gold; None when it is. Both are in the spelling of `rewards.latex`."""
+    """Say how an answer differs from the gold; None if it does not. Both are in the spelling of `rewards.latex`."""
     if answer == gold:
         return None
     return _difference(read_answer(answer), read_answer(gold), answer, gold)
 
 
 def gold_is_readable(gold: str) -> bool:
-    """Whether a gold, in the spelling of `rewards.latex`, is something that an answer can be compared with."""
+    """Whether an answer can be compared with this gold, which is in the spelling of `rewards.latex`."""
     return _is_readable(read_answer(gold))
 
 
@@ -61,7 +61,7 @@ def _is_readable(gold: Answer) -> bool:
 
 
 def _difference(answer: Answer, gold: Answer, written: str, gold_written: str) -> str | None:
-    """`written` and `gold_written` are the whole texts, for what is compared as a whole."""
+    """Compare two parsed answers; `written` and `gold_written` are the whole texts, for comparisons of equations."""
     match answer, gold:
         case Named(name, value), Named(gold_name, gold_value):
             if not _same_name(name, gold_name):
@@ -84,7 +84,7 @@ def _difference(answer: Answer, gold: Answer, written: str, gold_written: str) -
 
 
 def _nameless_difference(answer: Answer, gold: Answer, written: str, gold_written: str) -> str | None:
-    """Of two answers that have no name."""
+    """Compare two answers without names."""
     match answer, gold:
         case (Listing(), Listing() | Group()) | (Group(), Listing()):
             return _list_difference(answer, gold)
@@ -101,7 +101,7 @@ def _nameless_difference(answer: Answer, gold: Answer, written: str, gold_writte
 
 
 def _single_difference(answer: Answer, gold: Answer, written: str, gold_written: str) -> str | None:
-    """Of two answers of which neither has a name or is a list."""
+    """Compare two answers that have no names and are not lists."""
     match answer, gold:
         case Value(text), Value(gold_text):
             return value_difference(text, gold_text, evaluated=True)
@@ -134,7 +134,7 @@ def _as_equations(answer: str, gold: str) -> str | None:
 
 
 def _same_name(one: str, other: str) -> bool:
-    """Whether two names are one; `y` and `f(x)` both name the value of a function."""
+    """Whether two names are equal; `y` and `f(x)` both name the value of a function."""
     return one == other or ("y" in (one, other) and any(name.endswith("(x)") for name in (one, other)))
 
 
@@ -158,7 +158,7 @@ def _in_order(answer: Sequence[Answer], gold: Sequence[Answer]) -> bool:
 
 
 def _in_any_order(answer: Sequence[Answer], gold: Sequence[Answer]) -> bool:
-    """Whether each of a set has an equal in the other; what stands twice counts once."""
+    """Whether each element of one set has an equal in the other; repeated elements count once."""
     return _all_within(answer, gold) and _all_within(gold, answer)
 
 
@@ -171,7 +171,7 @@ def _names(items: Sequence[Answer]) -> list[str]:
 
 
 def _with_names(answer: Answer) -> Listing | None:
-    """`(x, y) = (1, 2)` as `x = 1, y = 2`; None where an answer is not of that form."""
+    """Rewrite `(x, y) = (1, 2)` as `x = 1, y = 2`; None if the answer does not have that form."""
     match answer:
         case Named(name, Group("(", ")", items)) if name.startswith("("):
             names = name.strip("()").split(",")
@@ -183,7 +183,7 @@ def _with_names(answer: Answer) -> Listing | None:
 
 
 def _list_difference(answer: Answer, gold: Answer) -> str | None:
-    """Of two answers of several values, of which at least one is without brackets."""
+    """Compare two answers with several values, at least one of them without brackets."""
     match answer, gold:
         case Listing(items) | Group(_, _, items), Listing(gold_items) | Group(_, _, gold_items):
             names, gold_names = _names(items), _names(gold_items)
@@ -192,7 +192,7 @@ def _list_difference(answer: Answer, gold: Answer) -> str | None:
     if len(set(gold_names)) > 1:
         return _named_difference(answer, items, gold_items)
     if len(set(names)) > 1:
-        # Values that have names stand in the order of their names where the gold has none.
+        # If the gold has no names, the answer's named values are taken in the order of their names.
         ordered = sorted(items, key=lambda item: item.name if isinstance(item, Named) else "")
         return None if _in_order(ordered, gold_items) or _in_order(items, gold_items) else "other values"
     if set(names) and set(gold_names) and set(names) != set(gold_names):
@@ -205,7 +205,7 @@ def _list_difference(answer: Answer, gold: Answer) -> str | None:
 
 
 def _written_brackets(answer: Answer) -> str:
-    """The brackets of a group, of which `(` stands for order and `[` for an end that belongs to an interval."""
+    """The brackets of a group: `(` implies an order, and `[` an end that belongs to an interval."""
     match answer:
         case Group(opening, closing):
             return opening + closing.replace("]", "[")
@@ -214,7 +214,7 @@ def _written_brackets(answer: Answer) -> str:
 
 
 def _named_difference(answer: Answer, items: Sequence[Answer], gold_items: Sequence[Answer]) -> str | None:
-    """Of a gold such as `x = 1, y = 2`: by name, or in its order where the answer names nothing."""
+    """Compare with a gold such as `x = 1, y = 2`, by name, or in its order if the answer has no names."""
     if not _names(items):
         is_set = isinstance(answer, Group) and answer.is_set
         return "other values" if is_set or not _in_order(items, gold_items) else None
@@ -226,13 +226,13 @@ def _named_difference(answer: Answer, items: Sequence[Answer], gold_items: Seque
 
 
 def _alternatives_difference(items: Sequence[Answer], gold: Answer) -> str | None:
-    """Of several values where the gold is one: all must be that one."""
+    """Compare several values with a gold that is a single one: all must equal it."""
     reasons = [_difference(item, gold, "", " ") for item in items]
     return "several answers" if any(reasons) else None
 
 
 def _chain_difference(answer: Chain, gold: Answer) -> str | None:
-    """Of `3/4 = 0.75`: every side has the gold's value, and one of them would be right on its own."""
+    """Compare `3/4 = 0.75` with a gold: every side must equal it, and one side must be right on its own."""
     sides = [read_answer(side) for side in answer.sides]
     if all(_difference(side, gold, "", " ") for side in sides):
         return "a relation, which the gold is not" if len(sides) > 1 else "another value"
@@ -276,7 +276,7 @@ def _matrix_difference(rows: Sequence[Sequence[str]], gold: Sequence[Sequence[st
 
 
 def _vector_difference(rows: Sequence[Sequence[str]], items: Sequence[Answer], *, answer_is_matrix: bool) -> str | None:
-    """Of a column or a row, and the same vector in parentheses."""
+    """Compare a column or a row with the same vector in parentheses."""
     cells = [cell for row in rows for cell in row]
     if len(rows) != 1 and len(rows[0]) != 1:
         return "another kind of answer"

@@ -1,8 +1,8 @@
-r"""Whether two values are equal: numbers exactly, numerals of a base digit by digit, expressions at many places.
+r"""Compares two values: numbers exactly, numerals of a base digit by digit, expressions at several points.
 
-Expressions are read by math-verify's LaTeX grammar, never by Python's `eval`, and compared with 50 digits at fixed
-numbers for their variables, so that neither six equal digits nor a large power decides. Where that says nothing
-(equations, functions without a name, sums), math-verify compares.
+Expressions are parsed by math-verify's LaTeX grammar, never by Python's `eval`. They are evaluated with 50 digits at
+fixed values of their variables, so that neither six equal digits nor a large power decides. If that gives no result
+(equations, functions without a name, sums), math-verify compares them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from rewards.plain_numbers import PlainNumber, read_plain_number
 from rewards.unit_names import unit_name
 
 _NEARNESS = 1e-9
-"""Largest relative difference of two expressions that are equal but for a written decimal."""
+"""Largest relative difference that a rounded decimal may explain; expressions further apart are different."""
 _DIGITS = 50
 _EXACT = 1e-30
 _PLACES = ((7, 11), (23, 17), (5, 29), (31, 13))
-"""Numbers for the variables: the i-th is (numerator + 3 i) / denominator, at each of these places."""
+"""Points for the evaluation: at each of them, the i-th variable is (numerator + 3 i) / denominator."""
 _MOST_VARIABLES = 6
 _UNEVALUATED = re.compile(r"\\(?:sum|prod|i*int|oint|lim|[dt]?binom|choose)(?![A-Za-z])")
 _TRAILING_UNIT = re.compile(
@@ -37,19 +37,19 @@ _NUMERAL = re.compile(
 
 
 class Numeral(NamedTuple):
-    """Digits and the base that they are written in."""
+    """Digits and their base."""
 
     digits: str
     base: int
 
 
 def value_difference(answer: str, gold: str, *, evaluated: bool) -> str | None:
-    """Why a value is not the gold's; None when it is.
+    """Say how a value differs from the gold's; None if it does not.
 
     Args:
-        answer: In the spelling of `rewards.latex`.
-        gold: In the same spelling.
-        evaluated: Whether a gold that is a plain number must be met by one, and not by a computation.
+        answer: A value in the spelling of `rewards.latex`.
+        gold: A value in the same spelling.
+        evaluated: Whether a gold that is a plain number must be met by a plain number, and not by a computation.
     """
     if answer == gold:
         return None
@@ -69,7 +69,7 @@ def value_difference(answer: str, gold: str, *, evaluated: bool) -> str | None:
 
 
 def number_difference(answer: PlainNumber, gold: PlainNumber, *, evaluated: bool) -> str | None:
-    """Why a plain number is not the gold; None when it is."""
+    """Say how a plain number differs from the gold; None if it does not."""
     if evaluated and answer.has_bar and not gold.has_bar and gold.value.denominator == 1:
         return "a division that was not carried out"
     if answer.unit and gold.unit and answer.unit != gold.unit:
@@ -86,7 +86,7 @@ def readable(text: str) -> bool:
 
 
 def read_numeral(text: str) -> Numeral | None:
-    r"""`1101_2`, `(1101)_{\text{two}}`: digits with the base that they name; None where there is none."""
+    r"""Read `1101_2` or `(1101)_{\text{two}}`, digits with a named base; None if no base is named."""
     found = _NUMERAL.fullmatch(text.strip())
     if found is None:
         return None
@@ -96,7 +96,7 @@ def read_numeral(text: str) -> Numeral | None:
 
 
 def split_unit(text: str) -> tuple[str, str]:
-    """A value, and the one name of the unit behind it."""
+    """Split a text into a value and the unit after it."""
     unit = _TRAILING_UNIT.search(text)
     if unit is None or unit.start() == 0:
         return text, ""
@@ -106,7 +106,7 @@ def split_unit(text: str) -> tuple[str, str]:
 
 
 def number_of(text: str) -> float | None:
-    """A value as a decimal number; None where it is none."""
+    """Return a value as a decimal number; None if it is not a number."""
     plain = read_plain_number(text)
     if plain is not None:
         return float(plain.value)
@@ -119,7 +119,7 @@ def number_of(text: str) -> float | None:
 
 
 def _numeral_difference(answer: str, gold: str) -> str | None:
-    """Why a numeral is not the gold's, empty when it is; None where neither names a base."""
+    """Say how a numeral differs from the gold's; empty if it does not; None if neither side names a base."""
     one, other = read_numeral(answer), read_numeral(gold)
     if other is not None:
         if one is not None:
@@ -151,13 +151,13 @@ def _expression_difference(answer: str, gold: str) -> str | None:
     if equal is None:
         from math_verify import verify
 
-        # No timeout of its own: that needs signals of the main thread; the worker's deadline holds everywhere.
+        # No timeout of its own, which would need signals of the main thread; the worker's deadline always applies.
         equal = bool(verify(gold_parsed, answer_parsed, timeout_seconds=None))
     return None if equal else "another value"
 
 
 def _equal_at_places(answer: Any, gold: Any) -> bool | None:
-    """Whether two expressions agree at fixed places of their variables; None where that cannot be said."""
+    """Whether two expressions agree at fixed values of their variables; None if they cannot be evaluated."""
     from sympy import Derivative, Expr, Integral, Limit, Product, Rational, Sum
 
     if not (isinstance(answer, Expr) and isinstance(gold, Expr)) or gold.is_Matrix or answer.is_Matrix:
@@ -185,7 +185,7 @@ def _equal_at_places(answer: Any, gold: Any) -> bool | None:
 
 
 def _number_at(expression: Any, place: dict[str, Any]) -> Any:
-    """An expression's number, with decimals taken as they are written; None where it has none."""
+    """Evaluate an expression, with decimals as written; None if it has no numeric value."""
     from sympy import Float, I, Rational, nan, zoo
 
     replaced = {decimal: Rational(str(decimal)) for decimal in expression.atoms(Float)}
@@ -204,13 +204,13 @@ def _number_at(expression: Any, place: dict[str, Any]) -> Any:
 
 
 def _relative(one: tuple[Any, Any], other: tuple[Any, Any]) -> float:
-    """The difference of two complex numbers as a share of the second; 1 for two rational ones that differ."""
+    """Return the difference of two complex numbers as a share of the second; 1 for two rational numbers that differ."""
     size = abs(other[0]) + abs(other[1])
     apart = abs(one[0] - other[0]) + abs(one[1] - other[1])
     if apart == 0:
         return 0.0
     if one[0].is_Rational and other[0].is_Rational and not one[1] and not other[1]:
-        # Exactly, because two large whole numbers may agree in fifty digits.
+        # Compared exactly, because two large whole numbers may agree in fifty digits.
         return 1.0
     if size == 0:
         return float(apart)
@@ -221,7 +221,7 @@ def _relative(one: tuple[Any, Any], other: tuple[Any, Any]) -> float:
 def _parsed(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
 
-    # Only the LaTeX grammar: the one for plain expressions hands the text to Python's eval.
+    # Only the LaTeX grammar is used, because the grammar for plain expressions passes the text to Python's eval.
     config = [LatexExtractionConfig(boxed_match_priority=0)]
     written = text.replace(DEGREE, r"^\circ")
     boxed = rf"\boxed{{{written}}}"

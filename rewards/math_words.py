@@ -32,16 +32,16 @@ _SAME = {
 
 
 def is_words(text: str) -> bool:
-    """Whether an answer that is spelled as in `rewards.latex` is words and no expression."""
+    """Whether an answer in the spelling of `rewards.latex` consists of words and not of an expression."""
     if text == r"\emptyset":
         return True
-    # Text behind an expression is a unit, or a base.
+    # Text after an expression is a unit, or a base.
     text = re.sub(r"(?<=[^\s+-])\s*\\text\s*\{[^{}]*\}", " ", text)
     return _WORD.search(_COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text))) is not None
 
 
 def is_word_gold(text: str) -> bool:
-    """Whether a gold is short enough, and plain enough, to be compared as words."""
+    """Whether a gold is short and plain enough to be compared as words."""
     return (
         len(text) <= LONGEST
         and any(map(str.isalpha, folded(text)))
@@ -51,7 +51,7 @@ def is_word_gold(text: str) -> bool:
 
 
 def same_words(answer: str, gold: str) -> bool:
-    """Whether two answers are one text; a letter of a choice may stand with the choice's own text."""
+    """Whether two answers are the same text; the letter of a choice may come with the choice's own text."""
     one, other = folded(answer), folded(gold)
     if one == other:
         return True
@@ -62,7 +62,7 @@ def same_words(answer: str, gold: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """A text without wrappers, case, articles, quotes and punctuation."""
+    """Remove wrappers, case, articles, quotes and punctuation."""
     text = _TEXT.sub(r" \1 ", text).replace(OR, " or ").replace(AND, " and ").replace("\\", " ")
     plain = re.sub(
         r"(?<=\w)\.(?=\w\.)|[.,;:!?\"'`(){}$*_\u2018\u2019\u201c\u201d]", lambda m: "" if m[0] in ".'`" else " ", text

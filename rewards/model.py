@@ -1,4 +1,4 @@
-"""A reward model behind an HTTP service, as vLLM serves one with `--runner pooling`."""
+"""A reward model behind an HTTP service, such as vLLM with `--runner pooling`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rlpost.records import Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 Route = Literal["classify", "pooling", "score"]
-"""`classify`: one value a class for the whole conversation. `pooling`: the same, or one a token, of which the last
-counts. `score`: a cross-encoder of question and answer."""
+"""The route of the service. `classify`: one value per class for the whole conversation. `pooling`: the same, or one
+value per token, of which the last counts. `score`: a cross-encoder of question and answer."""
 
 CASES = (
     Case(response="It is Paris.", expect="accept", params={"squash": "none"}),
@@ -53,22 +53,22 @@ async def reward(
     shift: float = 0.0,
     max_answer_chars: int = 32_000,
 ) -> Verdict:
-    """What a reward model gives the visible answer, brought into [0, 1]; the value as served is the part `raw`.
+    """The score of a reward model for the visible answer, mapped to [0, 1]; the part `raw` is the value as served.
 
     Args:
-        sample: Its prompt and response; no gold.
+        sample: Its prompt and response are judged; it needs no gold.
         endpoint: Base URL of the service without a path, such as `http://127.0.0.1:8000`.
-        model: Its name there.
-        api_key_env: Name of the environment variable with the key; empty where none is needed.
-        route: Which of the service's routes to ask.
-        output: Which of several values counts; -1 is the last.
-        squash: `sigmoid`: 1 / (1 + exp(-x)), for models whose values have no bounds. `none`: x, cut to [0, 1].
-        scale: x is the value times this,
-        shift: plus this.
-        max_answer_chars: A longer answer gets nothing, without being judged.
+        model: Name of the model at the service.
+        api_key_env: Name of the environment variable that holds the key; empty if the service needs none.
+        route: The route of the service to ask.
+        output: Index of the value that counts, if there are several; -1 is the last.
+        squash: `sigmoid`: 1 / (1 + exp(-x)), for models with unbounded values. `none`: x, clipped to [0, 1].
+        scale: Factor by which the served value is multiplied to give x.
+        shift: Number that is then added to x.
+        max_answer_chars: Longest answer that is judged; a longer one gets 0.
 
     Raises:
-        ConnectionError: the service's reply has no finite value where the route has it.
+        ConnectionError: the reply has no finite value in the expected place.
     """
     if len(after_thinking(sample.response)) > max_answer_chars:
         return Verdict(score=0.0, reason=f"longer than {max_answer_chars} characters", tags=("too_long",))
@@ -81,7 +81,7 @@ async def reward(
     reply = await posted(service, f"/{route}", _request(model, route, question, answer))
     value = _value(reply, route=route, output=output)
     if value is None:
-        # Raised, so that the runtime asks again: no response makes a reward model forget its number.
+        # Raised, so that the runtime retries: no response can make a reward model omit its value.
         raise ConnectionError(f"{endpoint}/{route} replied without a finite value: {reply!r:.200}")
     x = scale * value + shift
     score = _sigmoid(x) if squash == "sigmoid" else min(1.0, max(0.0, x))
@@ -90,7 +90,7 @@ async def reward(
 
 
 def _request(model: str, route: Route, question: str, answer: str) -> dict[str, Any]:
-    # Raw values: an activation here and a squash there would flatten everything twice.
+    # Raw values are requested, because an activation in the service and a squash here would flatten values twice.
     if route == "score":
         return {"model": model, "queries": question, "documents": answer, "use_activation": False}
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
@@ -98,7 +98,7 @@ def _request(model: str, route: Route, question: str, answer: str) -> dict[str, 
 
 
 def _value(reply: object, *, route: Route, output: int) -> float | None:
-    """The value in a reply of vLLM's route; None where the reply has another shape or the value is not finite."""
+    """Return the value in a reply of vLLM's route; None if the reply has another shape or the value is not finite."""
     try:
         entry = cast("Any", reply)["data"][0]
         match route:
@@ -116,5 +116,5 @@ def _value(reply: object, *, route: Route, output: int) -> float | None:
 
 
 def _sigmoid(x: float) -> float:
-    """Without overflow for large negative x."""
+    """Compute the sigmoid without overflow for large negative x."""
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(max(x, -700.0)) / (1 + math.exp(max(x, -700.0)))

@@ -1,6 +1,7 @@
-r"""Numbers as people write a final answer: an integer, a decimal, a fraction; a unit may follow. Exact, no algebra.
+r"""Numbers as people write a final answer: an integer, a decimal or a fraction, possibly with a unit. Exact, no
+algebra.
 
-What is not in this grammar, `2+2` or `10^3` or `\sqrt{4}`, is a computation that was left to the reader.
+An expression outside this grammar (`2+2`, `10^3`, `\sqrt{4}`) is a computation that was left to the reader.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ class PlainNumber:
 
     value: Fraction
     unit: str
-    """One name for all spellings, as in `rewards.unit_names`; `%` for percent, which does not divide by 100."""
+    """One name for all spellings of a unit, as in `rewards.unit_names`; `%` for percent, which does not divide by
+    100."""
     has_bar: bool
-    """Written with a fraction bar."""
+    """Whether it was written with a fraction bar."""
 
 
 def read_plain_number(text: str) -> PlainNumber | None:
-    """The number that is the whole of `text`, or None."""
+    """Read the number that makes up the whole of `text`; None if it is not a number."""
     text = text.strip()
     before_unit = ""
     currency = _CURRENCY.match(text)
@@ -65,7 +67,7 @@ def read_plain_number(text: str) -> PlainNumber | None:
 
 
 def _unit(rest: str) -> tuple[str | None, int]:
-    """The unit behind a number, and the factor of a scale word; None where something else stands there."""
+    """Return the unit after a number, and the factor of a scale word; None if any other text follows."""
     if not rest.strip():
         return "", 1
     if len(rest) > 200 or _PLAIN_WORD.match(rest) is None:
@@ -94,7 +96,7 @@ def _value(number: re.Match[str]) -> Fraction | None:
 
 
 def _repeating(digits: str, block: str | None) -> Fraction | None:
-    r"""`0.1\overline{6}`, or `0.1666...` where the digits at the end repeat; None where none do."""
+    r"""Read `0.1\overline{6}`, or `0.1666...` with repeating digits at the end; None if no digits repeat."""
     whole, _, decimals = digits.partition(".")
     if len(decimals) > _MOST_REPEATED or len(block or "") > _MOST_REPEATED:
         return None

@@ -1,7 +1,7 @@
-"""JSON of a model's making, read strictly: one value, no duplicate keys, no NaN or infinity, bounded nesting.
+"""Reads model-written JSON strictly: one value, no duplicate keys, no NaN or infinity, bounded nesting.
 
-Also finds the payload of a response that should be machine-readable: the whole text, or what stands in its code fence.
-Characters are left as they are here; the Unicode policy of `rewards.extraction` would change strings inside.
+It also finds the payload of a response that should be machine-readable: the whole text, or the content of its code
+fence. Characters are left unchanged here, because the Unicode policy of `rewards.extraction` would change strings.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from rewards.extraction import OnMany, after_thinking
 
 DEEPEST_NESTING = 64
 LONGEST_TEXT = 200_000
-"""Characters of a payload; a longer one is not read."""
+"""Longest payload in characters; a longer one is not read."""
 
 Fence = Literal["allow", "require", "forbid"]
-"""Whether the payload stands in a code fence of Markdown (three backticks)."""
+"""Whether the payload may, must or must not be in a Markdown code fence (three backticks)."""
 
 _STRUCTURE = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 class Payload(NamedTuple):
-    """The machine-readable part of a response, or why there is none."""
+    """The machine-readable part of a response, or the reason why there is none."""
 
     text: str | None
     reason: str = ""
@@ -33,20 +33,20 @@ class Payload(NamedTuple):
 
 
 class JsonValue(NamedTuple):
-    """A value that was read, or why it could not be."""
+    """A parsed value, or the reason why it could not be parsed."""
 
     value: Any
     problem: str | None = None
 
 
 def payload(response: str, *, fence: Fence, text_around: bool, on_many: OnMany) -> Payload:
-    """What stands behind the last `</think>`, without its code fence.
+    """Return the text after the last `</think>`, without its code fence.
 
     Args:
         response: The text of the model.
-        fence: Whether a code fence may, must or must not be there.
-        text_around: Whether text may stand beside the fence.
-        on_many: What several fences with different contents mean.
+        fence: Whether a code fence may, must or must not be present.
+        text_around: Whether text may precede or follow the fence.
+        on_many: Whether several fences with different contents are rejected or the last one counts.
     """
     text = after_thinking(response).strip()
     if not text:
@@ -68,7 +68,7 @@ def payload(response: str, *, fence: Fence, text_around: bool, on_many: OnMany) 
 
 
 def read_json(text: str) -> JsonValue:
-    """The one JSON value that is the whole of `text`."""
+    """Parse the JSON value that makes up the whole of `text`."""
     if _is_too_deep(text):
         return JsonValue(None, f"nested deeper than {DEEPEST_NESTING}")
     try:
@@ -83,7 +83,9 @@ def read_json(text: str) -> JsonValue:
 
 
 def _fenced(text: str) -> tuple[list[str], bool, bool]:
-    """Blocks between fences; whether there is text outside of them; whether the last fence is open."""
+    """Return the blocks between fences, whether there is text outside them, and whether the last fence is still
+    open.
+    """
     blocks: list[str] = []
     block: list[str] | None = None
     outside = False

@@ -1,8 +1,8 @@
-r"""Tool calls, by name and arguments, as in the Berkeley Function Calling Leaderboard, but as JSON only.
+r"""Tool calls, compared by name and arguments as in the Berkeley Function Calling Leaderboard, but in JSON only.
 
-A response is one call, a JSON list of calls, the same in a code fence, or `<tool_call>...</tool_call>` around each. A
-call is `{"name": ..., "arguments": {...}}`; `parameters` in place of `arguments`, arguments as JSON text, and the
-nesting `{"function": {...}}` are read too. A call or an argument too many is wrong.
+A response is one call, a JSON list of calls, the same in a code fence, or `<tool_call>...</tool_call>` around each
+call. A call is `{"name": ..., "arguments": {...}}`. Accepted too: `parameters` in place of `arguments`, arguments as
+JSON text, and the nesting `{"function": {...}}`. An extra call or argument is wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rlpost.scoring.authoring import Case, verifier
 
 MOST_CALLS = 64
 LONGEST_REFUSAL = 10_000
-"""Characters of a response that makes no call, where none is right."""
+"""Longest response without a call, in characters, if no call is right."""
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _OSLO = {"name": "weather", "arguments": {"city": "Oslo", "days": 3}}
@@ -66,7 +66,7 @@ class Call(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """The calls of a response, or why there are none."""
+    """The calls of a response, or the reason why there are none."""
 
     calls: list[Call]
     problem: str | None = None
@@ -87,14 +87,14 @@ def call(
     """1 when the calls are those of the gold, otherwise 0; `parts` has precision and recall of the calls.
 
     Args:
-        sample: Its gold is a call or a list of calls, as data or JSON text; `[]` when no call is right.
+        sample: Its gold is a call or a list of calls, as data or JSON text; `[]` if no call is right.
         ordered: Whether the order of calls counts.
-        partial: Pay F1 of the calls.
-        strict_types: Whether `"3"` is not 3 and `"true"` not true; 3.0 is 3 in JSON either way.
-        possible_values: The gold is of the form of BFCL, `{"weather": {"city": ["Oslo", "oslo"]}}`: each argument has a
-            list of values that are right, where `""` says that it may be left out.
-        text_around: Whether text may stand beside the calls.
-        on_many: What several code fences mean.
+        partial: Give F1 of the calls as the score.
+        strict_types: Whether `"3"` differs from 3 and `"true"` from true; in JSON, 3.0 equals 3 either way.
+        possible_values: Whether the gold has the form of BFCL, `{"weather": {"city": ["Oslo", "oslo"]}}`: each argument
+            has a list of right values, in which `""` means that it may be omitted.
+        text_around: Whether text may precede or follow the calls.
+        on_many: Whether several code fences are rejected or the last one counts.
     """
     gold = _gold_calls(sample.gold, possible_values=possible_values)
     if gold is None:
@@ -116,7 +116,7 @@ def call(
 
 
 def _verdict_without_call(response: str, read: Calls) -> Verdict:
-    """The verdict where no call is right: words, or an empty list."""
+    """Return the verdict if no call is right: the response must be words, or an empty list."""
     text = after_thinking(response)
     says_no_call = text.strip() == "[]" or (any(map(str.isalnum, text)) and text.lstrip()[0] not in "[{`")
     right = says_no_call and not read.calls and "tool_call>" not in text and len(text) <= LONGEST_REFUSAL
@@ -157,7 +157,7 @@ def _read_calls(text: str) -> Calls:
 
 
 def _call(value: object) -> Call | None:
-    """A call out of data; None when it is none, or says more than a call does."""
+    """Parse a call from data; None if it is not a call, or has keys that a call does not have."""
     if not isinstance(value, Mapping):
         return None
     fields = dict(cast("Mapping[Any, Any]", value))
@@ -199,7 +199,7 @@ def _possible_call(value: object) -> Call | None:
 def _pairs(
     calls: Sequence[Call], gold: Sequence[Call], *, ordered: bool, strict_types: bool, possible_values: bool
 ) -> int:
-    """How many calls have a gold call of their own; the first free one is taken."""
+    """Count the calls that match a gold call of their own; each takes the first free one."""
 
     def fits(made: Call, wanted: Call) -> bool:
         if made.name != wanted.name:
@@ -230,7 +230,9 @@ def _fits_possible(arguments: Mapping[str, Any], possible: Mapping[str, Any], *,
 
 
 def _equal(value: object, wanted: object, *, strict_types: bool) -> bool:
-    """Equal as JSON: a boolean is no number, 3.0 is 3; the order of keys does not count, that of lists does."""
+    """Whether two values are equal as JSON: a boolean is not a number, 3.0 is 3; order counts in lists but not among
+    keys.
+    """
     if isinstance(value, Mapping) and isinstance(wanted, Mapping):
         given, asked = cast("Mapping[str, Any]", value), cast("Mapping[str, Any]", wanted)
         return given.keys() == asked.keys() and all(
