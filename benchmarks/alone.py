@@ -126,19 +126,24 @@ def rollout_of(record: dict[str, Any]) -> Completion:
 
 def training(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds for one optimizer step on 64 answers, credit and packing included."""
-    from rlpost.stages.rl.batch import train_batches
+    from rlpost.stages.rl.batch import advantage_for, train_batches
     from rlpost.stages.rl.loop import loss_of
 
     recipe = Recipe.model_validate(grpo_recipe(options, options.rollouts.parent))
     (stage,) = recipe.stages
     assert isinstance(stage, GrpoStage)
     learner, loss = build_learner(options, stage), loss_of(stage)
-    groups = recorded_groups(options)
+    groups, advantage = recorded_groups(options), advantage_for(stage)
     ended_s: list[float] = []
     tokens: list[int] = []
     for first in range(0, options.steps * GROUPS_PER_STEP, GROUPS_PER_STEP):
         batches = train_batches(
-            groups[first : first + GROUPS_PER_STEP], learner, stage, columns=loss.columns, version=0
+            groups[first : first + GROUPS_PER_STEP],
+            learner,
+            stage,
+            columns=loss.columns,
+            advantage=advantage,
+            version=0,
         )
         tokens.append(sum(learner.step(batch, loss).tokens for batch in batches))
         ended_s.append(time.perf_counter())

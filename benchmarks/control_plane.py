@@ -39,7 +39,7 @@ from rlpost.rollout.dynamic_sampling import SignalFilter
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.quarantine import Quarantine
-from rlpost.stages.rl.batch import train_batches
+from rlpost.stages.rl.batch import advantage_for, train_batches
 from rlpost.stages.rl.loop import loss_of
 
 SLOTS, GROUP_SIZE, MAX_STALENESS = 64, 8, 2
@@ -221,14 +221,14 @@ def measure(generators: int, responses: Sequence[Response], *, samples: int) -> 
         keep=SignalFilter(buffer, max_refill=10.0, score=own_score),
         quarantine=Quarantine(None),
     )
-    columns = loss_of(stage).columns
+    columns, advantage = loss_of(stage).columns, advantage_for(stage)
     learner = cast("Learner", None)  # GRPO without a penalty, one optimizer step a batch: nothing is looked up.
     thread.start()
     version, packed, start = 0, 0, None
     try:
         while start is None or scorer.scored - start[0] < samples:
             groups = buffer.take(version=version, timeout_s=60)
-            batches = train_batches(groups, learner, stage, columns=columns, version=version)
+            batches = train_batches(groups, learner, stage, columns=columns, advantage=advantage, version=version)
             packed += sum(len(batch.row_lengths_B) for batch in batches)
             version += 1
             engines.version = version

@@ -80,7 +80,7 @@ def plugin_advantage(config: AdvantageConfig) -> PluginAdvantage:
     return PluginAdvantage(reference=reference, function=function, params=params)
 
 
-def tried(advantage: PluginAdvantage) -> None:
+def try_advantage(advantage: PluginAdvantage) -> None:
     """Call the function on a made-up step and hold it to its contract.
 
     The step has a group of four samples, one of equal scores, one of a single sample, and an empty one.

@@ -20,6 +20,11 @@ class Cispo:
 
     cap: float
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See `surrogate.Surrogate`."""
+        return frozenset({"advantages_T"})
+
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
         """Losses without weights; `log_ratios_T` is log(current / proximal)."""
         ratios_T = ratios_of(log_ratios_T.detach())

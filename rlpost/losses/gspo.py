@@ -23,6 +23,11 @@ class Gspo:
     clip_low: float
     clip_high: float
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See `surrogate.Surrogate`."""
+        return frozenset({"advantages_T"})
+
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
         """Losses without weights; `log_ratios_T` is log(current / proximal) with its gradient."""
         log_ratios_B = row_means(log_ratios_T, row_T=inputs.row_T, row_count=inputs.row_count)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeIs
 
-from rlpost.errors import PluginError
+from rlpost.errors import InputError, PluginError
 from rlpost.interfaces import LossInputs
 from rlpost.losses.authoring import AuthoredSurrogate
 from rlpost.losses.surrogate import SurrogateTokens
@@ -37,7 +37,7 @@ class PluginSurrogate:
         """Call the author's function.
 
         Raises:
-            PluginError: it returned something else than one finite loss and one flag a token, or its source differs
+            PluginError: it returned something else than one loss and one flag a token, or its source differs
                 from the one that was checked.
         """
         tokens = _loaded(self.reference, self.identity)(inputs, log_ratios_T=log_ratios_T, **self.params)
@@ -62,6 +62,59 @@ def plugin_surrogate(config: PluginLossConfig) -> PluginSurrogate:
         identity=plugin_identity(reference),
         params=found.validated(config.params),
         columns=found.columns,
+    )
+
+
+def try_surrogate(surrogate: PluginSurrogate) -> None:
+    """Call the function on a made-up micro-batch of two rows and on one without tokens, and check its contract.
+
+    Raises:
+        PluginError: the function raised, or its losses are not finite or have no gradient.
+    """
+    for lengths in ((3, 2), (0, 0)):
+        inputs = _made_up(lengths, surrogate.columns)
+        log_ratios_T = inputs.logprobs_T - torch.linspace(-2.2, -0.2, sum(lengths))
+        try:
+            tokens = surrogate(inputs, log_ratios_T=log_ratios_T)
+        except InputError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"the loss {surrogate.reference} must take any number of tokens, none too; on {sum(lengths)} made-up "
+                f"ones it raised {type(error).__name__}: {error!s:.300}"
+            ) from error
+        if not lengths[0]:
+            return
+        if not tokens.losses_T.isfinite().all():
+            raise PluginError(
+                f"the loss {surrogate.reference} must give every token a finite loss; found {tokens.losses_T.tolist()} "
+                "for made-up tokens with ratios of 0.8 to 1.2"
+            )
+        if not tokens.losses_T.requires_grad:
+            raise PluginError(
+                f"the loss {surrogate.reference} must have a gradient; found none: compute losses_T from log_ratios_T "
+                "or inputs.logprobs_T"
+            )
+        tokens.losses_T.sum().backward()
+        gradient_T = inputs.logprobs_T.grad
+        if gradient_T is None or not gradient_T.isfinite().all():
+            found = "none" if gradient_T is None else gradient_T.tolist()
+            raise PluginError(
+                f"the loss {surrogate.reference} must have a finite gradient in the log-probabilities; found {found}"
+            )
+
+
+def _made_up(lengths: tuple[int, ...], columns: frozenset[str]) -> LossInputs:
+    """Rows of these lengths; the tokens have advantages of both signs and log-probabilities around those of columns."""
+    count = sum(lengths)
+    return LossInputs(
+        logprobs_T=torch.linspace(-2.0, -0.4, count).requires_grad_(),
+        weights_T=torch.ones(count),
+        columns={name: torch.linspace(-1.0, 0.5, count) for name in columns},
+        values_T=None,
+        row_T=torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)),
+        row_count=len(lengths),
+        component="made-up",
     )
 
 

@@ -25,7 +25,7 @@ from rlpost.recipe.rl import (
     PolicyLossConfig,
     PpoClipConfig,
 )
-from rlpost.recipe.stages import GrpoStage, PpoStage
+from rlpost.recipe.stages import RlStage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ class PolicyLoss:
     @property
     def columns(self) -> frozenset[str]:
         """See `interfaces.LossFn`: the columns of whichever terms the loss has."""
-        terms: set[str] = {"advantages_T", "behaviour_logprobs_T"} | self.off_policy.columns
+        terms: set[str] = {"behaviour_logprobs_T"} | self.surrogate.columns | self.off_policy.columns
         if self.kl is not None:
             terms |= {"reference_logprobs_T"}
         if self.value is not None:
@@ -126,16 +126,15 @@ def _largest(values_T: Tensor) -> Tensor:
     return values_T.max() if len(values_T) else values_T.new_zeros(())
 
 
-def policy_loss_of(stage: GrpoStage | PpoStage) -> PolicyLoss:
+def policy_loss_of(stage: RlStage) -> PolicyLoss:
     """The loss that a recipe's stage describes; a KL penalty in the reward is no part of it."""
+    critic = stage.critic
     in_loss = stage.kl.coefficient > 0 and stage.kl.place == "loss"
     return PolicyLoss(
         surrogate=_surrogate_of(stage.loss),
         off_policy=_off_policy_of(stage.off_policy, stage),
         kl=KlPenalty(coefficient=stage.kl.coefficient, estimator=stage.kl.estimator) if in_loss else None,
-        value=ValueLoss(clip=stage.value.clip, coefficient=stage.value.coefficient)
-        if isinstance(stage, PpoStage)
-        else None,
+        value=None if critic is None else ValueLoss(clip=critic.clip, coefficient=critic.coefficient),
     )
 
 
@@ -151,7 +150,7 @@ def _surrogate_of(config: PolicyLossConfig) -> Surrogate:
             return plugin_surrogate(config)
 
 
-def _off_policy_of(config: OffPolicyConfig, stage: GrpoStage | PpoStage) -> OffPolicy:
+def _off_policy_of(config: OffPolicyConfig, stage: RlStage) -> OffPolicy:
     low, high = config.bounds()
     return OffPolicy(
         proximal=stage.proximal,

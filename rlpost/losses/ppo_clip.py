@@ -24,6 +24,11 @@ class PpoClip:
     clip_high: float
     dual_clip: float | None
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """See `surrogate.Surrogate`."""
+        return frozenset({"advantages_T"})
+
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
         """Losses without weights; `log_ratios_T` is log(current / proximal) with its gradient."""
         ratios_T, advantages_T = ratios_of(log_ratios_T), inputs["advantages_T"]

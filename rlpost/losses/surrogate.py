@@ -21,6 +21,11 @@ class SurrogateTokens(NamedTuple):
 class Surrogate(Protocol):
     """A frozen, picklable dataclass of its coefficients; composed with correction and penalty in `policy_loss`."""
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names of the batch's columns that the surrogate reads."""
+        ...
+
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
         """Losses without weights; `log_ratios_T` is log(current / proximal) with its gradient, shape [T]."""
         ...

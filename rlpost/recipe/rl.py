@@ -71,7 +71,16 @@ class _LossConfig(Section):
     """One global mean over tokens, the mean of per-sequence means, or the sum over batch size x max_tokens."""
 
 
-class PpoClipConfig(_LossConfig):
+class _GivenLossConfig(_LossConfig):
+    """A surrogate that comes with rlpost: a token without advantage has no gradient."""
+
+    @property
+    def learns_without_advantage(self) -> bool:
+        """Whether a token whose advantage is 0 may have a gradient."""
+        return False
+
+
+class PpoClipConfig(_GivenLossConfig):
     """PPO's surrogate: the ratio of each token is clipped."""
 
     kind: Literal["ppo_clip"] = "ppo_clip"
@@ -83,7 +92,7 @@ class PpoClipConfig(_LossConfig):
     """Cap of the ratio where the advantage is negative."""
 
 
-class GspoConfig(_LossConfig):
+class GspoConfig(_GivenLossConfig):
     """GSPO's surrogate: the ratio of each response is clipped. The defaults are the paper's (arXiv 2507.18071)."""
 
     kind: Literal["gspo"]
@@ -95,7 +104,7 @@ class GspoConfig(_LossConfig):
     """One global mean over tokens, the mean of per-sequence means, or the sum over batch size x max_tokens."""
 
 
-class CispoConfig(_LossConfig):
+class CispoConfig(_GivenLossConfig):
     """CISPO's surrogate: each token is weighted by its capped ratio, which has no gradient."""
 
     kind: Literal["cispo"]
@@ -110,6 +119,11 @@ class PluginLossConfig(_LossConfig):
     """`module:name` or `path/to/file.py:name`."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Passed to the surrogate."""
+
+    @property
+    def learns_without_advantage(self) -> bool:
+        """Whether a token whose advantage is 0 may have a gradient: nobody knows this of an author's function."""
+        return True
 
 
 def _kind_of_loss(written: object) -> str:

@@ -1,4 +1,4 @@
-"""The plug-ins that a recipe's stages name: loaded and tried before anything starts. Torch comes with a loss only."""
+"""The plug-ins that a recipe's stages name, loaded and tried before anything starts. Only a loss brings torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from rlpost.advantage.plugin_advantage import plugin_advantage, tried
-from rlpost.errors import InputError
+from rlpost.advantage.plugin_advantage import plugin_advantage, try_advantage
+from rlpost.errors import InputError, PluginError
 from rlpost.recipe.plugin_reference import plugins_of
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.rl import AdvantageConfig, PluginLossConfig
 from rlpost.recipe.schema import Recipe
+from rlpost.recipe.stages import AnyStage, RlStage
 
 
 def plugin_problems(recipe: Recipe) -> list[Problem]:
@@ -21,24 +22,32 @@ def plugin_problems(recipe: Recipe) -> list[Problem]:
     for index, stage in enumerate(recipe.stages):
         for use in plugins_of(stage):
             try:
-                _CHECKS[type(use.section)](use.section)
+                _CHECKS[type(use.section)](use.section, stage)
             except InputError as error:
                 problems.append(Problem(path=("stages", index, *use.path), text=str(error)))
     return problems
 
 
-def _check_advantage(config: AdvantageConfig) -> None:
-    tried(plugin_advantage(config))
+def _check_advantage(config: AdvantageConfig, stage: AnyStage) -> None:
+    try_advantage(plugin_advantage(config))
 
 
-def _check_loss(config: PluginLossConfig) -> None:
-    from rlpost.losses.plugin_surrogate import plugin_surrogate
+def _check_loss(config: PluginLossConfig, stage: RlStage) -> None:
+    from rlpost.losses.plugin_surrogate import plugin_surrogate, try_surrogate
 
-    plugin_surrogate(config)
+    surrogate = plugin_surrogate(config)
+    missing = sorted(surrogate.columns - stage.fills_columns)
+    if missing:
+        raise PluginError(
+            f"the loss {config.kind} must find every column that it reads; this stage does not fill in "
+            f"{', '.join(missing)}: it fills in {', '.join(sorted(stage.fills_columns))}, and with kl.coefficient "
+            "above 0 also reference_logprobs_T, with kind: ppo also returns_T and old_values_T"
+        )
+    try_surrogate(surrogate)
 
 
 _CHECKS = cast(
-    "Mapping[type[BaseModel], Callable[[Any], None]]",
+    "Mapping[type[BaseModel], Callable[[Any, Any], None]]",
     {AdvantageConfig: _check_advantage, PluginLossConfig: _check_loss},
 )
-"""Section that may name a plug-in -> what loads and tries it."""
+"""Section that may name a plug-in -> the function that loads and tries it, in the stage that has it."""

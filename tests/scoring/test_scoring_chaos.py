@@ -20,7 +20,7 @@ from rlpost.rollout.collector import Collector
 from rlpost.rollout.faults import CircuitBreaker
 from rlpost.scoring.remote import Patience
 from rlpost.scoring.scorer import RoutedScorer
-from rlpost.stages.rl.batch import train_batches
+from rlpost.stages.rl.batch import advantage_for, train_batches
 from rlpost.stages.rl.loop import loss_of
 
 GROUPS, SAMPLES = 16, 8
@@ -89,7 +89,9 @@ def test_the_statistics_of_every_group_are_right_and_no_infra_fault_reaches_the_
     assert said and said[0].startswith("scoring pauses: ") and "chaos.judge@1" in said[0]
 
     stage = GrpoStage.model_validate(STAGE)
-    [batch] = train_batches(groups, FakeLearner(), stage, columns=loss_of(stage).columns, version=0)
+    [batch] = train_batches(
+        groups, FakeLearner(), stage, columns=loss_of(stage).columns, advantage=advantage_for(stage), version=0
+    )
     expected: list[tuple[list[int], float]] = []
     for group in groups:
         worth = [(episode, truth(episode.response)) for episode in group.episodes]

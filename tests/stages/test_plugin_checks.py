@@ -131,6 +131,53 @@ def test_an_advantage_that_breaks_its_contract_is_refused_before_anything_starts
 
 
 @pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "losses_T",
+            "must return SurrogateTokens(losses_T, clipped_T), a number and a boolean for each of the 5 tokens",
+        ),
+        ("SurrogateTokens(losses_T.mean(), no_T)", "found losses_T of shape []"),
+        ("SurrogateTokens(losses_T, losses_T)", "found clipped_T of dtype torch.float32"),
+        ("SurrogateTokens(losses_T, None)", "found clipped_T of type NoneType"),
+        ("SurrogateTokens(losses_T / 0, no_T)", "must give every token a finite loss; found"),
+        ("SurrogateTokens((losses_T - losses_T.detach()).sqrt(), no_T)", "must have a finite gradient in the log-prob"),
+        ("SurrogateTokens(losses_T.detach(), no_T)", "must have a gradient; found none: compute losses_T from log_r"),
+        ("SurrogateTokens(losses_T - losses_T.max(), no_T)", "none too; on 0 made-up ones it raised"),
+        ("SurrogateTokens(losses_T * inputs['returns_T'], no_T)", "must declare the columns that it reads"),
+    ],
+)
+def test_a_loss_that_breaks_its_contract_is_refused_before_anything_starts(
+    recipe: Path, body: str, message: str
+) -> None:
+    (recipe.parent / "loss.py").write_text(
+        LOSS.split("    return", maxsplit=1)[0]
+        + f"    losses_T, no_T = -log_ratios_T, log_ratios_T > 99\n    return {body}\n"
+    )
+    code, output = checked(recipe)
+    assert code == 2, output
+    assert "stages[grpo].loss.kind: " in output
+    assert message in output
+
+
+@pytest.mark.parametrize(
+    ("column", "override", "code"),
+    [
+        ("returns_T", "kl.coefficient=0.1", 2),
+        ("reference_logprobs_T", "kl.coefficient=0", 2),
+        ("reference_logprobs_T", "kl.coefficient=0.1", 0),
+        ("entropies_T", "kl.coefficient=0.1", 2),
+    ],
+)
+def test_a_column_that_the_stage_does_not_fill_in_is_named(recipe: Path, column: str, override: str, code: int) -> None:
+    loss = recipe.parent / "loss.py"
+    loss.write_text(LOSS.replace('columns=["advantages_T"]', f'columns=["advantages_T", "{column}"]'))
+    found, output = checked(recipe, override)
+    assert found == code, output
+    assert (f"this stage does not fill in {column}: it fills in advantages_T, beh" in output) == (code == 2)
+
+
+@pytest.mark.parametrize(
     ("signature", "message"),
     [
         ("groups, scale", "after `groups` must be keyword-only with a type and a default; found `scale`"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from rlpost.interfaces import REFERENCE
 from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.records import Episode, Fault, RolloutGroup, Verdict, VersionSpan
 from rlpost.scoring.composition import PARTS_MISSING
-from rlpost.stages.rl.batch import optimizer_steps, proximal_mix, token_ages, train_batches
+from rlpost.stages.rl.batch import advantage_for, optimizer_steps, proximal_mix, token_ages, train_batches
 from rlpost.stages.rl.loop import loss_of
 from rlpost.stages.rl.scores import judged, score_of, scores_of
 from rlpost.train_records import TrainBatch
@@ -45,7 +46,9 @@ def batches_of(
     groups: list[RolloutGroup], stage: GrpoStage | PpoStage, learner: FakeLearner | None = None, *, version: int = 0
 ) -> list[TrainBatch]:
     columns = loss_of(stage).columns
-    return train_batches(groups, learner or FakeLearner(), stage, columns=columns, version=version)
+    return train_batches(
+        groups, learner or FakeLearner(), stage, columns=columns, advantage=advantage_for(stage), version=version
+    )
 
 
 def advantages(group: RolloutGroup, stage: GrpoStage) -> list[float]:
@@ -132,6 +135,32 @@ def test_rows_without_signal_are_not_trained_but_count_in_the_denominator(
     assert batch.components[0].denominator == denominator
     assert batch.weights_T[2] == pytest.approx(weights[1])
     assert batch.weights_T[5:].tolist() == pytest.approx([weights[3]] * 3)
+
+
+def test_a_loss_of_ones_own_sees_rows_without_signal(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from rlpost.losses.authoring import surrogate\n"
+        "@surrogate(columns=[])\n"
+        "def mine(inputs, *, log_ratios_T): ...\n"
+    )
+    groups = [make_group(scored(1, 1), lengths=[2, 4])]
+    assert batches_of(groups, grpo()) == []
+    (batch,) = batches_of(groups, grpo(loss={"kind": f"{own}:mine"}))
+    assert batch.row_lengths_B.tolist() == [4, 6]
+
+
+@pytest.mark.parametrize("stage", [grpo(), grpo(kl={"coefficient": 0.1}), ppo(), ppo(kl={"coefficient": 0.1})])
+def test_a_stage_fills_in_every_column_that_it_promises_to_losses(stage: GrpoStage | PpoStage) -> None:
+    (batch,) = train_batches(
+        [make_group(scored(1, 0))],
+        FakeLearner(),
+        stage,
+        columns=stage.fills_columns,
+        advantage=advantage_for(stage),
+        version=0,
+    )
+    assert batch.columns.keys() == stage.fills_columns
 
 
 def test_a_penalty_in_the_loss_keeps_rows_without_signal_and_looks_the_reference_up() -> None:

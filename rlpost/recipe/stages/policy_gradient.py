@@ -53,6 +53,11 @@ class PpoStage(RlStage):
         return self.value
 
     @property
+    def fills_columns(self) -> frozenset[str]:
+        """See `RlStage`; the critic adds two."""
+        return super().fills_columns | {"returns_T", "old_values_T"}
+
+    @property
     def parents(self) -> tuple[Parent, ...]:
         """See `Stage`."""
         if self.value.start == OWN_START:

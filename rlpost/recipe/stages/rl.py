@@ -73,6 +73,12 @@ class RlStage(TrainedStage):
         return self.off_policy.proximal or ("behaviour" if self.max_staleness == 0 else "recompute")
 
     @property
+    def fills_columns(self) -> frozenset[str]:
+        """The columns of a batch (`train_records`) that the stage fills in for a loss that reads them."""
+        always = frozenset({"advantages_T", "behaviour_logprobs_T", "proximal_logprobs_T", "proximal_mix_T"})
+        return always | {"reference_logprobs_T"} if self.keeps_reference else always
+
+    @property
     def data_use(self) -> Use:
         """See `Stage`."""
         return "judging"

@@ -16,7 +16,7 @@ from rlpost.advantage import advantage_of
 from rlpost.advantage.gae import gae, whitened
 from rlpost.advantage.kl_penalty import kl_penalty
 from rlpost.data.rows import trajectory_row
-from rlpost.interfaces import POLICY, REFERENCE, GroupScores, Learner
+from rlpost.interfaces import POLICY, REFERENCE, AdvantageFn, GroupScores, Learner
 from rlpost.losses.normalisation import denominator, row_weight
 from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.records import FloatArray, RolloutGroup, Trajectory
@@ -52,6 +52,7 @@ def train_batches(
     stage: GrpoStage | PpoStage,
     *,
     columns: frozenset[str],
+    advantage: AdvantageFn | None,
     version: int,
 ) -> list[TrainBatch]:
     """One batch an optimizer step: `epochs` passes over `minibatches` parts; a part without any signal is left out.
@@ -61,6 +62,7 @@ def train_batches(
         learner: Asked for what only a forward pass knows.
         stage: Says how credit is given.
         columns: The columns that the stage's loss reads.
+        advantage: Gives credit; see `advantage_for`.
         version: Version of the learner's weights, which must not change before this returns.
     """
     taking_part = [judged(group) for group in groups]
@@ -69,7 +71,7 @@ def train_batches(
     if not everyone:
         return []
     _look_up(everyone, learner, stage, columns)
-    _give_credit(taking_part, episodes_PG, stage)
+    _give_credit(taking_part, episodes_PG, stage, advantage)
     size = len(episodes_PG) // stage.minibatches
     parts = [
         [episode for episodes in episodes_PG[start : start + size] for episode in episodes]
@@ -94,6 +96,11 @@ def proximal_mix(ages_T: FloatArray, *, progress: float) -> FloatArray:
         return np.ones_like(ages_T)
     mix_T: FloatArray = (ages_T / (ages_T + progress)).astype(np.float32)
     return mix_T
+
+
+def advantage_for(stage: GrpoStage | PpoStage) -> AdvantageFn | None:
+    """The function that gives credit, loaded once for a stage; None where a critic does."""
+    return advantage_of(stage.advantage) if isinstance(stage, GrpoStage) else None
 
 
 def optimizer_steps(stage: GrpoStage | PpoStage) -> int:
@@ -155,18 +162,22 @@ def _look_up(
 
 
 def _give_credit(
-    groups: Sequence[JudgedGroup], episodes_PG: Sequence[Sequence[CreditedEpisode]], stage: GrpoStage | PpoStage
+    groups: Sequence[JudgedGroup],
+    episodes_PG: Sequence[Sequence[CreditedEpisode]],
+    stage: GrpoStage | PpoStage,
+    advantage: AdvantageFn | None,
 ) -> None:
     scores_PG = scores_of(groups, stage)
-    if isinstance(stage, GrpoStage):
+    if advantage is not None:
         scored = [
             GroupScores(scores_G=scores_G, penalties_GT=[_penalty(episode, stage) for episode in episodes])
             for scores_G, episodes in zip(scores_PG, episodes_PG, strict=True)
         ]
-        for episodes, advantages_GT in zip(episodes_PG, advantage_of(stage.advantage)(scored), strict=True):
+        for episodes, advantages_GT in zip(episodes_PG, advantage(scored), strict=True):
             for episode, advantages_T in zip(episodes, advantages_GT, strict=True):
                 episode.columns["advantages_T"] = advantages_T.astype(np.float32)
         return
+    assert isinstance(stage, PpoStage), "a stage without a critic has an advantage of its own"
     advantages: list[NDArray[np.float64]] = []
     for scores_G, episodes in zip(scores_PG, episodes_PG, strict=True):
         for score, episode in zip(scores_G, episodes, strict=True):
@@ -206,7 +217,7 @@ def _minibatch(
 ) -> TrainBatch | None:
     """None without any signal. `progress`: share of the optimizer steps on this batch of rollouts that come before."""
     counted = [episode for episode in episodes if not (stage.mask_truncated and episode.is_cut_off)]
-    # Without credit there is no gradient: such an episode counts in the denominator, but is not computed.
+    # An episode without a gradient counts in the denominator, but is not computed.
     computed = [episode for episode in counted if _has_gradient(episode, stage)]
     if not computed:
         return None
@@ -256,5 +267,6 @@ def _rows(
 
 
 def _has_gradient(episode: CreditedEpisode, stage: GrpoStage | PpoStage) -> bool:
-    always = isinstance(stage, PpoStage) or (stage.kl.coefficient > 0 and stage.kl.place == "loss")
+    penalised = stage.kl.coefficient > 0 and stage.kl.place == "loss"
+    always = isinstance(stage, PpoStage) or penalised or stage.loss.learns_without_advantage
     return always or bool(episode.columns["advantages_T"].any())

@@ -13,7 +13,7 @@ from rlpost.interfaces import POLICY, Learner
 from rlpost.losses.policy_loss import PolicyLoss, policy_loss_of
 from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.stages.context import StageContext
-from rlpost.stages.rl.batch import optimizer_steps, train_batches
+from rlpost.stages.rl.batch import advantage_for, optimizer_steps, train_batches
 from rlpost.stages.rl.sampling import Rollouts
 from rlpost.stages.rl.step_log import StepLog
 from rlpost.telemetry.account import StepClock
@@ -23,6 +23,7 @@ from rlpost.telemetry.waits import result_of
 def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
     """Take scored groups, learn from them, and give the engines the new weights, `stage.steps` times."""
     loss = loss_of(stage)
+    batches_of = partial(train_batches, columns=loss.columns, advantage=advantage_for(stage))
     learner = _build_learner(context, stage)
     checkpoints = context.checkpoints(total_steps=stage.steps)
     saved = checkpoints.resume(learner)
@@ -38,12 +39,12 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
     finite = context.finite_steps(learner, partial(learner.logprobs, of=POLICY))
     clock = StepClock()
     take, check = clock.timed("take", rollouts.take), clock.timed("check", rollouts.check_parity)
-    credit, publish = clock.timed("credit", train_batches), clock.timed("publish", publish)
+    credit, publish = clock.timed("credit", batches_of), clock.timed("publish", publish)
     with checkpoints, rollouts, StepLog(context, stage, rollouts, clock, first_step=start) as log:
         for step in range(start, stage.steps):
             groups = take(version=step)
             gap = check(groups, learner, publishing, version=step)
-            batches = credit(groups, learner, stage, columns=loss.columns, version=step)
+            batches = credit(groups, learner, stage, version=step)
             reports = [finite.step(batch, loss) for batch in batches]
             synced = publishing
             if step + 1 < stage.steps:
