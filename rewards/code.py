@@ -15,7 +15,7 @@ from rewards.code_cases import STDIO_CASES, UNIT_TEST_CASES
 from rewards.extraction import Extracted, OnMany
 from rewards.fenced_blocks import fenced_or_whole
 from rlpost.errors import SandboxError
-from rlpost.records import PERMANENT, Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.sandbox.examination import Examination, examine
 from rlpost.sandbox.limits import STANDARD, Limits
 from rlpost.sandbox.programs import Ran, run_program
@@ -206,7 +206,7 @@ def _refusal() -> Verdict | None:
     try:
         require_containment()
     except SandboxError as error:
-        return Verdict(fault=Fault.INFRA, reason=str(error), tags=(PERMANENT,))
+        return Verdict(fault=Fault.INFRA, reason=str(error), marks=(Mark.PERMANENT,))
     return None
 
 

@@ -25,7 +25,7 @@ from rewards import lean_text
 from rewards.extraction import OnMany
 from rewards.fenced_blocks import fenced_or_whole
 from rewards.lean_toolchain import Compiled, ToolchainError, compile_lean
-from rlpost.records import PERMANENT, Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 ALLOWED_AXIOMS = frozenset({"propext", "Classical.choice", "Quot.sound"})
@@ -98,7 +98,7 @@ async def proof(
     try:
         return await _proved(gold, code, compiler)
     except ToolchainError as error:
-        return Verdict(fault=Fault.INFRA, reason=str(error), tags=(PERMANENT,) if error.is_missing else ())
+        return Verdict(fault=Fault.INFRA, reason=str(error), marks=(Mark.PERMANENT,) if error.is_missing else ())
 
 
 class _Gold(NamedTuple):

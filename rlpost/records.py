@@ -228,8 +228,15 @@ class Fault(StrEnum):
     """A judge or sandbox was not there: retried, then masked from the loss and from the baseline."""
 
 
-PERMANENT = "permanent"
-"""Tag of an infra fault that will not pass by itself, such as a missing library: nobody waits for it."""
+class Mark(StrEnum):
+    """A property of a verdict that decides what happens next, unlike a tag, which is for people."""
+
+    PERMANENT = "permanent"
+    """An infra fault that does not pass, such as a missing library: nobody waits for it."""
+    NOT_APPLICABLE = "not_applicable"
+    """The verifier has no say on this sample; a composition goes on without it."""
+    PARTS_MISSING = "parts_missing"
+    """Some named parts of the composition did not run for this sample, so `parts` lacks them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -269,6 +276,8 @@ class Verdict:
     """The answer that the verifier read out of the response."""
     reason: str = ""
     tags: tuple[str, ...] = ()
+    """Words for people and logs; none of them changes what a run does."""
+    marks: tuple[Mark, ...] = ()
     version: str = ""
     """Name and version of the verifier, filled in by the runtime."""
     milliseconds: float = 0.0
@@ -279,6 +288,10 @@ class Verdict:
                 f"a verdict has a score or a fault; found score={self.score!r} and fault={self.fault!r}; "
                 "only a policy fault carries the floor score beside it"
             )
+        wrong = [tag for tag in self.tags if tag in set(Mark)]
+        if wrong:
+            mark = f"Mark.{wrong[0].upper()}"
+            raise ValueError(f"a tag must not decide what happens next, and {wrong[0]!r} does: write marks=({mark},)")
         if self.score is not None and not np.isfinite(self.score):
             raise ValueError(f"a score must be finite; found {self.score!r}")
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 
@@ -137,7 +137,7 @@ def word(sample: Sample, *, find: str = "a") -> Verdict:
     if f"{find}:raise" in sample.response:
         raise ValueError(find)
     if f"{find}:na" in sample.response:
-        return Verdict(score=0.0, tags=("not_applicable",), reason=f"{find} has no say")
+        return Verdict(score=0.0, marks=(Mark.NOT_APPLICABLE,), reason=f"{find} has no say")
     found = find in sample.response.split()
     return Verdict(score=float(found), parts={"length": float(len(sample.response))}, parsed=find if found else None)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rlpost.errors import RewardError
 from rlpost.interfaces import Scorer
 from rlpost.recipe.rewards import OnFaultsConfig
-from rlpost.records import PERMANENT, Fault, RolloutGroup, Sample, Verdict
+from rlpost.records import Fault, Mark, RolloutGroup, Sample, Verdict
 from rlpost.telemetry.waits import WAITS
 
 INFRA_FAULT = "infra fault"
@@ -168,7 +168,7 @@ def refuse_if_nothing_was_judged(groups: Sequence[RolloutGroup]) -> None:
 
 
 def _may_pass(verdict: Verdict) -> bool:
-    return verdict.fault is Fault.INFRA and PERMANENT not in verdict.tags
+    return verdict.fault is Fault.INFRA and Mark.PERMANENT not in verdict.marks
 
 
 def _together(scorer: Scorer, samples: Sequence[Sample], places: Sequence[int]) -> list[list[int]]:

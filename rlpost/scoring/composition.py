@@ -3,8 +3,8 @@ of a call at once, and only for the samples that still need it.
 
 How verdicts other than scores combine: if a node whose value is needed returns a gold or infra fault, the whole verdict
 is that fault. A policy fault counts as its verifier's floor score; the whole then has a score, and carries the policy
-fault beside it. A verdict tagged `not_applicable` abstains: a sum or product skips it, `first` asks its next child, and
-a gate stays open. A row to which no verifier applies gets a gold fault, since it cannot be judged.
+fault beside it. A verdict with `Mark.NOT_APPLICABLE` abstains: a sum or product skips it, `first` asks its next child,
+and a gate stays open. A row to which no verifier applies gets a gold fault, since it cannot be judged.
 """
 
 from __future__ import annotations
@@ -17,13 +17,8 @@ from math import prod
 from typing import Any
 
 from rlpost.recipe.rewards import RewardNode
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
-
-NOT_APPLICABLE = "not_applicable"
-"""Tag of a verdict on a sample that the verifier does not apply to; the score beside it is ignored."""
-PARTS_MISSING = "parts_missing"
-"""Tag of a verdict that lacks some parts of its composition, because those did not need to run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +126,7 @@ def _verifier(part: Part, states: Sequence[_State], ask: Ask) -> list[Value]:
             state.end = verdict
             values.append(Nothing.SKIPPED)
         else:
-            abstains = NOT_APPLICABLE in verdict.tags and verdict.fault is None
+            abstains = Mark.NOT_APPLICABLE in verdict.marks and verdict.fault is None
             values.append(Nothing.ABSTAINED if abstains else float(verdict.score))
     return values
 
@@ -246,7 +241,7 @@ def _verdict(root: Part, state: _State, value: Value) -> Verdict:
         own = {} if root.name is None else {root.name: value}
         return replace(verdict, score=score, parts={**verdict.parts, **own})
     policy = any(verdict.fault is Fault.POLICY for _, verdict in state.verdicts)
-    tags = dict.fromkeys(tag for _, verdict in state.verdicts for tag in verdict.tags if tag != NOT_APPLICABLE)
+    tags = dict.fromkeys(tag for _, verdict in state.verdicts for tag in verdict.tags)
     missing = policy or not root.names <= state.parts.keys()
     return Verdict(
         score=score,
@@ -254,7 +249,8 @@ def _verdict(root: Part, state: _State, value: Value) -> Verdict:
         parts=state.parts,
         parsed=_parsed(state),
         reason=_reasons(root, state),
-        tags=(*tags, PARTS_MISSING) if missing else tuple(tags),
+        tags=tuple(tags),
+        marks=(Mark.PARTS_MISSING,) if missing else (),
         version=root.stamp,
         milliseconds=milliseconds,
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlpost.errors import RewardError
-from rlpost.records import PERMANENT, Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 
 
@@ -51,7 +51,7 @@ def verdict_of(error: Exception, verifier: Verifier) -> Verdict:
     """
     if isinstance(error, ImportError):
         reason = f"{verifier.spec.name} cannot import what it needs: {error}"
-        return Verdict(fault=Fault.INFRA, reason=reason, tags=(PERMANENT,))
+        return Verdict(fault=Fault.INFRA, reason=reason, marks=(Mark.PERMANENT,))
     if _raised_by_verdict(error):
         raise RewardError(f"{verifier.spec.name} returned an invalid verdict: {error}") from error
     return Verdict(fault=Fault.POLICY, reason=f"the verifier raised {type(error).__name__}: {error!s:.300}")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlpost.errors import RewardError
-from rlpost.records import PERMANENT, Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 from rlpost.scoring.calls import Answer, blame, calls_of
 from rlpost.scoring.guarded import stamped, verdict_of
@@ -164,7 +164,7 @@ class _Call:
                 return verdict_of(error, self.verifier), False
             reason = f"{name} did not reach its service: {type(error).__name__}: {error!s:.300}"
             may_pass = _may_pass(error)
-            return Verdict(fault=Fault.INFRA, reason=reason, tags=() if may_pass else (PERMANENT,)), may_pass
+            return Verdict(fault=Fault.INFRA, reason=reason, marks=() if may_pass else (Mark.PERMANENT,)), may_pass
         self._last_success = time.monotonic()
         return verdicts, False
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlpost.errors import RewardError
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 
 LONGEST_TEXT = 2000
 """Characters of `parsed` and of `reason` that are kept."""
@@ -45,6 +45,7 @@ def encode_verdict(verdict: Verdict) -> bytes:
         "parsed": None if verdict.parsed is None else verdict.parsed[:LONGEST_TEXT],
         "reason": verdict.reason[:LONGEST_TEXT],
         "tags": list(verdict.tags),
+        "marks": list(verdict.marks),
         "version": verdict.version,
         "milliseconds": verdict.milliseconds,
     }
@@ -70,6 +71,7 @@ def decode_verdict(line: bytes) -> Verdict:
     values = _values(line)
     values["fault"] = None if values["fault"] is None else Fault(values["fault"])
     values["tags"] = tuple(values["tags"])
+    values["marks"] = tuple(map(Mark, values["marks"]))
     return Verdict(**values)
 
 

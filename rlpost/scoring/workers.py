@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 from rlpost.errors import RewardError
-from rlpost.records import PERMANENT, Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 from rlpost.scoring.calls import Answer, blame, calls_of, follow
 from rlpost.scoring.guarded import at_floor
@@ -282,7 +282,7 @@ class WorkerPool:
         missing = len(samples) - len(verdicts)
         if missing:
             stamp = self._verifier.spec.stamp
-            fault = Verdict(fault=Fault.INFRA, reason=no_start[0], tags=(PERMANENT,), version=stamp)
+            fault = Verdict(fault=Fault.INFRA, reason=no_start[0], marks=(Mark.PERMANENT,), version=stamp)
             verdicts += [fault] * missing
         return verdicts
 

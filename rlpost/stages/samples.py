@@ -59,5 +59,6 @@ def _response_record(episode: Episode, verdict: Verdict) -> dict[str, Any]:
         "parsed": verdict.parsed,
         "reason": verdict.reason,
         "tags": list(verdict.tags),
+        "marks": list(verdict.marks),
         "verifier": verdict.version,
     }

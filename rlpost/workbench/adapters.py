@@ -1,7 +1,7 @@
 """Uses reward functions of TRL as verifiers, and verifiers as reward functions of TRL. It does not import TRL.
 
 A reward function of TRL takes lists, `f(prompts, completions, completion_ids, **columns)`, and returns a list of floats
-or None, where None means "not applicable". As a verifier it judges batches; None becomes the tag `not_applicable`, so
+or None, where None means "not applicable". As a verifier it judges batches; None becomes `Mark.NOT_APPLICABLE`, so
 that it abstains in a composition. In the other direction, a verifier used as a reward function returns None if it has
 no score (the reference cannot be read, its service is unreachable, or it does not apply); TRL then leaves the sample
 out.
@@ -18,9 +18,8 @@ from typing import Any, cast
 from pydantic import ConfigDict, create_model
 
 from rlpost.errors import RewardError
-from rlpost.records import Sample, Verdict
+from rlpost.records import Mark, Sample, Verdict
 from rlpost.scoring.authoring import Case, Isolation, Verifier, VerifierSpec
-from rlpost.scoring.composition import NOT_APPLICABLE
 from rlpost.scoring.executors import Executors
 from rlpost.scoring.registry import load_verifier
 
@@ -132,7 +131,7 @@ class TrlReward:
         samples = _samples(prompts, completions, completion_ids, columns, gold=self._gold)
         timeout_s = self._verifier.spec.timeout_s
         verdicts = self._judges.judge(self._verifier, samples, params=self._params, timeout_s=timeout_s)
-        return [None if NOT_APPLICABLE in verdict.tags else verdict.score for verdict in verdicts]
+        return [None if Mark.NOT_APPLICABLE in verdict.marks else verdict.score for verdict in verdicts]
 
     def close(self) -> None:
         """End the worker processes; the next call starts them again."""
@@ -192,7 +191,7 @@ def _ignored(*_: object) -> None:
 
 def _verdicts(returned: Any, *, floor: float) -> list[Verdict]:
     return [
-        Verdict(score=floor, tags=(NOT_APPLICABLE,), reason="not applicable")
+        Verdict(score=floor, marks=(Mark.NOT_APPLICABLE,), reason="not applicable")
         if score is None
         else Verdict(score=float(score))
         for score in returned

@@ -226,4 +226,4 @@ def _a_few_of_each_kind(verifier: Verifier) -> list[Case]:
 
 def _meaning(verdict: Verdict) -> tuple[Any, ...]:
     """The parts of a verdict that must be equal: everything except the milliseconds."""
-    return (verdict.score, verdict.fault, verdict.parsed, dict(verdict.parts), verdict.tags)
+    return (verdict.score, verdict.fault, verdict.parsed, dict(verdict.parts), verdict.tags, verdict.marks)

@@ -41,7 +41,17 @@ def test_one_verdict_a_line_in_the_order_of_the_file(tmp_path: Path) -> None:
         (None, "gold"),
         (0.0, None),
     ]
-    assert set(verdicts[0]) == {"score", "fault", "parts", "parsed", "reason", "tags", "version", "milliseconds"}
+    assert set(verdicts[0]) == {
+        "score",
+        "fault",
+        "parts",
+        "parsed",
+        "reason",
+        "tags",
+        "marks",
+        "version",
+        "milliseconds",
+    }
     assert (verdicts[0]["parsed"], verdicts[0]["version"]) == ("4", "math.equivalent@2")
     assert verdicts[0]["milliseconds"] > 0
 

@@ -5,7 +5,7 @@ import pytest
 import rewards.code as code
 from rewards.code import output_difference, program_in, stdio, stdio_tests, unit_tests
 from rlpost.errors import SandboxError
-from rlpost.records import PERMANENT, Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 
 ADD = "assert add(1, 2) == 3\nassert add(2, 2) == 4"
@@ -61,7 +61,7 @@ def test_a_sandbox_that_is_not_there_is_an_infra_fault(monkeypatch: pytest.Monke
     for verifier, gold in ((unit_tests, ADD), (stdio, [{"input": "", "output": ""}])):
         verdict = judge(verifier, GOOD, gold)
         assert (verdict.fault, verdict.reason) == (Fault.INFRA, "this machine contains nothing")
-        assert verdict.tags == (PERMANENT,)
+        assert verdict.marks == (Mark.PERMANENT,)
 
 
 def test_a_sandbox_that_breaks_is_an_infra_fault_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:

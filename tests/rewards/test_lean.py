@@ -11,7 +11,7 @@ import pytest
 from rewards import lean as lean_module
 from rewards.lean import CASES, proof
 from rewards.lean_text import refused_word, without_comments
-from rlpost.records import Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Case, case_failure
 
 ONE = "theorem one_add_one : 1 + 1 = 2"
@@ -52,7 +52,7 @@ def test_what_is_refused_is_refused_without_a_compiler(case: Case) -> None:
 @pytest.mark.parametrize("lean", ["/nowhere/lean", "/etc/passwd", "no-such-lean-anywhere"])
 def test_a_missing_compiler_is_an_infra_fault_that_says_what_to_do(lean: str) -> None:
     verdict = judged(f"{ONE} := rfl", lean=lean)
-    assert (verdict.fault, verdict.tags) == (Fault.INFRA, ("permanent",))
+    assert (verdict.fault, verdict.marks) == (Fault.INFRA, (Mark.PERMANENT,))
     assert "install Lean 4, or set `lean` to its path" in verdict.reason
 
 

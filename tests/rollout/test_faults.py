@@ -12,7 +12,7 @@ from fakes import make_group, make_prompt, scored
 
 from rlpost.errors import RewardError
 from rlpost.recipe.rewards import OnFaultsConfig
-from rlpost.records import PERMANENT, Completion, Fault, Prompt, RolloutGroup, Sample, Verdict, VersionSpan
+from rlpost.records import Completion, Fault, Mark, Prompt, RolloutGroup, Sample, Verdict, VersionSpan
 from rlpost.rollout import faults as faults_module
 from rlpost.rollout.episodes import single_turn
 from rlpost.rollout.faults import INFRA_FAULT, CircuitBreaker, lost_to_infra, refuse_if_nothing_was_judged
@@ -167,7 +167,7 @@ def test_what_fails_for_a_reason_of_its_own_is_given_up_soon_after_the_service_i
 
 
 def test_faults_that_will_not_pass_are_not_waited_for() -> None:
-    missing = Verdict(fault=Fault.INFRA, reason="No module named 'x'", version="mine@1", tags=(PERMANENT,))
+    missing = Verdict(fault=Fault.INFRA, reason="No module named 'x'", version="mine@1", marks=(Mark.PERMANENT,))
     service = Service(lambda sample: missing)
     with pytest.raises(RewardError, match="mine@1: No module named 'x'"):
         breaker_of(longest_pause_s=60.0).judge(service, samples_of(8))

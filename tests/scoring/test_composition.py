@@ -8,8 +8,7 @@ import pytest
 from probe_verifiers import ASKED
 
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
-from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.composition import PARTS_MISSING
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.scorer import RoutedScorer
 
 
@@ -47,7 +46,7 @@ def test_a_gate_lets_through_what_passes_and_asks_nothing_behind_it_otherwise() 
         {"tag": 0.0, "tag.length": 1.0},
         {"tag": 1.0, "tag.length": 3.0, "right": 0.0, "right.length": 3.0},
     ]
-    assert [PARTS_MISSING in verdict.tags for verdict in verdicts] == [False, True, True]
+    assert [Mark.PARTS_MISSING in verdict.marks for verdict in verdicts] == [False, True, True]
     assert verdicts[0].parsed == "a", "what a gate read is not the answer"
     assert verdicts[0].version == "probe.word@1 + probe.counted@1"
 
@@ -99,7 +98,7 @@ def test_what_does_not_apply_counts_for_nothing() -> None:
     assert scores({"first": [word("a"), word("b")]}, na) == [1.0]
     assert scores({"gate": word("a"), "then": word("b")}, na) == [1.0]
     [verdict] = judged({"sum": [word("a"), word("b")]}, na)
-    assert "a" not in verdict.parts and PARTS_MISSING in verdict.tags and "not_applicable" not in verdict.tags
+    assert "a" not in verdict.parts and Mark.PARTS_MISSING in verdict.marks and Mark.NOT_APPLICABLE not in verdict.marks
     assert scores({"first": [word("b", least=1), word("a")]}, "a:na") == [0.0], "the last value that there was"
 
 
@@ -129,7 +128,7 @@ def test_a_fault_of_a_needed_node_is_the_fault_of_the_whole(fault: Fault) -> Non
 def test_a_policy_fault_is_the_floor_of_its_node_and_stands_beside_the_score() -> None:
     [verdict] = judged({"sum": [word("a"), word("b")]}, "a:raise b")
     assert (verdict.fault, verdict.score) == (Fault.POLICY, 1.0)
-    assert verdict.parts["a"] == 0.0 and PARTS_MISSING in verdict.tags
+    assert verdict.parts["a"] == 0.0 and Mark.PARTS_MISSING in verdict.marks
 
 
 def test_a_lone_verifier_is_logged_under_its_name_beside_its_own_parts() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hostile_judge import HostileJudge
 from probe_verifiers import judge, judge_group
 
-from rlpost.records import PERMANENT, Fault, Sample, Verdict
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.remote import Patience, RemoteCalls, is_transport_failure
 
 QUICK = Patience(attempts=4, first_wait_s=0.05, longest_wait_s=0.2, give_up_after_s=5.0)
@@ -66,7 +66,7 @@ def test_a_service_that_stays_down_is_an_infra_fault_after_a_bounded_number_of_c
 def test_a_service_that_nobody_runs_is_an_infra_fault(calls: RemoteCalls) -> None:
     sample = Sample(id="s", prompt="", response="right")
     [verdict] = calls.judge(judge, [sample], params={"endpoint": "http://127.0.0.1:9/"}, timeout_s=1.0)
-    assert (verdict.fault, PERMANENT in verdict.tags) == (Fault.INFRA, False)
+    assert (verdict.fault, Mark.PERMANENT in verdict.marks) == (Fault.INFRA, False)
 
 
 def test_a_slow_answer_is_an_infra_fault_and_the_others_are_judged(calls: RemoteCalls, service: HostileJudge) -> None:
@@ -78,7 +78,7 @@ def test_a_slow_answer_is_an_infra_fault_and_the_others_are_judged(calls: Remote
 
 def test_a_refused_key_is_not_asked_for_again_and_will_not_pass(calls: RemoteCalls, service: HostileJudge) -> None:
     [verdict] = ask(calls, service, "unauthorised")
-    assert (verdict.fault, verdict.tags) == (Fault.INFRA, (PERMANENT,))
+    assert (verdict.fault, verdict.marks) == (Fault.INFRA, (Mark.PERMANENT,))
     assert len(service.asked) == 1
 
 

@@ -49,9 +49,9 @@ def test_each_sample_goes_to_the_verifier_of_its_data_set_and_comes_back_in_orde
         ]
     )
     assert [verdict.score for verdict in verdicts] == [1.0, 2.0, 0.5, 0.0, 0.0]
-    assert [verdict.version for verdict in verdicts] == [
-        "text.exact@1", "math.equivalent@1", "probe.same@3", "math.equivalent@1", "text.exact@1",
-    ]  # fmt: skip
+    judged_by = [verdict.version.partition("@")[0] for verdict in verdicts]
+    assert judged_by == ["text.exact", "math.equivalent", "probe.same", "math.equivalent", "text.exact"]
+    assert all(verdict.version.partition("@")[2] for verdict in verdicts)
     assert all(verdict.milliseconds > 0 for verdict in verdicts)
 
 

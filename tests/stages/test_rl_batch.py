@@ -14,8 +14,7 @@ from fakes import FakeLearner, make_group, scored
 from rlpost.errors import RewardError
 from rlpost.interfaces import REFERENCE
 from rlpost.recipe.stages import GrpoStage, PpoStage
-from rlpost.records import Episode, Fault, RolloutGroup, Verdict, VersionSpan
-from rlpost.scoring.composition import PARTS_MISSING
+from rlpost.records import Episode, Fault, Mark, RolloutGroup, Verdict, VersionSpan
 from rlpost.stages.rl.batch import advantage_for, optimizer_steps, proximal_mix, token_ages, train_batches
 from rlpost.stages.rl.loop import loss_of
 from rlpost.stages.rl.scores import judged, score_of, scores_of
@@ -314,7 +313,7 @@ def test_whitened_ppo_advantages_have_mean_0_and_variance_1_over_the_tokens_of_t
 def test_a_part_that_did_not_run_counts_nothing_and_one_that_nobody_has_is_an_error() -> None:
     weights = {"right": 2.0, "short": 1.0}
     whole = Verdict(score=1.5, parts={"right": 1.0, "short": 0.5})
-    gated = Verdict(score=0.0, parts={"tag": 0.0}, tags=(PARTS_MISSING,))
+    gated = Verdict(score=0.0, parts={"tag": 0.0}, marks=(Mark.PARTS_MISSING,))
     assert [score_of(verdict, weights) for verdict in (whole, gated)] == [2.5, 0.0]
     stage = grpo(advantage={"scheme": "dr_grpo", "parts": weights, "combine": "normalise_then_sum"})
     [scores] = scores_of([judged(make_group([whole, gated]))], stage)

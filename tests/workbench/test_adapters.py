@@ -12,8 +12,7 @@ from trl_rewards import accuracy, async_texts, overlong, texts, think
 
 from rewards.text import exact
 from rlpost.errors import RewardError
-from rlpost.records import Fault, Sample, Verdict
-from rlpost.scoring.composition import NOT_APPLICABLE
+from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.executors import Executors
 from rlpost.workbench.adapters import as_trl, from_trl
 
@@ -43,7 +42,7 @@ def test_trls_accuracy_judges_in_a_worker_and_what_it_skips_does_not_apply(judge
         sample(r"so \boxed{3}"),
     )
     assert [verdict.score for verdict in (right, wrong)] == [1.0, 0.0], right
-    assert NOT_APPLICABLE in unreadable.tags and unreadable.fault is None
+    assert Mark.NOT_APPLICABLE in unreadable.marks and unreadable.fault is None
     assert no_gold.fault is Fault.GOLD
     assert right.version == "trl.accuracy@1"
 

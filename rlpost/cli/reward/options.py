@@ -92,6 +92,7 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
         "parsed": verdict.parsed,
         "reason": verdict.reason,
         "tags": list(verdict.tags),
+        "marks": list(verdict.marks),
         "version": verdict.version,
         "milliseconds": round(verdict.milliseconds, 4),
     }

@@ -12,8 +12,7 @@ from rlpost.advantage.normalise_then_sum import normalise_then_sum
 from rlpost.errors import RewardError
 from rlpost.recipe.rl import AdvantageConfig, OverlongConfig
 from rlpost.recipe.stages import GrpoStage, PpoStage
-from rlpost.records import Episode, Fault, RolloutGroup, Verdict
-from rlpost.scoring.composition import PARTS_MISSING
+from rlpost.records import Episode, Fault, Mark, RolloutGroup, Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +62,7 @@ def score_of(verdict: Verdict, weights: dict[str, float]) -> float:
 
 
 def _parts(verdict: Verdict, weights: dict[str, float]) -> list[float]:
-    if PARTS_MISSING in verdict.tags:
+    if Mark.PARTS_MISSING in verdict.marks:
         # A part that a gate or `when` kept from running, or that broke, counts 0, as it does in the recipe's own sum.
         return [verdict.parts.get(name, 0.0) for name in weights]
     if verdict.fault is Fault.POLICY:
