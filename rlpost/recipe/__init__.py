@@ -1,1 +1,1 @@
-"""The typed mirror of recipe and cluster YAML: what may be written, and every default. No torch, no ray."""
+"""The typed schema of recipe and cluster YAML: all keys, and every default. Imports neither torch nor ray."""

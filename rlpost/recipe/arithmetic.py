@@ -1,4 +1,4 @@
-"""The batch arithmetic of a recipe on a cluster, in words: what `rlpost check` prints when nothing is wrong."""
+"""The batch arithmetic of a recipe on a cluster, in words: the output of `rlpost check` for a valid recipe."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rlpost.recipe.stages import AnyStage, TrainedStage
 
 
 def describe(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
-    """A few lines for each stage: steps, samples, tokens, micro-batches, warm-up and gates.
+    """Return a few lines per stage: steps, samples, tokens, micro-batches, warm-up and gates.
 
-    Token counts are upper bounds, as if every sequence had `model.max_length` tokens.
+    Token counts are upper bounds, for sequences that all have `model.max_length` tokens.
     """
     lines = [_roles(recipe, cluster), *remote_code_lines(recipe)]
     for index, stage in enumerate(recipe.stages):
@@ -31,14 +31,14 @@ def describe(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
 
 
 def remote_code_lines(recipe: Recipe) -> list[str]:
-    """What a person must know before code of somebody else runs."""
+    """Warn that code from a third party will run, if it will."""
     if not recipe.model.trust_remote_code:
         return []
     return ["model.trust_remote_code is true: Python files that come with the model and its tokenizer are run"]
 
 
 def generates(recipe: Recipe) -> list[str]:
-    """Which parts of the recipe need rollout actors, in words."""
+    """Name the parts of the recipe that need rollout actors."""
     users = [f"stage {stage.name}" for stage in recipe.stages if stage.samples_responses is not None]
     return [*users, "evaluate"] if recipe.evaluate is not None else users
 

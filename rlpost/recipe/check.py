@@ -1,6 +1,7 @@
-"""What can be known to be wrong with a recipe on a cluster before any data is loaded; no torch, a fraction of a second.
+"""Finds the problems of a recipe on a cluster that can be known before data is loaded; no torch, a fraction of a
+second.
 
-Each check is a small function that yields problems. Verifiers are checked by `rlpost.scoring`, which knows them.
+Each check is a small function that yields problems. `rlpost.scoring` checks verifiers, because it knows them.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ SMALLEST_HEAD_SIZE_ON_CPU = 32
 
 
 def problems(recipe: Recipe, cluster: ClusterConfig, *, verifier_reads: Mapping[str, Collection[str]]) -> list[Problem]:
-    """Everything that will stop the run and can be known now; the paths are those of the recipe.
+    """Return every problem that will stop the run and can be known now; the paths are the recipe's.
 
-    `verifier_reads`: data set -> the roles (`gold`) and columns without which its verifier cannot judge.
+    `verifier_reads`: data set -> the roles (`gold`) and columns that its verifier needs.
     """
     found = [*_data_names(recipe), *_files(recipe), *_columns(recipe, verifier_reads), *_model(recipe, cluster)]
     for index, stage in enumerate(recipe.stages):
@@ -41,13 +42,13 @@ def problems(recipe: Recipe, cluster: ClusterConfig, *, verifier_reads: Mapping[
 
 
 def score_names(samples: int) -> tuple[str, ...]:
-    """The scores that an evaluation with so many samples a prompt reports, and that a gate may name."""
+    """Return the scores that an evaluation with this many samples per prompt reports; a gate may name them."""
     passes = ("pass@1",) if samples == 1 else ("pass@1", f"pass@{samples}")
     return (*passes, "mean_score", "truncated", "mean_tokens")
 
 
 def _used_data(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Use | None]]:
-    """Every mention of a data set: where, its name, and what it is used for (None: to train a tokenizer)."""
+    """Yield every mention of a data set: its place, its name, and its use (None: to train a tokenizer)."""
     if isinstance(recipe.model.tokenizer, TokenizerTraining):
         for i, name in enumerate(recipe.model.tokenizer.data):
             yield ("model", "tokenizer", "data", i), name, None
@@ -207,7 +208,7 @@ def _head_size(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _model_config(recipe: Recipe) -> Mapping[str, Any]:
-    """The model's configuration as far as it is in the recipe or on disk."""
+    """Return the model's configuration, as far as the recipe or the disk has it."""
     if recipe.model.config is not None:
         return recipe.model.config
     assert recipe.model.path is not None

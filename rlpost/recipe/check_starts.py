@@ -1,4 +1,4 @@
-"""Whether every stage is made from artifacts that are there by then and are of the right kind."""
+"""Checks that every stage starts from artifacts that exist by then and have the right kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlpost.recipe.yaml_tree import KeyPath
 
 
 def start_problems(recipe: Recipe, index: int) -> Iterator[Problem]:
-    """Parents that one stage names and that are not there before it, or are of another kind than it takes."""
+    """Find parents of a stage that do not exist before it, or have a kind that the stage does not accept."""
     stage = recipe.stages[index]
     check_of_role = {"start": _start, "critic": _critic_start}
     for parent in stage.parents:

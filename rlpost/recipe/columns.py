@@ -1,4 +1,4 @@
-"""Whether the rows of a data set have what a stage needs, seen from the first row only."""
+"""Checks, by its first row only, whether a data set has the columns that a stage needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlpost.errors import RecipeError
 from rlpost.recipe.sections import DataConfig
 
 Use = Literal["cpt", "sft", "pairs", "judging"]
-"""What is done with a data set: `pairs` learns given preferences, `judging` has answers to its prompts judged."""
+"""The use of a data set. `pairs`: to learn given preferences; `judging`: to have answers to its prompts judged."""
 
 USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt",),
@@ -22,25 +22,26 @@ USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "gold": ("gold",),
     "text": ("text",),
 }
-"""Role -> columns that are taken for it where the recipe names none."""
+"""Role -> columns that are used for it if the recipe names none."""
 
 _LINES_READ = 1000
 
 
 class Missing(NamedTuple):
-    """What the use needs and no column gives."""
+    """A role that the use needs and no column fills."""
 
     role: str
     found: tuple[str, ...]
-    """The columns that are there."""
+    """The existing columns."""
     named: tuple[str, str] | None
-    """(role, column) of the recipe's `columns` where that column is what is missing."""
+    """(role, column) of the recipe's `columns`, if that column is the missing one."""
 
 
 def missing_role(config: DataConfig, *, use: Use, verifier_reads: Collection[str]) -> Missing | None:
-    """The first role that the use needs and the data set lacks; None if all is there or cannot be known yet.
+    """Return the first role that the use needs and the data set lacks; None if there is none, or if it cannot be known
+    yet.
 
-    `verifier_reads` are the roles and columns without which the verifier of this data set cannot judge.
+    `verifier_reads` are the roles and columns that the verifier of this data set needs.
 
     Raises:
         RecipeError: the first row of the file cannot be read.
@@ -58,7 +59,7 @@ def missing_role(config: DataConfig, *, use: Use, verifier_reads: Collection[str
 
 
 def _needed(use: Use, *, roles: Mapping[str, bool], verifier_reads: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """Each entry: roles of which at least one must be there."""
+    """Yield alternatives: for each entry, at least one of its roles must exist."""
     match use:
         case "cpt":
             yield ("text", "response", "messages")
@@ -68,7 +69,7 @@ def _needed(use: Use, *, roles: Mapping[str, bool], verifier_reads: Collection[s
         case "pairs":
             yield ("response",)
             yield ("rejected",)
-            # Whole conversations have the prompt inside.
+            # A whole conversation contains its prompt.
             if not roles["response"]:
                 yield ("prompt", "messages")
         case "judging":
@@ -77,7 +78,7 @@ def _needed(use: Use, *, roles: Mapping[str, bool], verifier_reads: Collection[s
 
 
 def _roles(config: DataConfig, *, columns: Mapping[str, bool]) -> dict[str, bool]:
-    """Roles that a column plays, and whether it holds messages."""
+    """Return the roles that the columns fill, and whether each holds messages."""
     roles: dict[str, bool] = {}
     named_columns: dict[str, str] = {str(role): column for role, column in config.columns.items()}
     for role, usual in USUAL_COLUMNS.items():
@@ -91,7 +92,7 @@ def _roles(config: DataConfig, *, columns: Mapping[str, bool]) -> dict[str, bool
 
 
 def _columns(config: DataConfig) -> dict[str, bool] | None:
-    """Columns of the first row, and whether each holds a list; None where only loading would tell."""
+    """Return the columns of the first row, and whether each holds a list; None if that needs loading."""
     kind, _, rest = config.source.partition(":")
     match kind:
         case "reasoning_gym":
@@ -131,6 +132,6 @@ def _parquet_columns(path: Path) -> dict[str, bool]:
         raise RecipeError(f"{file} must be a Parquet file, or a directory of *.parquet files")
     try:
         schema = parquet.read_schema(file)
-    except (ArrowException, OSError, ValueError) as error:  # A name of a column may be no text in UTF-8.
+    except (ArrowException, OSError, ValueError) as error:  # The name of a column may not be valid UTF-8.
         raise RecipeError(f"{file} must be a Parquet file: {error}") from error
     return {str(field.name): bool(types.is_list(field.type) or types.is_large_list(field.type)) for field in schema}

@@ -1,6 +1,7 @@
-"""Values that recipes took from the environment: remembered here, so that they stay out of what is shown and stored.
+"""Remembers the values that recipes took from the environment, so that they can be hidden in output and stored files.
 
-One memory a process, because what quotes a value (the answer of a service, an error of a library) may come up anywhere.
+There is one memory per process, because a value may be quoted anywhere (the answer of a service, an error of a
+library).
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 """`${env:NAME}` or `${env:NAME:-default}`."""
 
 _SHORTEST = 6
-"""Shorter values are numbers and words that would be found everywhere."""
+"""Shorter values are not hidden, because they are numbers and words that occur everywhere."""
 
 _values: dict[str, str] = {}
 _open: set[str] = set()
 
 
 def take(name: str) -> str | None:
-    """The value of a variable, if it is set."""
+    """Return the value of a variable, if it is set."""
     value = os.environ.get(name)
     if value is not None:
         _values[name] = value
@@ -30,12 +31,12 @@ def take(name: str) -> str | None:
 
 
 def show_openly(template: str) -> None:
-    """The variables in this text, as a recipe has it, are no secrets: they name the run or its folder."""
+    """Treat the variables in this text of a recipe as public, because they name the run or its folder."""
     _open.update(match.group(1) for match in REFERENCE.finditer(template))
 
 
 def hidden(text: str) -> str:
-    """The text with `${env:NAME}` in place of every value that was taken, also where it is quoted."""
+    """Return the text with every remembered value replaced by `${env:NAME}`, even inside quotes."""
     longest_first = sorted(_values.items(), key=lambda item: len(item[1]), reverse=True)
     for name, value in longest_first:
         if name not in _open and len(value) >= _SHORTEST:
@@ -45,7 +46,7 @@ def hidden(text: str) -> str:
 
 
 def hidden_in(content: Any) -> Any:
-    """Plain data, all its texts hidden."""
+    """Return plain data with `hidden` applied to all texts."""
     if not _values:
         return content
     if isinstance(content, str):

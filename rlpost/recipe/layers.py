@@ -1,8 +1,8 @@
-"""A document of several layers: the file that it extends, the file itself, and the `--set` options on top.
+"""A document made of layers: the file that it extends, the file itself, and the `--set` options on top.
 
-Mappings merge key by key and everything else is replaced, with two exceptions: where the lower layer has the list
-`stages`, an upper layer may give a mapping of stage name -> changes (`stages: {grpo: {steps: 5}}`), and a section of a
-stage whose `kind` changes, such as `loss`, starts anew.
+Mappings merge key by key, and everything else is replaced, with two exceptions. If the lower layer has the list
+`stages`, an upper layer may give a mapping of stage name -> changes (`stages: {grpo: {steps: 5}}`). If the `kind` of a
+section of a stage changes, such as `loss`, the section is replaced.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rlpost.recipe.yaml_tree import KeyPath, Node, Where, child
 
 _PATCHED_BY_NAME: KeyPath = ("stages",)
 _MOST_BYTES = 256 << 10
-"""A second of reading; ten times the longest recipe that anyone should have to review."""
+"""Largest file. Reading it takes a second, and it is ten times the longest recipe that anyone should have to review."""
 
 
 class SourceFile(NamedTuple):
-    """A file that a document was made of."""
+    """A file that is part of a document."""
 
     path: Path
     sha256: str
 
 
 class Document(NamedTuple):
-    """All layers merged."""
+    """The merged layers."""
 
     root: Node
     sources: tuple[SourceFile, ...]
@@ -41,10 +41,10 @@ class Document(NamedTuple):
 
 
 def read_document(path: Path, *, overrides: Sequence[str]) -> Document:
-    """Read a file, what it extends, and `key=value` overrides.
+    """Read a file, the files that it extends, and `key=value` overrides.
 
-    Raises `RecipeError` for what leaves no document at all: a missing file, text that is not YAML, a cycle of
-    `extends`, an override without `=`. Everything else comes back as problems.
+    Raises `RecipeError` if no document results: for a missing file, text that is not YAML, a cycle of `extends`, or an
+    override without `=`. All other mistakes are returned as problems.
     """
     document = _read_with_base(path, asked_by=None, chain=())
     problems = list(document.problems)
@@ -105,13 +105,13 @@ def _read_file(path: Path, *, asked_by: Where | None) -> tuple[_File, SourceFile
 
 
 def shown_file(path: Path) -> str:
-    """The path relative to the working directory, where it lies below it."""
+    """Return the path relative to the working directory, if it is below it."""
     resolved = path.resolve()
     return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(path)
 
 
 def merged(base: Node, patch: Node, *, path: KeyPath, problems: list[Problem]) -> Node:
-    """`patch` laid over `base`."""
+    """Merge `patch` over `base`."""
     if path == _PATCHED_BY_NAME and isinstance(base.value, list) and isinstance(patch.value, Mapping):
         return _patched_by_name(base, patch, path=path, problems=problems)
     if not isinstance(base.value, Mapping) or not isinstance(patch.value, Mapping):
@@ -149,7 +149,7 @@ def _entry_name(item: Node) -> str | None:
 
 
 def _named_children(node: Node | None) -> dict[str, Node]:
-    """What can stand behind a dot: the keys of a mapping, or the names of a list's entries."""
+    """Return the names that may follow a dot: the keys of a mapping, or the names of a list's entries."""
     if node is None:
         return {}
     if isinstance(node.value, Mapping):
@@ -173,7 +173,7 @@ def _override(text: str, *, root: Node, problems: list[Problem]) -> Node:
 
 
 def _split_key(dotted: str, *, root: Node) -> list[str]:
-    """Split at dots, but keep a key that itself has dots together where the document knows it."""
+    """Split at dots, but keep a key that contains dots together if the document has it."""
     parts = dotted.split(".")
     keys: list[str] = []
     node: Node | None = root

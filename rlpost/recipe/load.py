@@ -1,12 +1,12 @@
-"""YAML files -> a checked `Recipe` or `ClusterConfig`, with what a run must remember about where it came from.
+"""Reads YAML files into a checked `Recipe` or `ClusterConfig`, with the provenance that a run must record.
 
 The YAML of a recipe and of a cluster file may use:
 
-- `extends: other.yaml`, relative to the file; see `rlpost.recipe.layers` for how the two are merged;
-- `${env:NAME}` and `${env:NAME:-default}`; the value is never written to disk, only the text as it stands;
-- `--set stages.grpo.steps=5` on the command line, the value read as YAML.
+- `extends: other.yaml`, relative to the file; `rlpost.recipe.layers` describes how the two are merged;
+- `${env:NAME}` and `${env:NAME:-default}`; the value is never written to disk, only this text;
+- `--set stages.grpo.steps=5` on the command line; its value is read as YAML.
 
-All problems of a document are reported together, each with file, line, key, and what to write.
+All problems of a document are reported together, each with file, line, key, and remedy.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRecipe:
-    """A recipe ready to run, and its provenance."""
+    """A recipe that is ready to run, and its provenance."""
 
     recipe: Recipe
-    """With absolute paths."""
+    """The recipe, with absolute paths."""
     sources: tuple[SourceFile, ...]
     """The file itself first, then the one that it extends, and so on."""
     recipe_hash: str
-    """sha256 over the recipe with all defaults filled in, with its paths as written: moving the folder, or writing a
-    default out, changes nothing."""
+    """sha256 of the recipe with all defaults filled in and its paths as written: neither moving the folder nor writing
+    out a default changes it."""
     resolved: dict[str, Any]
-    """The recipe as plain data, safe to store: values from the environment stand as `${env:NAME}`."""
+    """The recipe as plain data, safe to store: values from the environment appear as `${env:NAME}`."""
     root: Node
-    """The merged YAML, to find the line of a key."""
+    """The merged YAML, used to find the line of a key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedCluster:
-    """A cluster file, and the lines of its keys."""
+    """A cluster file, with the lines of its keys."""
 
     cluster: ClusterConfig
     root: Node
@@ -63,7 +63,7 @@ class LoadedCluster:
 def load_recipe(path: Path, *, overrides: Sequence[str]) -> LoadedRecipe:
     """Read and check a recipe; `overrides` are `key=value` options such as `stages.grpo.steps=5`.
 
-    Raises `RecipeError` with every problem that can be seen in the file itself; `rlpost.recipe.check` looks further.
+    Raises `RecipeError` with every problem that the file itself shows; `rlpost.recipe.check` checks further.
     """
     document = read_document(path, overrides=overrides)
     for key in ("name", "output"):
@@ -87,7 +87,7 @@ def load_cluster(path: Path, *, overrides: Sequence[str]) -> LoadedCluster:
 
 
 def write_resolved(loaded: LoadedRecipe, directory: Path) -> Path:
-    """Write `recipe.resolved.json` into `directory`: the recipe as it runs, and the hashes of what it was made of."""
+    """Write `recipe.resolved.json` into `directory`: the recipe as it runs, and the hashes of its files."""
     content = {
         "rlpost_version": rlpost.__version__,
         "recipe_hash": loaded.recipe_hash,
@@ -106,7 +106,8 @@ def write_resolved(loaded: LoadedRecipe, directory: Path) -> Path:
 def _validated(model: type[SectionT], document: Document, *, title: str) -> SectionT:
     root, problems = document.root, document.problems
     try:
-        # JSON in strict mode: the text "on" is no boolean and the text "5" no number, yet a list serves as a tuple.
+        # JSON in strict mode: the text "on" is not a boolean and the text "5" not a number, but a list is accepted as a
+        # tuple.
         section = model.model_validate_json(json.dumps(plain(root)), strict=True)
     except ValidationError as error:
         reported = {problem.path for problem in problems}
@@ -122,7 +123,7 @@ def _hash(content: dict[str, Any]) -> str:
 
 
 def _without_environment(content: Any, *, node: Node | None) -> Any:
-    """Plain data with the text as written wherever a value came from the environment."""
+    """Return plain data in which every value from the environment is replaced by its text as written."""
     if node is None:
         return content
     if node.template is not None:

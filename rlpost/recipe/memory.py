@@ -1,10 +1,10 @@
-"""How much memory one learner rank needs at its peak, as a sum of named terms; no torch.
+"""Estimates the peak memory of one learner rank, as a sum of named terms; no torch.
 
-Every term says what is allocated. The peak is that of a step of several micro-batches, when the gradient of earlier
-ones is already there. It is one of two moments: the loss of a micro-batch, with all activations and its logits, or the
-end of its backward pass, when the gradient of embedding and output head is summed over ranks.
+Every term says which memory is allocated. The peak is that of a step with several micro-batches, when the gradient of
+earlier ones already exists. It occurs at one of two moments: at the loss of a micro-batch, with all activations and its
+logits, or at the end of its backward pass, when the gradient of embedding and output head is summed over ranks.
 
-`benchmarks/learner_memory.py` compares the total with what processes really take.
+`benchmarks/learner_memory.py` compares the total with the measured memory of processes.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import dataclass
 from typing import Literal
 
 _MASTER = 4
-"""Bytes of a weight, gradient or optimizer moment: all float32."""
+"""Bytes per weight, gradient and optimizer moment, which are all float32."""
 _FLOAT32 = 4
 MOST_LOGITS = 2**25
-"""Logits that the learner holds at a time: 128 MiB in float32."""
+"""Most logits that the learner holds at once: 128 MiB in float32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelShape:
-    """A decoder-only model with gated MLPs (Llama, Qwen): what its memory depends on."""
+    """The sizes of a decoder-only model with gated MLPs (Llama, Qwen) that determine its memory."""
 
     layers: int
     hidden: int
     intermediate: int
     query_width: int
-    """Heads times their width."""
+    """Number of query heads times their width."""
     key_value_width: int
-    """Key-value heads times their width."""
+    """Number of key-value heads times their width."""
     vocabulary: int
     tied: bool
     """Whether the output head is the embedding matrix."""
@@ -38,60 +38,61 @@ class ModelShape:
 
     @property
     def layer_parameters(self) -> int:
-        """Of one decoder layer, norms left out."""
+        """Number of parameters of one decoder layer, without norms."""
         attention = self.hidden * (2 * self.query_width + 2 * self.key_value_width)
         return attention + 3 * self.hidden * self.intermediate
 
     @property
     def embedding_parameters(self) -> int:
-        """Of one vocabulary matrix."""
+        """Number of parameters of one vocabulary matrix."""
         return self.vocabulary * self.hidden
 
     @property
     def outer_parameters(self) -> int:
-        """Of what is in no layer."""
+        """Number of parameters outside all layers."""
         return self.embedding_parameters * (1 if self.tied else 2)
 
     @property
     def parameters(self) -> int:
-        """Of the whole model, norms left out, which are a ten-thousandth."""
+        """Number of parameters of the whole model, without norms, which are a ten-thousandth of it."""
         return self.layers * self.layer_parameters + self.outer_parameters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerMemory:
-    """Bytes of one rank."""
+    """The memory of one rank, in bytes."""
 
     weights: int
-    """Float32 masters: 4 bytes a parameter, divided over ranks."""
+    """Float32 master weights: 4 bytes per parameter, divided over ranks."""
     gradients: int
-    """Float32, of trainable parameters, divided over ranks."""
+    """Float32 gradients of trainable parameters, divided over ranks."""
     optimizer: int
-    """AdamW's two moments in float32, of trainable parameters, divided over ranks."""
+    """AdamW's two moments of trainable parameters in float32, divided over ranks."""
     reference: int
-    """A second set of weights."""
+    """The weights of the reference model."""
     critic: int
     """Weights, gradients and moments of a second body, and its gathered weights."""
     gathered: int
-    """What FSDP has gathered in the compute dtype: embedding and head for the whole micro-batch, and two layers."""
+    """Weights that FSDP has gathered in the compute dtype: embedding and head for the whole micro-batch, and two
+    layers."""
     activations: int
-    """What the backward pass needs of all tokens of a micro-batch."""
+    """Activations that the backward pass needs, for all tokens of a micro-batch."""
     logits: int
-    """Of the scored tokens, and what is made of them on the way to log-probabilities."""
+    """Logits of the scored tokens, and the intermediate results up to their log-probabilities."""
     reduction: int
     """Gradient of embedding and head at the end of the backward pass, before and after its sum over ranks."""
     checkpoint: int
-    """A copy of what is trained and of its moments while it is written to disk: in the machine's memory, not the
-    device's, and no part of the total."""
+    """Copy of the trained weights and their moments while it is written to disk; it is in the machine's memory, not the
+    device's, and not part of the total."""
 
     @property
     def kept(self) -> int:
-        """What is there through the whole step."""
+        """Memory that is held throughout the step."""
         return self.weights + self.gradients + self.optimizer + self.reference + self.critic + self.gathered
 
     @property
     def total(self) -> int:
-        """At the peak."""
+        """Memory at the peak."""
         return self.kept + max(self.activations + self.logits, self.reduction)
 
 
@@ -108,10 +109,10 @@ def learner_memory(
     critic: bool,
     adapter_parameters: int | None,
 ) -> LearnerMemory:
-    """Peak memory of one rank, every token scored; a lower bound for a model with more to it than `shape` says.
+    """Estimate the peak memory of one rank with every token scored; a lower bound for models with parts outside
+    `shape`.
 
-    `adapter_parameters` counts the weights of an adapter, None
-    where the whole model is trained.
+    `adapter_parameters` is the number of weights of an adapter; None if the whole model is trained.
     """
     width = 4 if compute_dtype == "float32" else 2
     trained = shape.parameters if adapter_parameters is None else adapter_parameters
@@ -148,11 +149,11 @@ def activation_bytes(
     device: Literal["cpu", "cuda"],
     activation_checkpointing: bool,
 ) -> int:
-    """What autograd keeps of one micro-batch, up to the hidden states that go into the output head."""
+    """Estimate what autograd keeps for one micro-batch, up to the hidden states that enter the output head."""
     width = 4 if compute_dtype == "float32" else 2
     layer = tokens * _layer_bytes_per_token(shape, width=width, device=device)
     last_norm = tokens * _norm_bytes(shape.hidden, width)
-    # The normalised hidden states until logits are computed, and those of them that predict a scored token.
+    # The normalised hidden states, kept until logits are computed, and those among them that predict a scored token.
     head_input = 2 * tokens * shape.hidden * width
     if activation_checkpointing:
         layer_inputs = shape.layers * tokens * shape.hidden * width
@@ -161,34 +162,35 @@ def activation_bytes(
 
 
 def _norm_bytes(size: int, width: int) -> int:
-    """Of RMSNorm: its input in float32, and the normalised input before the gain."""
+    """Memory of an RMSNorm: its input in float32, and the normalised input before the gain."""
     return _FLOAT32 * size + width * size
 
 
 def _layer_bytes_per_token(shape: ModelShape, *, width: int, device: str) -> int:
     queries, keys = shape.query_width, shape.key_value_width
-    norms = 2 * (_norm_bytes(shape.hidden, width) + width * shape.hidden)  # What follows a norm keeps its output.
+    norms = 2 * (_norm_bytes(shape.hidden, width) + width * shape.hidden)  # The next layer keeps a norm's output.
     if shape.query_key_norm:
         norms += _norm_bytes(queries, width) + _norm_bytes(keys, width)
-    # On CPU rows up to some hundred tokens attend in float32 (learner/attention.py).
+    # On CPU, rows of up to a few hundred tokens attend in float32 (learner/attention.py).
     attention_width = _FLOAT32 if device == "cpu" else width
     attention = attention_width * (2 * queries + 2 * keys)  # Queries, keys, values and the output.
-    projected = width * queries if width < attention_width else 0  # The output once more, rounded.
+    projected = width * queries if width < attention_width else 0  # The output again, rounded.
     gated = 4 * width * shape.intermediate  # Gate, its activation, the other branch, and their product.
     return norms + attention + projected + gated
 
 
 def _logit_bytes(shape: ModelShape, *, tokens: int, width: int, most_logits: int) -> int:
-    """The logits, a float32 copy of them if they are narrower, and a temporary in float32."""
+    """Memory of the logits, their float32 copy if they are narrower, and a float32 temporary."""
     count = min(tokens * shape.vocabulary, most_logits)
     copies = width + _FLOAT32 + (_FLOAT32 if width < _FLOAT32 else 0)
-    # In several chunks the head's gradient is summed in float32.
+    # With several chunks, the head's gradient is summed in float32.
     chunked = _FLOAT32 * shape.embedding_parameters if tokens * shape.vocabulary > most_logits else 0
     return count * copies + chunked
 
 
 def _reduction_bytes(shape: ModelShape, *, width: int, ranks: int) -> int:
-    """Gradients of the outer matrices in the compute dtype, their float32 copy, and this rank's share of the sum.
+    """Memory of the outer matrices' gradients in the compute dtype, their float32 copy, and this rank's share of the
+    sum.
 
     A tied matrix has two gradients, of embedding and of head, until they are added.
     """

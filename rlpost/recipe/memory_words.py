@@ -1,4 +1,6 @@
-"""What `rlpost check` says about the learner's memory: the formula of `memory`, fed from the recipe alone; no torch."""
+"""The line of `rlpost check` about the learner's memory: the formula of `memory`, computed from the recipe alone; no
+torch.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from rlpost.recipe.sections import LoraConfig, ModelConfig, TokenizerTraining
 from rlpost.recipe.stages import TrainedStage
 
 _QUERY_KEY_NORM = {"llama": False, "mistral": False, "qwen2": False, "qwen3": True}
-"""Families that the formula was written for, and whether they normalise queries and keys."""
+"""Model families that the formula was written for, and whether they normalise queries and keys."""
 _SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
 _GIB = 2**30
 
 
 def memory_line(stage: TrainedStage, *, recipe: Recipe, cluster: ClusterConfig) -> str | None:
-    """The peak of one learner rank in words; None where the recipe alone does not give the model's shape."""
+    """Describe the peak memory of one learner rank; None if the recipe does not give the model's shape."""
     shape = None if stage.head == "score" else shape_of(recipe.model)
     if shape is None:
         return None
@@ -36,7 +38,7 @@ def memory_line(stage: TrainedStage, *, recipe: Recipe, cluster: ClusterConfig) 
 
 
 def stage_memory(stage: TrainedStage, shape: ModelShape, *, recipe: Recipe, cluster: ClusterConfig) -> LearnerMemory:
-    """Of one learner rank at its peak in this stage."""
+    """Estimate the peak memory of one learner rank in this stage."""
     return learner_memory(
         shape,
         ranks=cluster.learner.ranks,
@@ -52,7 +54,7 @@ def stage_memory(stage: TrainedStage, shape: ModelShape, *, recipe: Recipe, clus
 
 
 def shape_of(model: ModelConfig) -> ModelShape | None:
-    """From `model.config` or the model directory's config.json; None for another family or where a size is missing."""
+    """Read the shape from `model.config` or config.json; None for another family, or if a size is missing."""
     config = _config(model)
     family, tokenizer = config.get("model_type"), model.tokenizer
     vocabulary = tokenizer.vocab_size if isinstance(tokenizer, TokenizerTraining) else config.get("vocab_size")
@@ -62,7 +64,7 @@ def shape_of(model: ModelConfig) -> ModelShape | None:
     layers, hidden, intermediate, heads = cast("list[int]", sizes)
     head_width: Any = config.get("head_dim")
     key_value_heads: Any = config.get("num_key_value_heads")
-    if family != "qwen3":  # Where qwen3 leaves these two out, transformers takes other values than these.
+    if family != "qwen3":  # Without these two values in qwen3, transformers uses other defaults than these.
         head_width = hidden // heads if head_width is None else head_width
         key_value_heads = heads if key_value_heads is None else key_value_heads
     if not _is_size(head_width) or not _is_size(key_value_heads):
@@ -80,7 +82,7 @@ def shape_of(model: ModelConfig) -> ModelShape | None:
 
 
 def adapter_parameters(shape: ModelShape, lora: LoraConfig) -> int:
-    """Of all adapted linear layers: rank times what goes in and what comes out."""
+    """Number of parameters of all adapted linear layers: rank times the sum of input and output width."""
     widths = {
         "q_proj": shape.hidden + shape.query_width,
         "k_proj": shape.hidden + shape.key_value_width,
@@ -105,7 +107,7 @@ def _config(model: ModelConfig) -> dict[str, Any]:
     try:
         read: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return {}  # A hub name, or a directory that another check speaks of.
+        return {}  # A hub name, or a directory that another check reports.
     return cast("dict[str, Any]", read) if isinstance(read, dict) else {}
 
 

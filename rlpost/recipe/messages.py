@@ -1,7 +1,7 @@
-"""Pydantic's validation errors -> problems in the words and paths of the recipe.
+"""Turns pydantic's validation errors into problems with the wording and paths of the recipe.
 
-Pydantic puts labels of union members into an error's location (`stages.2.grpo.steps`) and reports one error for each
-member of a union that did not fit. Here the labels go, and the errors of one value become one problem.
+Pydantic adds the labels of union members to an error's location (`stages.2.grpo.steps`), and reports one error for each
+member of a union that did not fit. Here the labels are removed, and the errors of one value become one problem.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _BOUNDS = {
 }
 
 _LONGEST_VALUE = 120
-"""Characters of a value that is repeated in a message."""
+"""Most characters of a value that a message quotes."""
 
 
 def problems_of(error: ValidationError, *, model: type[BaseModel], root: Node) -> list[Problem]:
-    """All problems of a document that did not fit `model`, in the order of its keys."""
+    """Return all problems of a document that does not fit `model`, in the order of its keys."""
     located = [_Located(details, _trail(model, details["loc"])) for details in error.errors(include_url=False)]
     problems: list[Problem] = []
     for index, item in enumerate(located):
@@ -52,7 +52,7 @@ def problems_of(error: ValidationError, *, model: type[BaseModel], root: Node) -
         if len(siblings) < 2:
             problems.append(_problem(item, root=root))
         elif any(len(other.trail.path) > len(union or ()) for other in siblings):
-            # One member of the union nearly fitted: what is wrong inside it is the news.
+            # One member of the union nearly fitted, so only the error inside it is reported.
             if len(item.trail.path) > len(union or ()):
                 problems.append(_problem(item, root=root))
         elif item is next(other for other in located[: index + 1] if other.trail.union == union):
@@ -66,11 +66,11 @@ class _Trail(NamedTuple):
 
     path: KeyPath
     section: type[BaseModel] | None
-    """The section that the last key was looked up in."""
+    """The section that was searched for the last key."""
     union: KeyPath | None
     """Path of the value that several types were tried on."""
     kind: str
-    """The `kind` of that section, where it is one of several that differ by it."""
+    """The `kind` of that section, if it is one of several kinds."""
     other_kinds: Mapping[str, type[BaseModel]]
     """The other kinds, and their sections."""
 
@@ -106,7 +106,7 @@ def _trail(model: type[BaseModel], location: Sequence[str | int]) -> _Trail:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The types that a value may have, without None."""
+    """Return the types that a value may have, without None."""
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -115,7 +115,7 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _labelled(members: list[Any], label: str) -> tuple[Any, bool]:
-    """The member of a union with this label, and whether the label stands for the value of its `kind`."""
+    """Return the member of a union with this label, and whether the label is the value of its `kind`."""
     by_kind = _sections_by_kind(members)
     if label in by_kind:
         return by_kind[label], True
@@ -128,7 +128,7 @@ def _labelled(members: list[Any], label: str) -> tuple[Any, bool]:
 
 
 def _sections_by_kind(members: list[Any]) -> dict[str, type[BaseModel]]:
-    """The sections among the members of a union, by the values that their `kind` may have."""
+    """Return the sections among the members of a union, by the values of their `kind`."""
     return {
         kind: member
         for member in members
@@ -147,7 +147,7 @@ def _below(annotation: Any, part: str | int) -> Any:
 
 
 def _written_keys(section: type[BaseModel] | None) -> dict[str, Any]:
-    """The keys of a section as a recipe writes them, and the types of their values."""
+    """Return the keys of a section as a recipe writes them, and the types of their values."""
     fields = section.model_fields.items() if section is not None else ()
     return {field.alias or name: field.annotation for name, field in fields}
 
@@ -163,7 +163,7 @@ def _problem(item: _Located, *, root: Node) -> Problem:
         case "extra_forbidden":
             text = _unknown_key(trail)
         case "missing":
-            text = "is required and not there"
+            text = "is required but missing"
         case "value_error":
             text = str(context["error"])
         case "union_tag_invalid":
@@ -171,7 +171,7 @@ def _problem(item: _Located, *, root: Node) -> Problem:
             found = shortened(repr(context["tag"]), most=_LONGEST_VALUE)
             text = f"unknown kind {found}; {nearest_words(str(context['tag']), kinds)}"
         case "union_tag_not_found":
-            text = "`kind` is required and not there: it says which sort of stage this is"
+            text = "`kind` is required but missing: it says which sort of stage this is"
         case _:
             text = _expected_found(_expected(details), item, root=root)
     return Problem(path=trail.path, text=text)
@@ -182,7 +182,7 @@ def _unknown_key(trail: _Trail) -> str:
     owners = [kind for kind, section in trail.other_kinds.items() if key in _written_keys(section)]
     if owners:
         remedy = (
-            "a plug-in's settings stand in `params`" if trail.kind == FORMS else f"found kind: {trail.kind}: remove it"
+            "a plug-in's settings belong in `params`" if trail.kind == FORMS else f"found kind: {trail.kind}: remove it"
         )
         return f"belongs to kind: {' or '.join(owners)}; {remedy}"
     return f"unknown key; {nearest_words(key, _written_keys(trail.section))}"
@@ -219,7 +219,7 @@ def _expected_found(expected: str, item: _Located, *, root: Node) -> str:
 
 
 def found_words(node: Node) -> str:
-    """A value in words; one that came from the environment is shown as it was written, never as what it holds."""
+    """Describe a value; a value from the environment is shown as it is written, never by its content."""
     if node.template is not None:
         return f"the value of {node.template}"
     value = node.value

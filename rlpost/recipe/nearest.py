@@ -1,4 +1,4 @@
-"""What to say about a name that does not exist."""
+"""Hints for a name that does not exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST_NAME = 40
 
 
 def nearest_words(name: str, known: Iterable[str]) -> str:
-    """The nearest known name; where none is near, all of them."""
+    """Suggest the nearest known name; if none is near, list all of them."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
     if close:
@@ -21,7 +21,7 @@ def nearest_words(name: str, known: Iterable[str]) -> str:
 
 
 def some_of(names: Iterable[str]) -> str:
-    """The first names, and how many there are besides."""
+    """List the first names, and count the others."""
     every = list(names)
     shown = [shortened(name, most=_LONGEST_NAME) for name in every[:_MOST_NAMES]]
     if len(every) > len(shown):

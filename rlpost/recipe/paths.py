@@ -1,7 +1,7 @@
-"""Relative paths in a recipe -> absolute ones.
+"""Makes the relative paths of a recipe absolute.
 
-A path is looked for in the folder of the file that says it, then in the working directory. What names no file there is
-left alone where it may be the name of a model or data set on a hub.
+A path is looked up in the folder of the file that contains it, then in the working directory. A text that names no
+existing file is left alone if it may be the name of a model or data set on a hub.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from rlpost.recipe.stages import AnyStage
 from rlpost.recipe.yaml_tree import KeyPath, Node, nearest_node
 
 BUILTIN_TEMPLATE = "rlpost:"
-"""What the name of a chat template that comes with rlpost begins with."""
+"""Prefix of the names of chat templates that come with rlpost."""
 HUB_NAME = re.compile(r"(?=.{1,96}$)[\w.-]+(/[\w.-]+)?", re.ASCII)
-"""What can be the name of a model or data set on a hub; anything else can only be a path."""
+"""Possible names of a model or data set on a hub; any other text can only be a path."""
 
 
 def exists(path: Path) -> bool:
-    """Whether the path exists; False too for text that no file system takes as a path."""
+    """Whether the path exists; False for text that no file system accepts as a path."""
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for a name that is too long
 
 
 def resolve_paths(recipe: Recipe, *, root: Node) -> Recipe:
-    """The recipe with absolute paths; `root` says which file each path was written in."""
+    """Return the recipe with absolute paths; `root` says in which file each path was written."""
     data = {name: _data_paths(config, root=root, name=name) for name, config in recipe.data.items()}
     stages = [
         _stage_plugins(_parent_paths(stage, recipe=recipe, root=root), index=index, root=root)
@@ -71,7 +71,7 @@ def _data_paths(config: DataConfig, *, root: Node, name: str) -> DataConfig:
 
 
 def _reward_paths(rewards: RewardsConfig | None, *, root: Node) -> RewardsConfig | None:
-    """With the files of verifiers at absolute paths."""
+    """Return the rewards with absolute paths for the files of verifiers."""
     if rewards is None:
         return None
     routes = {
@@ -91,13 +91,13 @@ def _verifier_paths(node: RewardNode, *, path: KeyPath, root: Node) -> RewardNod
 
 
 def at_absolute_path(reference: str, *, folder: Path) -> str:
-    """`path/to/file.py:name` with the file's absolute path; `module:name` as it is."""
+    """Make the path in `path/to/file.py:name` absolute; return `module:name` as it is."""
     in_file = IN_FILE.fullmatch(reference)
     return reference if in_file is None else f"{_absolute(in_file[1], folder=folder)}{in_file[2]}"
 
 
 def _stage_plugins(stage: AnyStage, *, index: int, root: Node) -> AnyStage:
-    """The stage with absolute paths for the files of its plug-ins."""
+    """Return the stage with absolute paths for the files of its plug-ins."""
     for use in plugins_of(stage):
         folder = nearest_node(root, ("stages", index, *use.path)).where.folder
         stage = _replaced(stage, use.path, at_absolute_path(use.reference, folder=folder))
@@ -105,7 +105,7 @@ def _stage_plugins(stage: AnyStage, *, index: int, root: Node) -> AnyStage:
 
 
 def _parent_paths(stage: AnyStage, *, recipe: Recipe, root: Node) -> AnyStage:
-    """The stage with absolute paths for the parents that are model directories."""
+    """Return the stage with absolute paths for the parents that are model directories."""
     index, resolved = recipe.stages.index(stage), stage
     for parent in stage.parents:
         if parent.name is not None and not recipe.is_artifact(parent.name):
@@ -115,7 +115,7 @@ def _parent_paths(stage: AnyStage, *, recipe: Recipe, root: Node) -> AnyStage:
 
 
 def _replaced(value: Any, key: KeyPath, text: str) -> Any:
-    """A section or list with the text at a key deep inside it."""
+    """Return a section or list with this text at a nested key."""
     if not key:
         return text
     first, rest = key[0], key[1:]
@@ -125,7 +125,7 @@ def _replaced(value: Any, key: KeyPath, text: str) -> Any:
 
 
 def _absolute(text: str, *, folder: Path) -> Path:
-    """In the folder if it exists there, else in the working directory, whether or not it exists."""
+    """Return the path in the folder if it exists there, else in the working directory, existing or not."""
     beside = folder / text
     return beside if exists(beside) else Path.cwd() / text
 

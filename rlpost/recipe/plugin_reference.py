@@ -1,7 +1,7 @@
-"""How a recipe names code of its author's own: `module:name`, or `path/to/file.py:name`.
+"""Names of a user's own code in a recipe: `module:name`, or `path/to/file.py:name`.
 
-A key that may hold such a name carries the mark `NamesPlugin` in its type, so that every section is treated alike: a
-relative file becomes absolute (`recipe.paths`), and the code belongs to the stage's hash (`pipeline.lineage`).
+A key that may hold such a name has the mark `NamesPlugin` in its type, so that all sections are treated alike: a
+relative file path is made absolute (`recipe.paths`), and the code is part of the stage's hash (`pipeline.lineage`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rlpost.recipe.nearest import nearest_words
 
 FORMS = "module:name or path/to/file.py:name"
 IN_FILE = re.compile(r"([^\n]+\.py)((?::\w+)?)")
-"""An object of a file: the path, and the name in it."""
+"""An object in a file: the path, and the object's name."""
 _PLUGIN = re.compile(r"([^\n:]+\.py|\w+(\.\w+)*):\w+")
 
 
@@ -31,10 +31,10 @@ def names_plugin(text: str) -> bool:
 
 
 def known_or_plugin(text: str, *, noun: str, known: Collection[str]) -> str:
-    """The text, if it is one of the known names or names a plug-in.
+    """Return the text if it is a known name or names a plug-in.
 
     Raises:
-        ValueError: it is neither, or names a part of Python's standard library.
+        ValueError: the text is neither, or names a part of Python's standard library.
     """
     if text in known:
         return text
@@ -44,10 +44,10 @@ def known_or_plugin(text: str, *, noun: str, known: Collection[str]) -> str:
 
 
 def own_plugin(text: str) -> str:
-    """The text, if it does not name a part of Python itself, such as `os:system`: a recipe may be somebody else's text.
+    """Return the text if it does not name a part of Python itself, such as `os:system`; recipes may come from others.
 
     Raises:
-        ValueError: it does.
+        ValueError: it names a part of Python.
     """
     if names_python_itself(text):
         raise ValueError(
@@ -66,14 +66,14 @@ class PluginUse(NamedTuple):
     """A plug-in that a section names."""
 
     path: tuple[str, ...]
-    """Of the key, in the section that was asked."""
+    """Path of the key in the given section."""
     section: BaseModel
-    """The section that has the key."""
+    """The section that contains the key."""
     reference: str
 
 
 def plugins_of(section: BaseModel) -> Iterator[PluginUse]:
-    """Every plug-in that a section, or a section in it, names."""
+    """Yield every plug-in that a section, or a section inside it, names."""
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
         if isinstance(value, BaseModel):

@@ -1,4 +1,4 @@
-"""What is wrong with a document, and how it is told: one line a problem, with file, line and key."""
+"""Problems of a document, and how they are shown: one line each, with file, line and key."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _LONGEST_KEY = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One thing that is wrong with a document, and how to put it right."""
+    """One problem of a document, with its remedy."""
 
     path: KeyPath
-    """Of the value; names the place to the user."""
+    """Path of the value; it names the place to the user."""
     text: str
     where: Where | None = None
-    """Known while reading; otherwise found from the path."""
+    """Known while reading; otherwise it is looked up by the path."""
 
 
 def shown_path(root: Node, path: KeyPath) -> str:
-    """A path as a user writes it; items of a list go by their name: `stages[grpo].sampling.max_tokens`."""
+    """Format a path as a user would write it; list items go by name: `stages[grpo].sampling.max_tokens`."""
     shown = ""
     for depth, part in enumerate(path):
         if isinstance(part, str):
@@ -39,7 +39,7 @@ def shown_path(root: Node, path: KeyPath) -> str:
 
 
 def problem_lines(root: Node, problems: Iterable[Problem]) -> list[str]:
-    """One line a problem: where, which key, what."""
+    """Format one line per problem: place, key, text."""
     lines: list[str] = []
     for problem in problems:
         where = problem.where or nearest_node(root, problem.path).where
@@ -49,12 +49,12 @@ def problem_lines(root: Node, problems: Iterable[Problem]) -> list[str]:
 
 
 def recipe_error(root: Node, problems: Sequence[Problem], *, title: str) -> RecipeError:
-    """One error that lists all problems."""
+    """Make one error that lists all problems."""
     return RecipeError(listed(problem_lines(root, problems), title=title))
 
 
 def listed(lines: Sequence[str], *, title: str) -> str:
-    """One message of several lines, with their number on top; as many of them as fit in a message, the first always."""
+    """Make a message of several lines, with their number on top; it shows as many as fit, and at least the first."""
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     shown: list[str] = []
     room = LONGEST_MESSAGE - len(title) - 60
@@ -62,7 +62,7 @@ def listed(lines: Sequence[str], *, title: str) -> str:
         text = f"  {shortened(line, most=_LONGEST_LINE)}"
         room -= len(text) + 1
         if shown and room < 0:
-            shown.append(f"  and {len(lines) - len(shown)} more, told once these are put right")
+            shown.append(f"  and {len(lines) - len(shown)} more, shown once these are fixed")
             break
         shown.append(text)
     return "\n".join([f"{title}: {count}", *shown])

@@ -1,4 +1,4 @@
-"""What a reward_model stage is scored on: pairs that it does not train on."""
+"""The score of a reward_model stage: its accuracy on pairs that it does not train on."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _MOST_HELD_OUT = 512
 
 
 def held_out_pair_count(pair_count: int) -> int:
-    """A tenth of the pairs, at least 1 and at most 512."""
+    """Return a tenth of the pairs, at least 1 and at most 512."""
     return max(1, min(_MOST_HELD_OUT, pair_count // 10))

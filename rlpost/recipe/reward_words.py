@@ -8,7 +8,7 @@ from rlpost.recipe.rewards import RewardNode, RewardsConfig, WeightSchedule
 
 
 def reward_lines(rewards: RewardsConfig | None) -> Iterator[str]:
-    """One line a route, and one that says what happens when verdicts cannot be given."""
+    """Yield one line per route, and one about verdicts that cannot be given."""
     if rewards is None or not rewards.routes:
         return
     for value, node in rewards.routes.items():
@@ -44,7 +44,7 @@ def _words(node: RewardNode) -> str:
 
 
 def _part(node: RewardNode) -> str:
-    """A node below another, in brackets where it is more than a verifier, and when it runs."""
+    """Describe a child node, in brackets unless it is a verifier, and say when it runs."""
     words = _words(node) if node.verifier is not None or node.name else f"({_words(node)})"
     return f"{words} where {node.when} passed" if node.when else words
 

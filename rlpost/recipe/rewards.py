@@ -1,15 +1,16 @@
-"""The section `rewards`: which verifier, or which composition of verifiers, judges which sample.
+"""The section `rewards`: it says which verifier, or which composition of verifiers, judges which sample.
 
-A route is a tree. Its leaves are verifiers; every other node is one operator:
+A route is a tree. Its leaves are verifiers; every other node is one of these operators:
 
-    gate/else/then   `then` where the gate passes, otherwise the number `else`, and nothing below `then` runs
-    sum              weighted, each child by its own `weight`, which may change over a stage
-    product, min     of the children; a product that is 0 asks no more of them
-    first            the first child that does not abstain; later ones run only for what is left
-    clip, scale      of one child: held within [low, high]; multiplied by `by`, then `offset` added
+    gate/else/then   `then` if the gate passes; otherwise the number `else`, and nothing below `then` runs
+    sum              weighted sum; each child has its own `weight`, which may change over a stage
+    product, min     product or minimum of the children; once a product is 0, no further child runs
+    first            the first child that does not abstain; later children run only for the remaining samples
+    clip, scale      one child, limited to [low, high]; or multiplied by `by`, with `offset` added
 
-Any node below the root may have `when: NAME`: it runs only where the part of that name, which stands before it, passed.
-A part passes at its `least`, by default the top score of its verifier. A node none of whose children ran is worth 0.
+Any node below the root may have `when: NAME`; it then runs only if the part of that name, which must precede it,
+passed. A part passes if its value reaches its `least`, by default the top score of its verifier. A node is worth 0 if
+none of its children ran.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _BELONGS_TO = {"params": "verifier", "timeout_s": "verifier", "then": "gate", "o
 
 
 class WeightSchedule(Section):
-    """A weight that goes in a straight line over a stage's first steps and then stays."""
+    """A weight that changes linearly over a stage's first steps and then stays constant."""
 
     start: float = Field(alias="from", ge=0, allow_inf_nan=False)
     end: float = Field(alias="to", ge=0, allow_inf_nan=False)
@@ -48,12 +49,12 @@ class WeightSchedule(Section):
         return {"from": self.start, "to": self.end, "steps": self.steps}
 
     def at(self, step: int) -> float:
-        """The weight of a sample whose prompt was issued at this step of the stage."""
+        """Return the weight of a sample whose prompt was issued at this step of the stage."""
         return self.start + (self.end - self.start) * min(1.0, step / self.steps)
 
 
 class ClipNode(Section):
-    """A child held within bounds."""
+    """A child whose value is limited to a range."""
 
     of: RewardNode
     low: Finite = 0.0
@@ -67,7 +68,7 @@ class ClipNode(Section):
 
 
 class ScaleNode(Section):
-    """A child times `by`, plus `offset`; a negative `by` makes a penalty of it."""
+    """A child times `by`, plus `offset`; a negative `by` turns it into a penalty."""
 
     of: RewardNode
     by: Finite = 1.0
@@ -80,7 +81,7 @@ class RewardNode(Section):
     verifier: VerifierReference | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     timeout_s: float | None = Field(default=None, gt=0)
-    """Of one sample; by default the verifier's own."""
+    """Limit per sample; by default the verifier's own."""
     gate: RewardNode | None = None
     then: RewardNode | None = None
     otherwise: float = Field(default=0.0, alias="else", allow_inf_nan=False)
@@ -91,13 +92,13 @@ class RewardNode(Section):
     clip: ClipNode | None = None
     scale: ScaleNode | None = None
     name: PartName | None = None
-    """Of the part in logs, in `when` and in advantage.parts; by default a verifier's short name."""
+    """Name of the part in logs, in `when` and in advantage.parts; by default a verifier's short name."""
     least: Finite | None = None
     """The smallest value that passes; by default the top score of the verifier."""
     when: str | None = None
-    """Run only where this part passed."""
+    """Name of a part; the node runs only if that part passed."""
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] | WeightSchedule = 1.0
-    """In a sum, or of a whole route."""
+    """Weight of a child in a sum, or of a whole route."""
 
     @model_validator(mode="after")
     def _one_operator(self) -> RewardNode:
@@ -130,11 +131,11 @@ class RewardNode(Section):
 
     @property
     def operator(self) -> str:
-        """Which of `OPERATORS` this node is."""
+        """The one of `OPERATORS` that this node is."""
         return next(key for key in OPERATORS if getattr(self, key) is not None)
 
     def children(self) -> Iterator[tuple[KeyPath, RewardNode]]:
-        """The nodes right below, in the order in which they run, and where each is written."""
+        """Yield the direct children in the order in which they run, each with its key path."""
         if self.gate is not None and self.then is not None:
             yield ("gate",), self.gate
             yield ("then",), self.then
@@ -146,7 +147,7 @@ class RewardNode(Section):
                 yield (key, "of"), one.of
 
     def with_children(self, children: Mapping[KeyPath, RewardNode]) -> RewardNode:
-        """The same operator over others, by where they are written."""
+        """Return the same operator over other children, given by key path."""
         update: dict[str, Any] = {}
         for (key, *below), child in children.items():
             if isinstance(below[0] if below else None, int):
@@ -158,34 +159,34 @@ class RewardNode(Section):
         return self.model_copy(update=update)
 
     def nodes(self) -> Iterator[tuple[KeyPath, RewardNode]]:
-        """This node and all below, a node after those that run before it, and where each is written."""
+        """Yield this node and all its descendants with their key paths; a node comes after those that run before it."""
         for path, child in self.children():
             yield from (((*path, *deeper), node) for deeper, node in child.nodes())
         yield (), self
 
     def verifiers(self) -> list[str]:
-        """What the leaves name, in the order in which they run."""
+        """The references of the leaves, in the order in which they run."""
         return [node.verifier for _, node in self.nodes() if node.verifier is not None]
 
     def weight_at(self, step: int) -> float:
-        """The weight of a sample whose prompt was issued at this step of the stage."""
+        """Return the weight of a sample whose prompt was issued at this step of the stage."""
         return self.weight.at(step) if isinstance(self.weight, WeightSchedule) else self.weight
 
 
 class OnFaultsConfig(Section):
-    """When verdicts that a service or a worker could not give stop a run: the shares are of the last `window` verdicts.
+    """Limits on missing verdicts, which a service or a worker could not give, as shares of the last `window` verdicts.
 
-    Gold faults and policy faults do not count here: a row that cannot be read is set aside, a response that broke its
-    verifier gets the floor score.
+    Gold faults and policy faults do not count here: a row that cannot be read is set aside, and a response that broke
+    its verifier gets the floor score.
     """
 
     pause_above: float = Field(default=0.05, ge=0, lt=1)
-    """Above this no new prompts are issued, and what failed is judged again from time to time."""
+    """Above this share, no new prompts are issued, and failed samples are judged again from time to time."""
     stop_above: float = Field(default=0.2, gt=0, lt=1)
-    """Above this after a pause the run stops."""
+    """If the share is above this after a pause, the run stops."""
     window: int = Field(default=200, ge=20)
     longest_pause_s: float = Field(default=600.0, gt=0)
-    """A pause is at most half of the cluster's step_timeout_s besides."""
+    """Longest pause; a pause is also limited to half of the cluster's step_timeout_s."""
 
     @model_validator(mode="after")
     def _pauses_first(self) -> OnFaultsConfig:
@@ -197,23 +198,23 @@ class OnFaultsConfig(Section):
 
 
 class RewardsConfig(Section):
-    """Which verifier judges which sample, and what happens when verdicts cannot be given."""
+    """The verifiers for each sample, and the limits on missing verdicts."""
 
     route_by: str = "dataset"
     """`dataset`, or a column of the rows."""
     routes: dict[str, RewardNode]
-    """Value of the routing column -> verifier or composition. `*` takes what no other route does."""
+    """Value of the routing column -> verifier or composition. `*` applies to all values without a route."""
     on_faults: OnFaultsConfig = OnFaultsConfig()
 
     @model_validator(mode="after")
     def _roots(self) -> RewardsConfig:
         for value, node in self.routes.items():
             if node.when is not None:
-                raise ValueError(f"routes.{value}: nothing stands before a whole route: remove `when`")
+                raise ValueError(f"routes.{value}: no part runs before a whole route: remove `when`")
         return self
 
 
-# Their annotations name a class that stands below them.
+# Their annotations name a class that is defined after them.
 ClipNode.model_rebuild()
 ScaleNode.model_rebuild()
 

@@ -1,4 +1,4 @@
-"""What a reinforcement learning stage is made of: credit, loss, divergence from a reference, off-policy correction."""
+"""The parts of a reinforcement learning stage: advantage, loss, divergence from a reference, off-policy correction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Correction = Literal["none", "truncate", "icepop", "sequence_truncate", "sequenc
 
 
 class Bounds(NamedTuple):
-    """Of an importance ratio; None is no bound on that side."""
+    """Bounds of an importance ratio; None means no bound on that side."""
 
     low: float | None
     high: float | None
@@ -43,17 +43,18 @@ def _scheme(text: str) -> str:
 
 
 class AdvantageConfig(Section):
-    """Scores -> advantages."""
+    """How scores become advantages."""
 
     scheme: Annotated[str, AfterValidator(_scheme), NamesPlugin()] = "grpo"
     """`grpo`, `dr_grpo`, `leave_one_out`, `reinforce_plus_plus`, `reinforce_plus_plus_baseline`, or a function of your
     own: `module:name` or `path/to/file.py:name` (`docs/write-an-algorithm.md`)."""
     params: dict[str, Any] = Field(default_factory=dict)
-    """Passed to a function of your own."""
+    """Parameters that are passed to a function of your own."""
     parts: dict[str, float] = Field(default_factory=dict)
-    """Named part of the verdicts -> weight: the score is their weighted sum. By default the verdict's own score."""
+    """Name of a part of the verdicts -> weight: the score is the weighted sum. By default the verdict's own score is
+    used."""
     combine: Literal["sum_then_normalise", "normalise_then_sum"] = "sum_then_normalise"
-    """Whether the scheme sees the sum of the parts, or each part is normalised in its group first (GDPO)."""
+    """Whether the scheme gets the sum of the parts, or each part is first normalised within its group (GDPO)."""
 
     @model_validator(mode="after")
     def _parts_to_combine(self) -> AdvantageConfig:
@@ -65,10 +66,11 @@ class AdvantageConfig(Section):
 
 
 class _LossConfig(Section):
-    """The settings that all surrogates of the policy gradient share."""
+    """The settings that all policy gradient surrogates share."""
 
     normalisation: Literal["token", "sequence", "constant"] = "token"
-    """One global mean over tokens, the mean of per-sequence means, or the sum over batch size x max_tokens."""
+    """`token`: one global mean over tokens. `sequence`: the mean of per-sequence means. `constant`: the sum over batch
+    size x max_tokens."""
 
 
 class _GivenLossConfig(_LossConfig):
@@ -89,7 +91,7 @@ class PpoClipConfig(_GivenLossConfig):
     clip_high: float = Field(default=0.2, gt=0)
     """The ratio may rise to 1 + clip_high."""
     dual_clip: float | None = Field(default=None, gt=1)
-    """Cap of the ratio where the advantage is negative."""
+    """Cap on the ratio if the advantage is negative."""
 
 
 class GspoConfig(_GivenLossConfig):
@@ -101,7 +103,8 @@ class GspoConfig(_GivenLossConfig):
     clip_high: float = Field(default=4e-4, gt=0)
     """The ratio may rise to 1 + clip_high."""
     normalisation: Literal["token", "sequence", "constant"] = "sequence"
-    """One global mean over tokens, the mean of per-sequence means, or the sum over batch size x max_tokens."""
+    """`token`: one global mean over tokens. `sequence`: the mean of per-sequence means. `constant`: the sum over batch
+    size x max_tokens."""
 
 
 class CispoConfig(_GivenLossConfig):
@@ -109,7 +112,7 @@ class CispoConfig(_GivenLossConfig):
 
     kind: Literal["cispo"]
     cap: float = Field(default=5.0, gt=0)
-    """Cap of the ratio (ScaleRL, arXiv 2510.13786)."""
+    """Cap on the ratio (ScaleRL, arXiv 2510.13786)."""
 
 
 class PluginLossConfig(_LossConfig):
@@ -118,7 +121,7 @@ class PluginLossConfig(_LossConfig):
     kind: Annotated[str, AfterValidator(own_plugin), NamesPlugin()]
     """`module:name` or `path/to/file.py:name`."""
     params: dict[str, Any] = Field(default_factory=dict)
-    """Passed to the surrogate."""
+    """Parameters that are passed to the surrogate."""
 
     @property
     def learns_without_advantage(self) -> bool:
@@ -127,7 +130,7 @@ class PluginLossConfig(_LossConfig):
 
 
 def _kind_of_loss(written: object) -> str:
-    """The tag in the union below; what no kind has as its tag is refused by pydantic."""
+    """Return the tag for the union below; pydantic rejects a tag that no kind has."""
     default = PpoClipConfig.model_fields["kind"].default
     if isinstance(written, Mapping):
         kind = str(cast("Mapping[str, Any]", written).get("kind", default))
@@ -143,18 +146,18 @@ PolicyLossConfig = Annotated[
     | Annotated[PluginLossConfig, Tag(FORMS)],
     Discriminator(_kind_of_loss),
 ]
-"""The surrogate of the policy gradient; its settings are those of its kind."""
+"""The policy gradient surrogate; its settings depend on its kind."""
 
 
 class KlConfig(Section):
-    """Penalty on leaving the reference model, which is the stage's start."""
+    """Penalty for leaving the reference model, which is the stage's start."""
 
     coefficient: float = Field(default=0.0, ge=0)
-    """0 needs no reference model."""
+    """Coefficient of the penalty; with 0, no reference model is needed."""
     estimator: Literal["k1", "k2", "k3"] = "k3"
     place: Literal["loss", "reward"] = "loss"
     refresh_every: int | None = Field(default=None, ge=1)
-    """Steps after which the reference moves towards the policy; by default it stays."""
+    """Number of steps after which the reference moves towards the policy; by default it stays fixed."""
     refresh_mix: float = Field(default=1.0, gt=0, le=1)
     """Share of the policy in the refreshed reference."""
 
@@ -164,16 +167,16 @@ class OffPolicyConfig(Section):
 
     proximal: Literal["behaviour", "recompute", "log_linear"] | None = None
     """The policy that the clip is centred on: the one that sampled, the one before this step's first update, or a
-    log-linear estimate of that. By default behaviour where max_staleness is 0, otherwise recompute."""
+    log-linear estimate of the latter. By default `behaviour` if max_staleness is 0, otherwise `recompute`."""
     correction: Correction = "truncate"
-    """What is done with proximal / behaviour: capped or masked, by token, sequence, or sequence mean."""
+    """Treatment of the ratio proximal / behaviour: capped or masked, per token, sequence, or sequence mean."""
     low: float | None = Field(default=None, gt=0)
-    """By default the published bound of the correction."""
+    """Lower bound; by default the published bound of the correction."""
     high: float | None = Field(default=None, gt=0)
-    """By default the published bound of the correction."""
+    """Upper bound; by default the published bound of the correction."""
 
     def bounds(self) -> Bounds:
-        """In force: as written, otherwise as published."""
+        """Return the bounds in force: as written, otherwise as published."""
         published = _PUBLISHED_BOUNDS[self.correction]
         return Bounds(
             published.low if self.low is None else self.low, published.high if self.high is None else self.high
@@ -181,10 +184,10 @@ class OffPolicyConfig(Section):
 
 
 class DynamicSamplingConfig(Section):
-    """Groups whose scores are all equal teach nothing: leave them out and sample others (DAPO, section 3.2)."""
+    """Drops groups whose scores are all equal, which train nothing, and samples others (DAPO, section 3.2)."""
 
     max_refill: float = Field(default=10.0, gt=0)
-    """Most groups left out for one step, in multiples of prompts_per_step; later ones are taken as they are."""
+    """Most groups that are dropped for one step, in multiples of prompts_per_step; later ones are used as they are."""
 
 
 class OverlongConfig(Section):
@@ -193,7 +196,7 @@ class OverlongConfig(Section):
     buffer_ratio: float = Field(default=0.2, gt=0, le=1)
     """The last share of max_tokens, over which the punishment rises from 0."""
     factor: float = Field(default=1.0, gt=0)
-    """Taken off the score at max_tokens."""
+    """Amount that is subtracted from the score at max_tokens."""
 
 
 class ValueConfig(Section):
@@ -202,7 +205,7 @@ class ValueConfig(Section):
     start: str = "policy"
     """`policy`, the name of a reward_model stage of this recipe, or the directory of a sequence classifier."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """By default the policy's; both follow one schedule."""
+    """Learning rate; by default the policy's. Both follow the same schedule."""
     clip: float = Field(default=0.2, gt=0)
     coefficient: float = Field(default=0.1, gt=0)
 
@@ -214,4 +217,4 @@ class GaeConfig(Section):
     trace_decay: float = Field(default=0.95, ge=0, le=1)
     """The paper's lambda."""
     whiten: bool = True
-    """Give the advantages of a step mean 0 and variance 1 over its tokens."""
+    """Whether to give the advantages of a step mean 0 and variance 1 over its tokens."""

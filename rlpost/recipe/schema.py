@@ -1,4 +1,4 @@
-"""The two documents a run is made of: a recipe (what to train) and a cluster file (where it runs)."""
+"""The two documents that define a run: a recipe (what to train) and a cluster file (where to run)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ BASE = "base"
 
 
 class ExtraMetadata(Section):
-    """Free notes of the recipe's author."""
+    """Free notes by the recipe's author."""
 
     description: str = ""
     sources: dict[str, Any] = Field(default_factory=dict)
 
 
 class Recipe(Section):
-    """What to train: one model through an ordered list of stages."""
+    """A recipe: one model and the ordered list of stages that train it."""
 
     name: Name
     output: str
-    """Directory of the run, relative to where the command is typed."""
+    """Directory of the run, relative to the working directory of the command."""
     seed: int = Field(default=0, ge=0, lt=2**62)
     deterministic: bool = False
-    """Seeds per request, fixed routing and order, fixed threads: a run repeats bit for bit on the same machine."""
+    """Seeds per request, fixed assignment and order, fixed threads: a run repeats bit for bit on the same machine."""
     notes: ExtraMetadata = ExtraMetadata()
     model: ModelConfig
     data: dict[Name, DataConfig]
@@ -50,30 +50,32 @@ class Recipe(Section):
         return self
 
     def stage_called(self, name: str) -> AnyStage | None:
-        """The stage of this name; None for `base` and for what is no stage."""
+        """Return the stage with this name; None for `base` and for any other name that is not a stage."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
     def product_of(self, name: str) -> Product:
-        """What `base` or a stage of this name produces."""
+        """Return the kind of product of `base` or of the stage with this name."""
         stage = self.stage_called(name)
         return "language_model" if stage is None else stage.produces
 
     def parents_of(self, stage: AnyStage) -> tuple[tuple[Parent, str], ...]:
-        """The artifacts that the stage is made from: `base`, stages, or model directories, each by its name."""
+        """Return the artifacts that the stage starts from: `base`, stages, or model directories, each by its name."""
         return tuple((parent, parent.name or self.language_model_before(stage)) for parent in stage.parents)
 
     def is_artifact(self, name: str) -> bool:
-        """Whether a parent's name is `base` or a stage, and no model directory."""
+        """Whether a parent's name is `base` or a stage, and not a model directory."""
         return name == BASE or self.stage_called(name) is not None
 
     def language_model_before(self, stage: AnyStage) -> str:
-        """The last stage before this one that yields a language model, or `base`."""
+        """Return the last stage before this one that produces a language model, or `base`."""
         before = self.stages[: self.stages.index(stage)]
         models = [earlier.name for earlier in before if earlier.produces == "language_model"]
         return models[-1] if models else BASE
 
     def judging(self) -> RewardsConfig | None:
-        """The rewards in force: as written, and a reasoning-gym data set without a route is judged by its own task."""
+        """The rewards in force: those of the recipe, and each reasoning-gym data set without a route is judged by its
+        own task.
+        """
         written = self.rewards or RewardsConfig(routes={})
         if written.route_by != "dataset" or "*" in written.routes:
             return self.rewards
@@ -85,7 +87,7 @@ class Recipe(Section):
         return written.model_copy(update={"routes": {**written.routes, **own}}) if own else self.rewards
 
     def judged_data(self) -> dict[str, str]:
-        """Data sets whose samples are scored -> who needs them."""
+        """Return data set -> the parts of the recipe that need scores of its samples."""
         users: dict[str, str] = {}
         for stage in self.stages:
             if stage.judges:
@@ -96,19 +98,19 @@ class Recipe(Section):
 
 
 class LearnerRole(Section):
-    """The learner ranks, as one FSDP group."""
+    """The learner ranks, which form one FSDP group."""
 
     ranks: int = Field(default=1, ge=1)
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=2, ge=1)
     """CPU threads of one rank."""
     max_restarts: int = Field(default=3, ge=0)
-    """Deaths of ranks within ten minutes that are made good: all ranks go on from the last checkpoint; one more ends
-    the run. So do as many in a row without an optimizer step beyond the furthest before them. Weights that are damaged
-    on their way to the engines are counted and made good likewise."""
+    """Most deaths of ranks within ten minutes after which all ranks continue from the last checkpoint; one more ends
+    the run. The same number limits deaths in a row without an optimizer step beyond the furthest one before. Weights
+    that are damaged on their way to the engines are counted and handled in the same way."""
     silence_timeout_s: float | None = Field(default=None, gt=0)
-    """Longest time for one call of the learner: a step, a checkpoint, an export. A learner that takes longer hangs, and
-    watchdog.on_stall says what follows. By default step_timeout_s."""
+    """Longest duration of one call of the learner: a step, a checkpoint, an export. A learner that takes longer is
+    considered hung, and watchdog.on_stall decides what follows. By default step_timeout_s."""
 
 
 class RolloutRole(Section):
@@ -120,16 +122,16 @@ class RolloutRole(Section):
     tensor_parallel: int = Field(default=1, ge=1)
     """Devices of one engine."""
     max_concurrent: int = Field(default=256, ge=1)
-    """Responses that one engine decodes at a time."""
+    """Most responses that one engine decodes at once."""
     kv_cache_mib: int = Field(default=256, ge=16)
-    """On CPU; on CUDA see memory_fraction."""
+    """Size of the KV cache on CPU; on CUDA see memory_fraction."""
     memory_fraction: float = Field(default=0.85, gt=0, le=1)
-    """Of a CUDA device, for weights and KV cache."""
+    """Share of a CUDA device for weights and KV cache."""
     max_restarts: int = Field(default=10, ge=0)
-    """Deaths of engines within ten minutes that are made good by a new process; one more ends the run."""
+    """Most deaths of engines within ten minutes that are followed by a restart; one more ends the run."""
     silence_timeout_s: float = Field(default=120, gt=0)
-    """An engine that says nothing for so long, at work or idle, is killed and counts as dead; watchdog.on_stall may end
-    the run instead."""
+    """An engine that is silent for this long, busy or idle, is killed and counts as dead; watchdog.on_stall may end the
+    run instead."""
 
 
 class ScoringRole(Section):
@@ -139,23 +141,24 @@ class ScoringRole(Section):
 
 
 class WatchdogConfig(Section):
-    """What is told and done about a run that does not move."""
+    """Reports and actions for a run that makes no progress."""
 
     report_after_s: float = Field(default=120, gt=0)
-    """Without progress. The report says who waits for whom, with the stacks of all processes."""
+    """Time without progress before a report. The report lists all waits, and the stacks of all processes."""
     on_stall: Literal["restart", "stop"] = "restart"
-    """What follows when a learner or an engine hangs for longer than its silence_timeout_s: new processes, or the end
-    of the run. A learner that hangs again without getting further ends it in any case."""
+    """The action when a learner or an engine hangs for longer than its silence_timeout_s: new processes, or the end of
+    the run. A learner that hangs again without progress ends the run in any case."""
 
 
 class ClusterConfig(Section):
-    """Where a run takes place. Never a hyperparameter: the same recipe gives the same model on any of them."""
+    """Where a run takes place. It holds no hyperparameters: the same recipe gives the same model on any cluster."""
 
     name: Name
     launcher: Literal["ray", "torchrun"] = "ray"
-    """`torchrun` runs supervised stages on machines without ray and vLLM; the ranks come from torchrun."""
+    """`torchrun` runs supervised stages on machines without ray and vLLM; torchrun starts the ranks."""
     address: str | None = None
-    """Of a running Ray cluster, `auto` for the one on this machine; by default a private one is started."""
+    """Address of a running Ray cluster, or `auto` for the one on this machine; by default a private cluster is
+    started."""
     cpus: int | None = Field(default=None, ge=1)
     """Logical CPUs of a private Ray cluster."""
     gpus_per_node: int = Field(default=0, ge=0)
@@ -165,7 +168,7 @@ class ClusterConfig(Section):
     scoring: ScoringRole = ScoringRole()
     watchdog: WatchdogConfig = WatchdogConfig()
     start_timeout_s: float = Field(default=300, gt=0)
-    """Longest wait for devices and for an actor to come up."""
+    """Longest wait for devices and for the start of an actor."""
     step_timeout_s: float = Field(default=1800, gt=0)
     """Longest wait for one learner step, one weight sync, or one rollout."""
 

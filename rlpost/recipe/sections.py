@@ -1,6 +1,6 @@
-"""The sections that recipes share: model, data, rewards, optimisation, sampling, evaluation.
+"""The sections that recipes share: model, data, optimisation, sampling, evaluation.
 
-Every default of the project is in this package and nowhere else; parts take plain arguments without defaults.
+All defaults of the project are in this package; other packages take arguments without defaults.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ Reference = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*(:\w+)?$")]
 """`module:name` of an importable object, or a short name from an entry-point group."""
 
 MOST_PER_STEP = 10_000_000
-"""Of whatever one step takes: more of it fits in no memory, and is a slip."""
+"""Upper limit for every number per step; a larger number fits in no memory and is a slip."""
 PerStep = Annotated[int, Field(ge=1, le=MOST_PER_STEP)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, and a key that does not exist is an error."""
+    """Base of all sections: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class TokenizerTraining(Section):
-    """Build a byte-level BPE tokenizer, digits kept apart, from data sets of the recipe."""
+    """Builds a byte-level BPE tokenizer, with separate digits, from data sets of the recipe."""
 
     data: list[Name] = Field(min_length=1)
     vocab_size: int = Field(ge=260, le=200_000)
 
 
 class ModelConfig(Section):
-    """The base model: a Hugging Face directory, or a new one from a config."""
+    """The base model: a Hugging Face directory, or a new model from a config."""
 
     path: str | None = None
-    """A Hugging Face model directory; hub names work where a hub can be reached."""
+    """A Hugging Face model directory; hub names work if a hub can be reached."""
     config: dict[str, Any] | None = None
     """Arguments of `AutoConfig.for_model` (with `model_type`) for a new model with random weights."""
     tokenizer: str | TokenizerTraining | None = None
-    """A tokenizer directory, or how to build one; by default the one in `path`."""
+    """A tokenizer directory, or settings to build one; by default the tokenizer in `path`."""
     chat_template: str | None = None
-    """A Jinja file, or `rlpost:plain` / `rlpost:tulu`; by default the tokenizer's own."""
+    """A Jinja file, or `rlpost:plain` / `rlpost:tulu`; by default the tokenizer's own template."""
     max_length: int = Field(ge=8, le=100_000_000)
     """Longest sequence, prompt and response together, in tokens."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of the weights that the learner computes with and the generator serves."""
+    """Dtype of the weights that the learner computes with and the generator serves."""
     trust_remote_code: bool = False
 
     @model_validator(mode="after")
@@ -68,26 +68,26 @@ class ModelConfig(Section):
 
 
 class DataConfig(Section):
-    """One data set: where its rows come from and which columns mean what."""
+    """One data set: the source of its rows, and the roles of its columns."""
 
     source: str
     """`reasoning_gym:<task>`, `jsonl:<path>`, `parquet:<path>`, or `hf:<name>`."""
     split: str = "train"
-    """Of `hf:` sources."""
+    """The split of an `hf:` source."""
     rows: int | None = Field(default=None, ge=1, le=1_000_000_000)
-    """Use this many; required for generated sources, otherwise all rows."""
+    """Number of rows to use; required for generated sources, otherwise all rows by default."""
     seed: int = Field(default=0, ge=0, lt=2**62)
-    """Of generated rows and of the order of the rest."""
+    """Seed for generated rows, or for the order of the rows of other sources."""
     params: dict[str, Any] = {}
-    """Passed to the source, for example the task parameters of reasoning-gym."""
+    """Parameters that are passed to the source, for example the task parameters of reasoning-gym."""
     columns: dict[Literal["prompt", "messages", "response", "rejected", "gold", "text"], str] = {}
-    """Role -> column, where the column is not called like the role."""
+    """Role -> column, for columns whose name differs from their role."""
     solution: Reference | None = None
-    """A function that writes a worked solution for a row; fills the response."""
+    """A function that writes a worked solution for a row, which becomes the response."""
     instruction: str | None = None
-    """Replaces the task's own wording; `{question}` and the row's metadata may stand in it."""
+    """Replaces the task's own wording; it may contain `{question}` and fields of the row's metadata."""
     system: str | None = None
-    """A system message put before every prompt."""
+    """A system message that is put before every prompt."""
 
     @field_validator("solution")
     @classmethod
@@ -116,16 +116,18 @@ def _list_as_tuple(written: Any) -> Any:
 
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-# In strict mode pydantic takes a list for a tuple only while it reads JSON, which a stage with a preset is past.
+# In strict mode, pydantic accepts a list as a tuple only when it reads JSON; a stage with a preset is plain data by
+# then.
 Betas = Annotated[tuple[Share, Share], BeforeValidator(_list_as_tuple)]
 
 
 class OptimizerConfig(Section):
-    """AdamW with a schedule."""
+    """AdamW with a learning rate schedule."""
 
     learning_rate: float = Field(gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After warm-up; linear and cosine fall so that one step after the last would have `min_ratio` of the rate."""
+    """Schedule after the warm-up; linear and cosine fall so that one step after the last would have `min_ratio` of the
+    rate."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """Share of the stage's steps over which the learning rate rises from 0."""
     min_ratio: float = Field(default=0.0, ge=0, le=1)
@@ -135,35 +137,36 @@ class OptimizerConfig(Section):
     max_grad_norm: float = Field(default=1.0, gt=0)
 
     def warmup_steps(self, total_steps: int) -> int:
-        """Steps over which the learning rate rises, rounded up; 0.07 of 100 steps is 7, whatever floats say."""
+        """Return the number of steps over which the learning rate rises, rounded up; 0.07 of 100 steps is exactly 7."""
         return math.ceil(round(self.warmup_ratio * total_steps, 6))
 
 
 class LoraConfig(Section):
-    """Train a low-rank adapter through peft; the artifact has it merged, and holds the adapter beside it."""
+    """Trains a low-rank adapter through peft; the artifact has it merged, and also contains the adapter."""
 
     rank: int = Field(ge=1)
     alpha: float = Field(gt=0)
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
     sync: Literal["merged", "adapter"] = "merged"
-    """What engines get in RL: the whole model with the adapter merged, or the adapter alone."""
+    """The weights that engines get in RL: the whole model with the adapter merged, or the adapter alone."""
 
 
 class LearnerConfig(Section):
-    """How a stage's batches are computed; none of this changes the gradient beyond rounding."""
+    """How a stage's batches are computed; none of these settings changes the gradient beyond rounding."""
 
     micro_batch_tokens: int = Field(default=8192, ge=16, le=1_000_000_000)
-    """Most tokens that one rank runs through the model at a time."""
+    """Most tokens that one rank runs through the model at once."""
     activation_checkpointing: bool = False
     compute_dtype: Literal["float32", "bfloat16"] | None = None
-    """Of matrix products; weights and optimizer stay in float32 master copies. By default the model's dtype."""
+    """Dtype of matrix products; weights and optimizer stay in float32 master copies. By default the model's dtype."""
     checkpoint_every: int = Field(default=50, ge=1)
     """Optimizer steps between checkpoints inside a stage."""
     max_skipped_steps: int = Field(default=3, ge=0)
-    """Optimizer steps in a row that are left out, with a word that names the samples, because their loss or gradient is
-    not a finite number; one more ends the run."""
+    """Most consecutive optimizer steps that are skipped, with a message that names the samples, because their loss or
+    gradient is not finite; one more ends the run."""
     keep_checkpoints: int = Field(default=2, ge=1)
-    """How many of them stay while the stage runs; an older one is deleted after a newer one is complete."""
+    """Number of checkpoints that are kept while the stage runs; an older one is deleted once a newer one is
+    complete."""
 
 
 class SamplingConfig(Section):
@@ -175,7 +178,7 @@ class SamplingConfig(Section):
     max_tokens: int = Field(ge=1)
 
     def sampling(self, stop_token_ids: tuple[int, ...]) -> Sampling:
-        """The record that crosses to the generator."""
+        """Return the record that is sent to the generator."""
         return Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
@@ -186,11 +189,11 @@ class SamplingConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """Held-out evaluation after every stage. Its prompts are taken out of all training data."""
+    """Held-out evaluation after every stage. Its prompts are removed from all training data."""
 
     data: list[Name] = Field(min_length=1)
     samples: PerStep = 1
-    """Responses a prompt; pass@k is reported for k = 1 and k = samples."""
+    """Responses per prompt; pass@k is reported for k = 1 and k = samples."""
     sampling: SamplingConfig
     pass_score: float = 1.0
-    """A response passes when its score is at least this."""
+    """A response passes if its score is at least this."""

@@ -1,8 +1,8 @@
-"""YAML text -> a tree of plain values with their lines.
+"""Parses YAML text into a tree of plain values with their lines.
 
-What is read is the core of YAML 1.2 and no more: `1e-3` is a number, `on`, `off`, `yes` and `no` are text, and tags,
-aliases and keys written twice are refused. `${env:NAME}` and `${env:NAME:-default}` are replaced here, so that a
-message can name the line of an unset variable.
+Only the core of YAML 1.2 is accepted: `1e-3` is a number; `on`, `off`, `yes` and `no` are text; tags, aliases and
+duplicate keys are rejected. `${env:NAME}` and `${env:NAME:-default}` are replaced here, so that a message can name the
+line of an unset variable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_tree import KeyPath, Node, Scalar, Where
 
 _MOST_DEPTH = 64
-"""Of lists and mappings within each other."""
+"""Deepest nesting of lists and mappings."""
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -30,9 +30,10 @@ _CONTROL_OR_SURROGATE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def parse_yaml(text: str, *, where: Where) -> tuple[Node, list[Problem]]:
-    """Read one document; `where` gives its name and folder.
+    """Parse one document; `where` gives its name and folder.
 
-    Returns the tree and all problems that still let the rest be read. Raises `RecipeError` where the text is not YAML.
+    Returns the tree, and all problems that do not prevent reading the rest. Raises `RecipeError` if the text is not
+    YAML.
     """
     try:
         _refuse_aliases_and_depth(text, where=where)
@@ -45,7 +46,7 @@ def parse_yaml(text: str, *, where: Where) -> tuple[Node, list[Problem]]:
 
 
 def _refuse_aliases_and_depth(text: str, *, where: Where) -> None:
-    """Event by event, before anything is built: a few bytes of aliases or brackets can stand for any amount of work."""
+    """Check the events before anything is built, since a few bytes of aliases or brackets can cause unlimited work."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.BaseLoader):
         place = where if where.line is None else f"{where.source}:{event.start_mark.line + 1}"
@@ -54,7 +55,7 @@ def _refuse_aliases_and_depth(text: str, *, where: Where) -> None:
             raise RecipeError(f"{place}: lists and mappings may be nested {_MOST_DEPTH} deep: write it flatter")
         if isinstance(event, yaml.AliasEvent):
             raise RecipeError(
-                f"{place}: aliases are not read, found *{event.anchor}: write the value out, or share it "
+                f"{place}: aliases are not allowed, found *{event.anchor}: write the value out, or share it "
                 "between files with `extends`"
             )
 
@@ -67,7 +68,7 @@ def _syntax_message(error: yaml.YAMLError, *, where: Where) -> str:
 
 
 class _Reader:
-    """Turns PyYAML's nodes into ours, and collects what is wrong on the way."""
+    """Turns PyYAML's nodes into ours, and collects problems on the way."""
 
     def __init__(self, *, source: str, folder: Path, one_line: bool) -> None:
         self._source = source
@@ -78,7 +79,7 @@ class _Reader:
     def read(self, node: yaml.Node, *, path: KeyPath, where: Where) -> Node:
         if node.tag not in _PLAIN_TAGS:
             self._report(
-                path, where, f"tags are not read, found {node.tag}: write plain text, numbers, lists, mappings"
+                path, where, f"tags are not allowed, found {node.tag}: write plain text, numbers, lists, mappings"
             )
             return Node(value=None, where=where)
         if isinstance(node, yaml.MappingNode):
@@ -108,7 +109,7 @@ class _Reader:
         if _CONTROL_OR_SURROGATE.search(text):
             self._report(path, where, "text must not hold control characters or half of a surrogate pair")
             return Node(value=None, where=where)
-        # Quoted and block text stays text whatever it looks like.
+        # Quoted and block text stays text, whatever it looks like.
         value = core_scalar(text) if node.style is None else text
         return Node(value=value, where=where, template=None if text == node.value else node.value)
 
@@ -140,7 +141,7 @@ class _Reader:
 
 
 def core_scalar(text: str) -> Scalar:
-    """The value of an unquoted scalar under the core schema of YAML 1.2; infinities and NaN stay text."""
+    """Parse an unquoted scalar by the core schema of YAML 1.2; infinities and NaN stay text."""
     if text in _NULL:
         return None
     if text in _BOOLEANS:

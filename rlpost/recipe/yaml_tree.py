@@ -1,4 +1,4 @@
-"""A document as a tree of plain values, each of which knows the file and line it was written in."""
+"""A document as a tree of plain values, each with the file and line where it was written."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Where:
-    """Where a value was written."""
+    """The place where a value was written."""
 
     source: str
-    """A file, or the `--set` option, as a person would recognise it."""
+    """A file or the `--set` option, as a person would recognise it."""
     line: int | None
-    """Counted from 1; None for an option."""
+    """Line number from 1; None for an option."""
     folder: Path
-    """What a relative path in the value is relative to."""
+    """The folder to which a relative path in the value refers."""
 
     def __str__(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
@@ -29,17 +29,17 @@ class Where:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """A value and where it was written."""
+    """A value, with the place where it was written."""
 
     value: Mapping[str, Node] | list[Node] | Scalar
     where: Where
-    """The line of its key, or of itself in a list."""
+    """The line of its key, or of the value itself in a list."""
     template: str | None = None
-    """The text as written, where `${env:...}` was replaced; shown and stored in place of the value."""
+    """The text as written, if it contained `${env:...}`; it is shown and stored instead of the value."""
 
 
 def plain(node: Node) -> Any:
-    """The tree as dictionaries, lists and scalars."""
+    """Convert the tree to dictionaries, lists and scalars."""
     if isinstance(node.value, Mapping):
         return {key: plain(child) for key, child in node.value.items()}
     if isinstance(node.value, list):
@@ -48,7 +48,7 @@ def plain(node: Node) -> Any:
 
 
 def child(node: Node, part: str | int) -> Node | None:
-    """The value under a key or list index, if there is one."""
+    """Return the value under a key or list index, if it exists."""
     if isinstance(node.value, Mapping):
         return node.value.get(str(part))
     if isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
@@ -57,7 +57,7 @@ def child(node: Node, part: str | int) -> Node | None:
 
 
 def nearest_node(root: Node, path: KeyPath) -> Node:
-    """The value at the path, or where the path ends early, the last one on the way."""
+    """Return the value at the path; if the path ends early, the last value on the way."""
     node = root
     for part in path:
         below = child(node, part)

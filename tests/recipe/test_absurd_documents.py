@@ -81,7 +81,7 @@ def test_of_many_problems_the_first_are_told_and_the_rest_counted(tmp_path: Path
     message = listed(lines, title="recipe.yaml")
     assert message.startswith("recipe.yaml: 500 problems\n  file:0: key: something is wrong\n")
     shown = message.count("something is wrong")
-    assert message.endswith(f"\n  and {500 - shown} more, told once these are put right")
+    assert message.endswith(f"\n  and {500 - shown} more, shown once these are fixed")
     assert 20 < shown < 100 and len(message) <= LONGEST_MESSAGE
     assert listed(["x" * 5000], title="t").count("\n") == 1
 

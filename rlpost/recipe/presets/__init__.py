@@ -1,4 +1,4 @@
-"""Named algorithms: one YAML file a preset, with its sources. `algorithm: dapo` names one."""
+"""Named algorithms, with their sources: one YAML file per preset, chosen by a key such as `algorithm: dapo`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rlpost.recipe.nearest import nearest_words
 
 @cache
 def preset_names() -> tuple[str, ...]:
-    """What `algorithm:` may say."""
+    """Return the allowed values of `algorithm:`."""
     files = resources.files(__name__).iterdir()
     return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
 
 
 def with_preset(written: Any) -> Any:
-    """A stage as plain data, laid over the preset that it names.
+    """Merge a stage, as plain data, over the preset that it names.
 
     Raises:
-        ValueError: There is no such preset, or it is for another kind of stage.
+        ValueError: the preset does not exist, or it is for another kind of stage.
     """
     if not isinstance(written, Mapping) or written.get("algorithm") is None:
         return written
@@ -40,7 +40,7 @@ def with_preset(written: Any) -> Any:
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Key by key; a section whose `kind` changes starts anew, because its settings are those of its kind."""
+    """Merge key by key; a section whose `kind` changes is replaced, because its settings belong to its kind."""
     merged = dict(below)
     for key, value in above.items():
         lower = merged.get(key)

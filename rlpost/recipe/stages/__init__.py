@@ -1,4 +1,4 @@
-"""The stages of a recipe: one class a kind, chosen by `kind:`; a file holds a family of them."""
+"""The stages of a recipe: one class per kind, chosen by `kind:`; each file contains a family of them."""
 
 from __future__ import annotations
 

@@ -22,18 +22,18 @@ class OwnSamplesConfig(Section):
     samples_per_prompt: int = Field(ge=2, le=MOST_PER_STEP)
     sampling: SamplingConfig
     prompts: int | None = Field(default=None, ge=1)
-    """Prompts to answer; by default all rows of the stage's data."""
+    """Number of prompts to answer; by default all rows of the stage's data."""
     pairs_per_prompt: PerStep = 1
 
 
 class PairStage(SupervisedStage):
-    """A stage on pairs of a chosen and a rejected answer; `rows_per_step` counts pairs."""
+    """A stage that trains on pairs of a chosen and a rejected answer; `rows_per_step` counts pairs."""
 
     row_word: ClassVar[Literal["row", "pair"]] = "pair"
     sequences_per_row: ClassVar[int] = 2
 
     own_samples: OwnSamplesConfig | None = None
-    """By default the rows hold `response` and `rejected`."""
+    """Settings for own samples; without them, the rows must hold `response` and `rejected`."""
 
     @property
     def data_use(self) -> Use:
@@ -52,7 +52,7 @@ class PairStage(SupervisedStage):
         return None if own is None else SampledResponses(("own_samples", "sampling"), own.sampling)
 
     def pairs_made(self, data_rows: int | None) -> int | None:
-        """Pairs there are at most; None where only the data says it."""
+        """Return the largest possible number of pairs; None if it depends on the data."""
         if self.own_samples is None:
             return data_rows
         prompts = self.own_samples.prompts or data_rows
@@ -83,7 +83,7 @@ class PairStage(SupervisedStage):
 
 
 class DpoStage(PairStage):
-    """Direct preference optimisation against the stage's own start as the frozen reference.
+    """Direct preference optimisation with the stage's own start as the frozen reference.
 
     `rows_per_step` counts pairs.
     """
@@ -91,13 +91,13 @@ class DpoStage(PairStage):
     kind: Literal["dpo"]
     beta: float = Field(gt=0)
     loss: Literal["sigmoid", "sigmoid_norm"] = "sigmoid_norm"
-    """Plain DPO, or length-normalised (TULU 3, equation 6)."""
+    """Plain DPO, or length-normalised DPO (TULU 3, equation 6)."""
 
 
 class RewardModelStage(PairStage):
-    """A scorer of responses, learnt from preference pairs (Bradley-Terry); a side artifact, not the next policy.
+    """A scorer of responses, trained on preference pairs (Bradley-Terry); a side artifact, not the next policy.
 
-    `rows_per_step` counts pairs. The stage after it goes on from the language model before it.
+    `rows_per_step` counts pairs. The next stage continues from the language model before this stage.
     """
 
     produces: ClassVar[Product] = "reward_model"
@@ -114,7 +114,7 @@ class RewardModelStage(PairStage):
         )
 
     def rows_trained_on(self, data_rows: int | None) -> int | None:
-        """See `SupervisedStage`. Some pairs are kept out of training, for the stage's own score."""
+        """See `SupervisedStage`. Some pairs are held out from training, for the stage's own score."""
         pairs = self.pairs_made(data_rows)
         return None if pairs is None else max(1, pairs - held_out_pair_count(pairs))
 

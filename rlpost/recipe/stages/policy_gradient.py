@@ -15,11 +15,11 @@ from rlpost.recipe.stages.rl_words import critic_line, params_words, rl_lines
 from rlpost.recipe.stages.stage import Parent, Product
 
 OWN_START = "policy"
-"""`value.start` for a critic that begins from the policy's own start."""
+"""Value of `value.start` for a critic that starts from the policy's own start."""
 
 
 class GrpoStage(RlStage):
-    """Reinforcement learning with verifiable rewards, the baseline taken from each prompt's own samples."""
+    """Reinforcement learning with verifiable rewards, with a baseline from each prompt's own samples."""
 
     kind: Literal["grpo"]
     samples_per_prompt: int = Field(ge=2, le=MOST_PER_STEP)

@@ -20,11 +20,11 @@ class RlStage(TrainedStage):
 
     rows_key: ClassVar[str] = "prompts_per_step"
     keeps_ledger: ClassVar[bool] = True
-    # The name of a preset says nothing beside the keys that it stands for.
+    # The name of a preset has no effect beyond the keys that it stands for.
     without_effect: ClassVar[Mapping[str, Any]] = {**TrainedStage.without_effect, "algorithm": True}
 
     algorithm: str | None = None
-    """A named preset (`rlpost/recipe/presets/`); keys that are written beside it win."""
+    """A named preset (`rlpost/recipe/presets/`); keys that the recipe writes take precedence."""
     steps: Steps
     prompts_per_step: PerStep
     samples_per_prompt: PerStep
@@ -33,25 +33,25 @@ class RlStage(TrainedStage):
     kl: KlConfig = KlConfig()
     off_policy: OffPolicyConfig = OffPolicyConfig()
     minibatches: PerStep = 1
-    """Optimizer steps that one pass over a batch of rollouts is split into."""
+    """Number of optimizer steps into which one pass over a batch of rollouts is split."""
     epochs: int = Field(default=1, ge=1, le=10_000)
-    """Passes over a batch of rollouts."""
+    """Number of passes over a batch of rollouts."""
     reward_scale: float = Field(default=1.0, gt=0)
-    """Scores are multiplied by this before advantages (TULU 3's alpha); no effect under group standardisation."""
+    """Factor for scores before advantages are computed (TULU 3's alpha); has no effect under group standardisation."""
     overlong: OverlongConfig | None = None
     mask_truncated: bool = False
-    """Leave responses that were cut off at max_tokens out of the loss; they stay in their group's baseline."""
+    """Whether responses cut off at max_tokens are left out of the loss; they still count in their group's baseline."""
     truncated_score: float | None = None
-    """Score of a response that was cut off, whatever it says (TULU 3: -10); by default the verifier's."""
+    """Score of a response that was cut off, whatever it says (TULU 3: -10); by default the verifier's score."""
     max_staleness: int = Field(default=0, ge=0)
-    """Oldest weights, in versions behind the learner, that a trained token may come from. 0 is synchronous, 1 samples
-    one step ahead, more lets long responses run on while others are trained on."""
+    """Largest age of weights, in versions behind the learner, that a trained token may come from. 0 is synchronous; 1
+    samples one step ahead; more lets long responses continue while others are trained on."""
     kv_cache_on_update: Literal["recompute", "keep"] = "recompute"
-    """What becomes of the KV cache of responses in flight when new weights arrive: computed again with the new
-    weights, or kept as it is, which is faster and leaves a small bias."""
+    """Treatment of the KV cache of responses in flight when new weights arrive: recomputed with the new weights, or
+    kept, which is faster but leaves a small bias."""
     parity_tolerance: float | None = Field(default=None, gt=0)
-    """How far log-probabilities of generator and learner may be apart, as a share of their size in the median of the
-    responses that the canary compares; by default 1e-3 in float32 and 0.1 in bfloat16."""
+    """Largest accepted difference between the log-probabilities of generator and learner, as a share of their size, in
+    the median over the responses that the canary compares; by default 1e-3 in float32 and 0.1 in bfloat16."""
 
     @model_validator(mode="before")
     @classmethod
@@ -69,7 +69,7 @@ class RlStage(TrainedStage):
 
     @property
     def proximal(self) -> Literal["behaviour", "recompute", "log_linear"]:
-        """The policy that the clip is centred on, the default resolved."""
+        """The policy that the clip is centred on, with the default resolved."""
         return self.off_policy.proximal or ("behaviour" if self.max_staleness == 0 else "recompute")
 
     @property
@@ -100,7 +100,7 @@ class RlStage(TrainedStage):
 
     @property
     def optimizer_steps_per_batch(self) -> int:
-        """Optimizer steps on one batch of rollouts."""
+        """Number of optimizer steps on one batch of rollouts."""
         return self.minibatches * self.epochs
 
     def optimizer_steps(self, data_rows: int | None) -> int:
@@ -121,8 +121,8 @@ class RlStage(TrainedStage):
     def sends_adapter(self) -> SentAdapter | None:
         """See `Stage`.
 
-        A response keeps the adapter that it began with, so as many are in use as a token may be old, and two more: the
-        one that the learner has just left, and the one that arrives.
+        A response keeps the adapter that it began with. So as many versions are in use as the largest age of a token,
+        and two more: the one that the learner has just left, and the one that arrives.
         """
         if self.lora is None or self.lora.sync != "adapter":
             return None
@@ -147,7 +147,7 @@ class RlStage(TrainedStage):
         if self.mask_truncated and self.truncated_score is not None:
             yield Problem(
                 path=("mask_truncated",),
-                text="leaves cut off responses out of the loss, and truncated_score is there to teach from them: set "
+                text="leaves truncated responses out of the loss, but truncated_score exists to train on them: set "
                 "mask_truncated: false or truncated_score: null",
             )
 

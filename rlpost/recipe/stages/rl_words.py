@@ -1,4 +1,4 @@
-"""A reinforcement learning stage in words: its batch, how old its samples may be, what it optimises."""
+"""Describes a reinforcement learning stage: its batch, the age of its samples, its objective."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _CORRECTION_WORDS: dict[Correction, str] = {
 
 
 def rl_lines(stage: RlStage, *, credit: str, critic: str | None) -> Iterator[str]:
-    """The lines that `rlpost check` prints for this stage, above micro-batches and schedule.
+    """Yield the lines that `rlpost check` prints for this stage, before micro-batches and schedule.
 
-    `credit` names how scores become advantages; `critic` is the line about the value model, if there is one.
+    `credit` describes how scores become advantages; `critic` is the line about the value model, if there is one.
     """
     responses = stage.prompts_per_step * stage.samples_per_prompt
     yield (
@@ -62,7 +62,7 @@ def rl_lines(stage: RlStage, *, credit: str, critic: str | None) -> Iterator[str
 
 
 def critic_line(value: ValueConfig, gae: GaeConfig, *, learning_rate: float) -> str:
-    """The value model and the advantages that it gives."""
+    """Describe the value model and its advantages."""
     start = "the stage's own start" if value.start == "policy" else value.start
     whitened = ", whitened" if gae.whiten else ""
     return (
@@ -123,7 +123,7 @@ def _around_one(below: float, above: float) -> str:
 
 
 def params_words(params: Mapping[str, Any]) -> str:
-    """The parameters of a plug-in in brackets; empty where it has none."""
+    """Format the parameters of a plug-in in brackets; empty if it has none."""
     given = ", ".join(f"{name}: {value}" for name, value in params.items())
     return f" ({given})" if given else ""
 

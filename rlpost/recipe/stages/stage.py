@@ -1,7 +1,7 @@
-"""Facts that every stage states about itself, and the keys that all stages have.
+"""The facts that every stage states about itself, and the keys that all stages have.
 
-Code outside this package never asks which kind a stage is: it reads these facts. A new kind of stage answers them, and
-check, arithmetic, lineage and pipeline treat it rightly without a change.
+Code outside this package never asks for the kind of a stage; it reads these facts. A new kind of stage only has to
+state them, and check, arithmetic, lineage and pipeline handle it without a change.
 """
 
 from __future__ import annotations
@@ -22,36 +22,37 @@ Requirement = Annotated[str, Field(pattern=r"^\s*(>=|>|<=|<)\s*-?\d+(\.\d+)?\s*$
 Product = Literal["language_model", "reward_model"]
 """A language model can answer, be evaluated, and be the start of any stage; a reward model gives scores."""
 Role = Literal["start", "critic"]
-"""The model that a stage begins from; the model that a value model begins from."""
+"""`start`: the model that a stage begins from; `critic`: the model that a value model begins from."""
 RecipePart = Literal["model.dtype", "model.max_length", "held_out", "rewards", "seed", "deterministic"]
-"""A part of the recipe, outside the stage's own section and its data sets, that can decide a stage's result."""
+"""A part of the recipe, outside the stage's own section and its data sets, that can affect a stage's result."""
 
 
 class Parent(NamedTuple):
-    """An artifact that a stage is made from."""
+    """An artifact that a stage starts from."""
 
     key: KeyPath
-    """The key of the stage that names it."""
+    """Path of the stage's key that names it."""
     role: Role
     name: str | None
-    """A stage, `base`, or a model directory where the role allows one; None for the last language model before."""
+    """A stage, `base`, or a model directory if the role allows one; None for the last language model before the
+    stage."""
     accepts: frozenset[Product]
 
 
 class SampledResponses(NamedTuple):
-    """How a stage samples responses."""
+    """The settings with which a stage samples responses."""
 
     key: KeyPath
-    """The key of the stage that holds the settings."""
+    """Path of the stage's key that holds the settings."""
     config: SamplingConfig
 
 
 class SentAdapter(NamedTuple):
-    """The LoRA adapters that engines receive during a stage, in place of whole models."""
+    """The LoRA adapters that engines receive during a stage instead of whole models."""
 
     rank: int
     versions: int
-    """Versions of the adapter that can be in use at the same time."""
+    """Number of versions of the adapter that can be in use at the same time."""
 
 
 class Stage(Section, ABC):
@@ -59,11 +60,12 @@ class Stage(Section, ABC):
 
     produces: ClassVar[Product] = "language_model"
     own_scores: ClassVar[tuple[str, ...]] = ()
-    """Scores that the stage measures on its own product; a product with none is evaluated by its held-out answers."""
+    """Scores that the stage measures on its own product; without any, the product is evaluated by its held-out
+    answers."""
     keeps_ledger: ClassVar[bool] = False
-    """Whether ledger.jsonl records what became of every prompt."""
+    """Whether ledger.jsonl records the outcome of every prompt."""
     without_effect: ClassVar[Mapping[str, Any]] = {"require": True}
-    """Keys that do not change the product (as pydantic's `exclude` names them); the stage's hash leaves them out."""
+    """Keys that do not change the product (in the form of pydantic's `exclude`); the stage's hash leaves them out."""
 
     name: Name
     require: dict[str, Requirement] = Field(default_factory=dict)
@@ -71,24 +73,27 @@ class Stage(Section, ABC):
 
     @classmethod
     def kind_name(cls) -> str:
-        """The value of the key `kind`, which every kind of stage declares for itself."""
+        """The value of the key `kind`, which every kind of stage declares."""
         return get_args(cls.model_fields["kind"].annotation)[0]
 
     @property
     @abstractmethod
     def parents(self) -> tuple[Parent, ...]:
-        """The artifacts that the stage is made from."""
+        """The artifacts that the stage starts from."""
 
     @property
     @abstractmethod
     def depends_on(self) -> frozenset[RecipePart]:
-        """The parts of the recipe that decide the product beside the stage's own section, its data and its parents."""
+        """The parts of the recipe that affect the product, besides the stage's own section, its data and its
+        parents.
+        """
 
     @abstractmethod
     def words(self, data_rows: int | None) -> Iterator[str]:
-        """The lines that `rlpost check` prints about the stage.
+        """Yield the lines that `rlpost check` prints about the stage.
 
-        `data_rows` counts the rows of its data sets, held-out ones included; None where only loading would tell.
+        `data_rows` is the number of rows of its data sets, including held-out ones; None if it is known only after
+        loading.
         """
 
     @property
@@ -98,50 +103,50 @@ class Stage(Section, ABC):
 
     @property
     def data_use(self) -> Use | None:
-        """What the stage does with the rows of its data sets; None where it reads none."""
+        """The use of the rows of its data sets; None if it reads none."""
         return None
 
     @property
     def judges(self) -> bool:
-        """Whether the recipe's verifiers score something for the stage."""
+        """Whether the recipe's verifiers score anything for the stage."""
         return False
 
     @property
     def samples_responses(self) -> SampledResponses | None:
-        """How the stage samples responses; None where it needs no engine."""
+        """The settings for sampling responses; None if the stage needs no engine."""
         return None
 
     @property
     def training(self) -> TrainedStage | None:
-        """The stage itself where a learner trains its product."""
+        """The stage itself if a learner trains its product, else None."""
         return None
 
     @property
     def sends_adapter(self) -> SentAdapter | None:
-        """The adapters that engines receive during the stage; None where they receive none."""
+        """The adapters that engines receive during the stage; None if they receive none."""
         return None
 
     @property
     def score_parts(self) -> Mapping[str, float]:
-        """Named part of the verdicts -> weight, from `advantage.parts`; empty where the verdict's own score counts."""
+        """Name of a part of the verdicts -> weight, from `advantage.parts`; empty if the verdict's own score counts."""
         return {}
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether held-out prompts are answered with the product."""
+        """Whether the product answers the held-out prompts."""
         return self.produces == "language_model"
 
     def contradictions(self, *, earlier: Mapping[str, Product], deterministic: bool) -> Iterator[Problem]:
-        """Keys of the stage that cannot hold together, with paths that begin at the stage.
+        """Find keys of the stage that contradict each other; the paths begin at the stage.
 
         Args:
-            earlier: The artifacts before the stage, `base` included, and what they are.
-            deterministic: What the recipe says.
+            earlier: The artifacts before the stage, including `base`, and their kinds.
+            deterministic: The recipe's key `deterministic`.
         """
         yield from ()
 
     def settings(self) -> dict[str, Any]:
-        """The stage's own keys that decide its product, as plain data."""
+        """Return the stage's own keys that affect its product, as plain data."""
         return self.model_dump(mode="json", exclude=dict(self.without_effect))
 
 
@@ -149,13 +154,13 @@ class TrainedStage(Stage):
     """A stage whose product is trained by a learner."""
 
     row_word: ClassVar[Literal["row", "pair"]] = "row"
-    """What an optimizer step counts."""
+    """The unit that an optimizer step counts."""
     rows_key: ClassVar[str] = "rows_per_step"
-    """The key that sets the rows of an optimizer step."""
+    """The key that sets the number of rows per optimizer step."""
     sequences_per_row: ClassVar[int] = 1
-    """2 for preference pairs, which stay together in one micro-batch."""
+    """1, or 2 for preference pairs, which stay together in one micro-batch."""
     head: ClassVar[Literal["language_model", "score"]] = "language_model"
-    """What the learner trains: a causal language model, or a sequence classifier with one label."""
+    """The model that is trained: a causal language model, or a sequence classifier with one label."""
     without_effect: ClassVar[Mapping[str, Any]] = {
         "require": True,
         "start": True,
@@ -163,7 +168,7 @@ class TrainedStage(Stage):
     }
 
     start: Name | None = None
-    """The stage whose model this one starts from; by default the last one before it that is a language model."""
+    """The stage whose model this one starts from; by default the last earlier stage that produces a language model."""
     data: list[Name] = Field(min_length=1, description="names of data sets, their rows mixed")
     optimizer: OptimizerConfig
     learner: LearnerConfig = LearnerConfig()
@@ -176,7 +181,7 @@ class TrainedStage(Stage):
 
     @property
     def depends_on(self) -> frozenset[RecipePart]:
-        """See `Stage`. Held-out prompts are taken out of the training data."""
+        """See `Stage`. Held-out prompts are removed from the training data."""
         always: frozenset[RecipePart] = frozenset(
             {"model.dtype", "model.max_length", "held_out", "seed", "deterministic"}
         )
@@ -196,11 +201,11 @@ class TrainedStage(Stage):
     @property
     @abstractmethod
     def rows_per_optimizer_step(self) -> int:
-        """Rows, pairs or responses that one optimizer step learns from."""
+        """Number of rows, pairs or responses per optimizer step."""
 
     @abstractmethod
     def optimizer_steps(self, data_rows: int | None) -> int | None:
-        """Optimizer steps of the whole stage; None where only the data says it."""
+        """Return the number of optimizer steps of the whole stage; None if it depends on the data."""
 
     @property
     def keeps_reference(self) -> bool:
@@ -209,7 +214,7 @@ class TrainedStage(Stage):
 
     @property
     def critic(self) -> ValueConfig | None:
-        """The value model beside the policy; None where there is none."""
+        """The value model beside the policy; None if there is none."""
         return None
 
     @property

@@ -14,7 +14,7 @@ from rlpost.recipe.stages.stage import TrainedStage
 
 
 class SupervisedStage(TrainedStage):
-    """A stage that passes over rows of a data set: give `steps` or `epochs`."""
+    """A stage that passes over the rows of a data set for a number of `steps` or `epochs`."""
 
     rows_per_step: PerStep
     steps: Steps | None = None
@@ -32,14 +32,14 @@ class SupervisedStage(TrainedStage):
         return self.rows_per_step
 
     def step_count(self, row_count: int) -> int:
-        """Optimizer steps of the whole stage."""
+        """Return the number of optimizer steps of the whole stage."""
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
         return max(1, round(self.epochs * row_count / self.rows_per_step))
 
     def rows_trained_on(self, data_rows: int | None) -> int | None:
-        """Rows or pairs to pass over at most; None where only the data says it."""
+        """Return the largest number of rows or pairs to pass over; None if it depends on the data."""
         return data_rows
 
     def optimizer_steps(self, data_rows: int | None) -> int | None:
@@ -67,7 +67,7 @@ class SupervisedStage(TrainedStage):
 
 
 class CptStage(SupervisedStage):
-    """Continued pre-training: the next token on raw documents, or on prompt and response as one text."""
+    """Continued pre-training: predicts the next token of raw documents, or of prompt and response as one text."""
 
     kind: Literal["cpt"]
 
