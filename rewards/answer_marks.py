@@ -65,6 +65,8 @@ _REFUSED_BEFORE = re.compile(
     r"(?i)(?:\b(?:not|never|neither|nor|than|twice|half(?:\s+of)?|double|except|unlike)|n't|\\neq?|\u2260)"
     r"(?:\s+(?:be|equal(?:\s+to)?))?\s*\$*$"
 )
+_SCALE_BEHIND = re.compile(r"(?i)[\s$]{0,3}(?:\\text\{\s*)?(dozen|hundred|thousand|million|billion|trillion)\b")
+_GOES_ON = re.compile(r"\s*(?:\^(?!\s*\{?\s*\\circ)|\\times|\\cdot|!\s*[$=])")
 _SPACE_COMMANDS = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
 
 Accepts = Callable[[str], bool]
@@ -97,7 +99,7 @@ def after_thinking(response: str) -> str:
 
 
 def boxes(text: str) -> Boxes:
-    r"""Every `\boxed{...}`; a minus sign that stands directly before one belongs to its answer."""
+    r"""Every `\boxed{...}`; a minus sign before one and a scale word behind it belong to its answer."""
     found: list[Mark] = []
     position = 0
     while (box := _BOX.search(text, position)) is not None:
@@ -108,7 +110,10 @@ def boxes(text: str) -> Boxes:
         before = text[max(0, box.start() - 30) : box.start()]
         if _NEGATIVE.search(before) is not None:
             inside = f"-{inside}" if re.fullmatch(r"[\w.,\\{}]+", inside) else f"-({inside})"
-        if _REFUSED_BEFORE.search(before) is not None:
+        scale = _SCALE_BEHIND.match(text, stop + 1)
+        if scale is not None:
+            inside = f"{inside} {scale[1]}"
+        if _REFUSED_BEFORE.search(before) is not None or _GOES_ON.match(text, stop + 1) is not None:
             inside = ""
         found.append(Mark(inside, box.start(), stop + 1))
         position = stop + 1

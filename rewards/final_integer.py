@@ -43,17 +43,19 @@ def final_integer(sample: Sample, *, where: Where = "auto", on_many: OnMany = "r
     gold = _gold(sample.gold)
     if gold is None:
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not an integer")
-    found = final_answer(sample.response, where=where, on_many=on_many)
-    if found.text is None:
-        return Verdict(score=0.0, reason=found.reason, tags=found.tags)
-    text = found.text.rpartition("=")[2] if on_many == "last" else found.text
-    reading = read_number(text, on_many=on_many)
-    if reading.number is None:
-        return Verdict(score=0.0, parsed=text[:100], reason=reading.reason, tags=reading.tags)
-    if reading.number.has_bar or reading.number.value.denominator != 1:
-        return Verdict(score=0.0, parsed=text[:100], reason="not an integer")
-    equal = reading.number.value == gold
-    return Verdict(score=float(equal), parsed=text[:100], reason="equal" if equal else "another integer")
+
+    def judged(answer: str) -> Verdict:
+        text = answer.rpartition("=")[2] if on_many == "last" else answer
+        reading = read_number(text, on_many=on_many)
+        if reading.number is None:
+            return Verdict(score=0.0, parsed=text[:100], reason=reading.reason, tags=reading.tags)
+        if reading.number.has_bar or reading.number.value.denominator != 1:
+            return Verdict(score=0.0, parsed=text[:100], reason="not an integer")
+        equal = reading.number.value == gold
+        return Verdict(score=float(equal), parsed=text[:100], reason="equal" if equal else "another integer")
+
+    found = final_answer(sample.response, where=where, on_many=on_many, accepts=lambda text: judged(text).score == 1.0)
+    return judged(found.text) if found.text is not None else Verdict(score=0.0, reason=found.reason, tags=found.tags)
 
 
 def _gold(gold: object) -> int | None:

@@ -4,8 +4,10 @@ Policies, each with a case below:
 
 - If the recipe sets no tolerance, a whole gold must be met exactly, and any other gold within `DEFAULT_TOLERANCE`.
 - Several different numbers are a hedge; a relation, a range or an expression is not a number.
-- Units may be left out; if both sides name one, they must agree. A percent sign is a unit: 12% is 12 and not 0.12,
-  unless `percent: fraction`.
+- A sign or a scale in words counts: `minus 5` is -5, `5 dozen` is 60. What is left to compute (`half of 10`,
+  `5 squared`) is no number, and neither is a question.
+- Units may be left out; when both sides name one, they must be the same. A percent sign is a unit: 12% is 12 and not
+  0.12, unless `percent: fraction`.
 - `1,234` is 1234. `1,5` is ambiguous and rejected, unless `decimal_comma` is set.
 """
 
@@ -57,6 +59,9 @@ CASES = (
     Case(response="7x", gold=7, expect="adversarial"),
     Case(response="nan", gold=7, expect="adversarial"),
     Case(response="more than 7", gold=7, expect="adversarial"),
+    Case(response="minus 7", gold=7, expect="adversarial"),
+    Case(response="half of 7", gold=7, expect="adversarial"),
+    Case(response="What is 7/2?", gold=3.5, expect="adversarial", note="the question"),
 )
 
 
@@ -87,17 +92,19 @@ def close(
     gold = gold_number(sample.gold, decimal_comma=decimal_comma)
     if gold is None:
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not a number")
-    found = final_answer(sample.response, where=where, on_many=on_many)
-    if found.text is None:
-        return Verdict(score=0.0, reason=found.reason, tags=found.tags)
-    reading = read_number(found.text, on_many=on_many, decimal_comma=decimal_comma)
-    if reading.number is None:
-        return Verdict(score=0.0, parsed=found.text[:100], reason=reading.reason, tags=reading.tags)
-    answer = reading.number
     if percent == "fraction":
-        gold, answer = _without_percent(gold), _without_percent(answer)
-    reason = difference(answer, gold, relative_tolerance=relative_tolerance, absolute_tolerance=absolute_tolerance)
-    return Verdict(score=0.0 if reason else 1.0, parsed=found.text[:100], reason=reason or "close")
+        gold = _without_percent(gold)
+
+    def judged(text: str) -> Verdict:
+        reading = read_number(text, on_many=on_many, decimal_comma=decimal_comma)
+        if reading.number is None:
+            return Verdict(score=0.0, parsed=text[:100], reason=reading.reason, tags=reading.tags)
+        answer = _without_percent(reading.number) if percent == "fraction" else reading.number
+        reason = difference(answer, gold, relative_tolerance=relative_tolerance, absolute_tolerance=absolute_tolerance)
+        return Verdict(score=0.0 if reason else 1.0, parsed=text[:100], reason=reason or "close")
+
+    found = final_answer(sample.response, where=where, on_many=on_many, accepts=lambda text: judged(text).score == 1.0)
+    return judged(found.text) if found.text is not None else Verdict(score=0.0, reason=found.reason, tags=found.tags)
 
 
 def difference(

@@ -15,24 +15,15 @@ from functools import lru_cache
 
 from rewards.extraction import OnMany, final_answer, plain_characters
 from rewards.plain_numbers import PlainNumber, read_plain_number
+from rewards.unit_names import SCALES, unit_name
 
 LONGEST_ANSWER = 1000
 LONGEST_NUMBER = 400
-SCALES = {
-    "hundred": 10**2,
-    "thousand": 10**3,
-    "million": 10**6,
-    "mn": 10**6,
-    "billion": 10**9,
-    "bn": 10**9,
-    "trillion": 10**12,
-}
-UNIT_NAMES = {"$": "USD", "dollar": "USD", "€": "EUR", "euro": "EUR", "£": "GBP", "¥": "JPY", "percent": "%"}
-
 _SIMPLE = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _CANDIDATE = re.compile(
     r"(?<![\w.^])(?<![^\W\d_]-)(?<!\^[-{])(?<!\^\{-)[+-]?(?:"
-    r"\d*\s*\\[dtc]?frac\s*(?:\{[^{}]{1,40}\}|\d)\s*(?:\{[^{}]{1,40}\}|\d)"
+    r"\d+\s+\d+\s?/\s?\d+(?![\d/])"
+    r"|\d*\s*\\[dtc]?frac\s*(?:\{[^{}]{1,40}\}|\d)\s*(?:\{[^{}]{1,40}\}|\d)"
     r"|\.?\d[\d.,]*(?:[eE][+-]?\d+"
     r"|\s*(?:[\u00d7xX*·]|\\times|\\cdot)\s*10\s*\^\s*(?:\{\s*[+-]?\d+\s*\}|[+-]?\d+)"
     r"|\s*/\s*\d[\d.,]*)?"
@@ -41,10 +32,11 @@ _CANDIDATE = re.compile(
 _POWER_OF_TEN = re.compile(r"\s*(?:[\u00d7xX*·]|\\times|\\cdot)\s*10\s*\^\s*\{?\s*([+-]?\d+)\s*\}?$")
 _RELATION = re.compile(r"[<>≤≥≠±]|\\(?:leq?|geq?|neq?|lt|gt|pm|in|leqslant|geqslant)(?![A-Za-z])|\^[^=]*=|=[^=]*=")
 _ALTERNATIVE = re.compile(r"(?i)\b(?:or|either)\b")
-_REFUSAL = re.compile(
+REFUSAL = re.compile(
     r"(?i)\bI(?:\s+(?:will\s+not|won't|can\s?not|can't|could\s?n[o']t|did\s?n[o']t|do\s?n[o']t|am\s+not|am\s+unable|refuse)"
-    r"|\s*'m\s+(?:not|unable))\b"
+    r"|\s*'m\s+(?:not|unable))\b|\b(?:graders?|full marks|ignore (?:all|any|the|previous) (?:rules|instructions))\b"
 )
+"""A refusal to answer, or words to whoever judges; a number beside these is no answer."""
 _HARMLESS = r"(?:approx|boxed|q?quad|text|mathrm|mathbf|textbf|displaystyle|left)"
 _OPERATOR_BEFORE = re.compile(
     r"(?:[√∛^*/+\u00d7÷·!-]|-\s*\(|\\(?!" + _HARMLESS + r"\b)[A-Za-z]+\s*[{(\[]?"
@@ -54,15 +46,35 @@ _DENIAL_BEFORE = re.compile(
     r"(?i)(?:\bnot|n't|\bnever|\bexcept|\bneither|\bnor)(?:\s+(?:be|equal|to|equal\s+to))?$"
     r"|\b(?:more|less|fewer|greater|smaller)\s+than$|\bat\s+(?:least|most)$|\b(?:above|below|under|over|up\s+to)$"
 )
+_NEGATIVE_BEFORE = re.compile(r"(?i)(?P<other>\S*)(?:\s*[(,:])?\s*\b(?:minus|negative)$")
+_COMPUTED_BEFORE = re.compile(
+    r"(?i)\b(?:half|twice|thrice|double|doubled|triple|quarter|third|two-thirds|plus|times|divided by|multiplied by"
+    r"|squared?|cubed?|root|reciprocal|inverse|opposite|factorial|logarithm|log|sum|difference|product|percent|per cent"
+    r"|negation|absolute value|dozen)(?:\s+(?:of|from))?(?:\s+(?:the\s+)?number)?$"
+)
+_QUESTION = re.compile(  # or a task
+    r"(?i)^\W*(?:what(?:'s|\s+(?:is|are|would|will|was|number|value))\b|which\b"
+    r"|how\s+(?:many|much|long|far|old|fast|big)\b|(?:find|compute|calculate|evaluate|determine|solve|simplify|express"
+    r"|convert|estimate|work out|when|why|who)\b(?!\s*:))"
+    r"|\?\s*[\"')*]*$"
+)
 _OPERATOR_AFTER = re.compile(
     r"\s*(?:\^(?!\s*\{?\s*\\circ)|[*/\u00d7÷·√=!+]|[-:]\s*[\d(\\]"
     r"|\\(?!(?:text|mathrm|textrm|mbox|degree|circ|q?quad)\b)[A-Za-z])"
+    r"|(?i:[\s-]*(?:squared|cubed|factorial|plus|minus|times\s+[\d(\\]|doubled|tripled|halved|divided|multiplied"
+    r"|halves|thirds|quarters|fifths|tenths|hundredths|to the (?:power|\w+ power)|raised|percent of|per cent of"
+    r"|and (?:a|one|three|two)[\s-](?:half|quarters?|thirds?))\b)|\s*%\s+of\b"
 )
-_WORD_AFTER = re.compile(r"(?P<space>\s*)(?:\\(?:text|mathrm|textrm|mbox)\{\s*)?(?P<word>[^\W\d_]+(?:/[^\W\d_]+)?)")
+_WORD_AFTER = re.compile(
+    r"(?P<space>\s*)(?:\\(?:text|mathrm|textrm|mbox)\s*\{\s*)?"
+    r"(?P<word>(?:(?:square|cubic|sq)\s+)?[^\W\d_]+(?:\s?/\s?[^\W\d_]+|\s+per\s+[^\W\d_]+)?)"
+    r"\s?\}?(?:\^\{?(?P<power>[23])\}?)?"
+)
 _SYMBOL_AFTER = re.compile(r"\s*(?:\\?(?P<percent>%)|(?P<currency>[€£¥])|(?P<degree>°|\^\{?\\circ))")
 _GOLD_START = re.compile(r"[\s$€£¥(\[{+\\.-]*(?:[dtc]?frac|\d)")
 _UNIT_LETTERS = frozenset("mgslLKNJWVACFhd")
 """Letters that may follow a number as a unit; any other letter makes it a term, such as 5x or 5i."""
+_MATH = re.compile(r"(?<![\\$])\$\s*([^$\n]{1,200}?)\s*\$(?![\d$])")
 _SPACING = re.compile(r"\\[,;: ]|~")
 _DASHES = str.maketrans({"\u2010": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-"})
 _DELIMITERS = (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
@@ -94,11 +106,13 @@ def read_number(text: str, *, on_many: OnMany = "reject", decimal_comma: bool = 
         return Reading(reason=f"longer than {LONGEST_ANSWER} characters")
     text = prepared(text, decimal_comma=decimal_comma)
     plain = read_plain_number(text) if len(text) <= LONGEST_NUMBER else None
-    if plain is not None and plain.unit.casefold() not in SCALES:
+    if plain is not None:
         return Reading(number=plain)
+    if _QUESTION.search(text):
+        return Reading(reason="a question", tags=("no_answer",))
     if _RELATION.search(text):
         return Reading(reason="a relation, not a number")
-    if _REFUSAL.search(text):
+    if REFUSAL.search(text):
         return Reading(reason="a refusal to answer", tags=("no_answer",))
     if _ALTERNATIVE.search(text) and on_many == "reject":
         return Reading(reason="alternatives", tags=("hedged",))
@@ -142,15 +156,26 @@ def gold_number(gold: object, *, decimal_comma: bool = False) -> PlainNumber | N
 
 def unit_difference(answer: str, gold: str) -> str | None:
     """Say how the answer's unit differs from the gold's; None if it does not, or if one of them names none."""
-    if not answer or not gold or _unit_name(answer) == _unit_name(gold):
+    if not answer or not gold or answer == gold:
         return None
     return f"the unit is {answer:.20}, not {gold:.20}"
 
 
+def sign_before(words: str) -> int | None:
+    """-1 where `minus` or `negative` stands before a number, else 1; None where a computation does: `half of`."""
+    if _COMPUTED_BEFORE.search(words):
+        return None
+    negative = _NEGATIVE_BEFORE.search(words)
+    if negative is None:
+        return 1
+    return None if any(map(str.isdigit, negative["other"])) else -1
+
+
 def prepared(text: str, *, decimal_comma: bool = False) -> str:
     """Remove delimiters, emphasis and spacing commands, and make all dashes equal."""
-    text = text.strip().translate(_DASHES).replace("**", "").replace("{,}", ",").replace(r"\!", "")
-    text = _SPACING.sub(" ", text).removesuffix(".").strip()
+    text = _MATH.sub(r"\1", text).strip().translate(_DASHES).replace("**", "").replace("{,}", ",").replace(r"\!", "")
+    text = _SPACING.sub(" ", text).strip()
+    text = text if text.endswith("...") else text.removesuffix(".").strip()
     for opening, closing in _DELIMITERS:
         if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing):
             text = text[len(opening) : -len(closing)].strip()
@@ -165,6 +190,9 @@ def _reading(candidate: re.Match[str], text: str) -> Reading:
         return Reading(reason="an expression, not a number")
     if _DENIAL_BEFORE.search(before):
         return Reading(reason="a bound or a denial, not a number")
+    sign = sign_before(before)
+    if sign is None:
+        return Reading(reason="a computation in words, not a number")
     word = _WORD_AFTER.match(after)
     if word is not None and _is_a_term(word, after):
         return Reading(reason=f"{(token + after).strip():.30} is a term or an identifier")
@@ -174,10 +202,10 @@ def _reading(candidate: re.Match[str], text: str) -> Reading:
     number = read_plain_number(token) if len(token) <= LONGEST_NUMBER else None
     if number is None:
         return Reading(reason=f"{token:.30} cannot be read as a number")
-    scale = SCALES.get(word["word"].casefold()) if word is not None else None
+    scale = SCALES.get(word["word"].casefold().partition(" ")[0]) if word is not None else None
     if scale is not None:
-        return Reading(number=replace(number, value=number.value * scale), after=after)
-    return Reading(number=replace(number, unit=_unit(before, after, word)), after=after)
+        return Reading(number=replace(number, value=sign * number.value * scale), after=after)
+    return Reading(number=replace(number, value=sign * number.value, unit=_unit(before, after, word)), after=after)
 
 
 def _is_a_term(word: re.Match[str], after: str) -> bool:
@@ -189,13 +217,10 @@ def _is_a_term(word: re.Match[str], after: str) -> bool:
 
 def _unit(before: str, after: str, word: re.Match[str] | None) -> str:
     if before[-1:] in ("$", "€", "£", "¥") and not after.startswith("$"):
-        return before[-1]
+        return unit_name(before[-1]) or ""
     symbol = _SYMBOL_AFTER.match(after)
     if symbol is not None:
-        return symbol["percent"] or symbol["currency"] or "degree"
-    return word["word"] if word is not None else ""
-
-
-def _unit_name(unit: str) -> str:
-    singular = unit[:-1] if len(unit) > 3 and unit.endswith("s") else unit
-    return UNIT_NAMES.get(singular.casefold(), singular)
+        return unit_name(symbol["percent"] or symbol["currency"] or "degree") or ""
+    if word is None:
+        return ""
+    return unit_name(word["word"] + (f"^{word['power']}" if word["power"] else "")) or ""

@@ -60,10 +60,11 @@ _NO_UNIT = re.compile(
     r"either|neither|nor|except|over|under|above|below|more|less|least|most|"
     r"between|from|with|without|maybe|perhaps|i|we|it|because|since|squared|cubed"
     r"|percentages|doubled|negative|positive|twice|instead|rather|possibly|approximately"
-    r"|about|unknown|none|for|where|while"
+    r"|about|unknown|none|for|where|while|halves|thirds|fifths|tenths|hundredths|factorial"
     r")"
 )
 _WORD = re.compile(r"[^\W\d_]+|[$€£¥¢%°]")
+_MEASURED = re.compile(r"(?i)(?:\s+(?:old|long|tall|wide|high|deep|away|ago|(?:in )?total|each|left))+$")
 _UNIT = re.compile(
     r"(?:[^\W\d_]+|[$€£¥¢%°])\.?(?:\s?\^\s?\{?-?[1-4]\}?)?"
     r"(?:(?:\s?[/*·]\s?|\s)(?:[^\W\d_]+|[$€£¥¢%°])\.?(?:\s?\^\s?\{?-?[1-4]\}?)?){0,5}"
@@ -75,7 +76,7 @@ def unit_name(words: str) -> str | None:
 
     A unit that only counts ("units", "square units") has the empty name.
     """
-    text = words.strip().strip(".")
+    text = _MEASURED.sub("", words.strip().strip("."))
     if not text:
         return ""
     if _UNIT.fullmatch(text) is None:

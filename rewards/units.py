@@ -1,9 +1,10 @@
 r"""Physical quantities: a number with a unit, compared after conversion by pint.
 
-pint never gets the text itself. The number is read as in `rewards.number_reading`, and the unit must consist of names,
-small whole powers and one level of division, so that no power or nesting can take long. A unit is part of the answer:
-if the gold has one, `5` is not `5 m`. Prefixes are case-sensitive: mM is not MM. Offsets count: 25 degrees Celsius are
-298.15 K.
+pint is never given the text itself. The number is read as in `rewards.number_reading`, and the unit must be made of
+names, small whole powers and one level of division, so that no power or nesting can be written that takes long.
+A unit is part of the answer: where the gold has one, `5` is not `5 m`. Prefixes keep their case: mM is not MM. An
+offset counts: 25 degrees Celsius are 298.15 K. Units that only look alike are told apart: Hz is not rad/s, Gy is not
+Sv. Pharmacy's counts are units too: IU, mEq, drops, tablets.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from rewards.extraction import OnMany, Where, final_answer, plain_characters
-from rewards.number_reading import LONGEST_ANSWER, SCALES, prepared, read_number
+from rewards.number_reading import LONGEST_ANSWER, REFUSAL, prepared, read_number, sign_before
+from rewards.unit_names import SCALES
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
 LONGEST_UNIT = 80
+_OFFSET_ROUNDING = 1e-9
+"""Degrees by which a converted temperature may be off: 32 degrees Fahrenheit are 0 degrees Celsius."""
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _QUANTITY = re.compile(
     r"(?:(?P<words>[^\d+\-\\]{0,200}?[\s=:(\u2248~])|\(?)"
     r"(?P<number>[+-]?(?:\\[dtc]?frac\{[^{}]{1,40}\}\{[^{}]{1,40}\}"
-    r"|\.?\d[\d.,]*(?:[eE][+-]?\d+|\s*(?:[\u00d7xX*·]|\\times|\\cdot)\s*10\s*\^\s*(?:\{\s*[+-]?\d+\s*\}|[+-]?\d+)"
+    r"|\d+\s+\d+\s?/\s?\d+(?![\d/])|\.?\d[\d.,]*(?:[eE][+-]?\d+|\s*(?:[\u00d7xX*·]|\\times|\\cdot)\s*10\s*\^\s*(?:\{\s*[+-]?\d+\s*\}|[+-]?\d+)"
     r"|\s*/\s*\d[\d.,]*)?))"
     r"(?P<unit>.*)",
     re.DOTALL,
@@ -42,11 +46,57 @@ _UNIT = re.compile(
 )
 _BARE_POWER = re.compile(r"(?<=[^\W\d_])(-?\d{1,2})")
 _COMMANDS = {r"\cdot": "*", r"\times": "*", r"\mu": "µ", r"\Omega": "Ω", r"\circ": "°", r"\degree": "°", r"\%": "%"}
-_NAMES = {"°C": "degC", "°F": "degF", "°": "degree", "Nm": "(N*m)"}
-"""Spellings that pint lacks or misreads: it takes Nm for a thread count times a metre."""
+_NAMES = {"°C": "degC", "°F": "degF", "°": "degree", "Nm": "(N*m)"} | {
+    **dict.fromkeys(("U", "unit", "units", "iu", "IUs"), "IU"),
+    **dict.fromkeys(("gtts", "gtt"), "drop"),
+    **dict.fromkeys(("tab", "tabs"), "tablet"),
+    **dict.fromkeys(("cap", "caps"), "capsule"),
+    **dict.fromkeys(("rev", "revs", "revolution", "revolutions"), "turn"),
+    **dict.fromkeys(("meq", "mEqs"), "mEq"),
+    **{
+        "bpm": "(beat/minute)",
+        "ug": "µg",
+        "mcL": "µL",
+        "ml": "mL",
+        "dl": "dL",
+        "sec": "s",
+        "secs": "s",
+        "hr": "h",
+        "hrs": "h",
+    },
+}
+"""Ways of writing that pint lacks or takes for something else: to it, Nm is a thread count times a metre."""
+_COUNTS = (
+    "IU",
+    "drop",
+    "tablet",
+    "capsule",
+    "puff",
+    "vial",
+    "ampoule",
+    "sachet",
+    "suppository",
+    "patch",
+    "beat",
+    "breath",
+)
+"""Each is a dimension of its own."""
+_KINDS = {
+    **dict.fromkeys(("radian", "degree", "turn", "arcminute", "arcsecond", "grade", "revolutions_per_minute"), "angle"),
+    **{"hertz": "cycles", "becquerel": "decays", "curie": "decays", "gray": "dose", "rads": "dose"},
+    **{"sievert": "equivalent dose", "rem": "equivalent dose", "lumen": "flux", "candela": "intensity"},
+}
+"""What pint gives one dimension, and nobody takes for one unit."""
 _NOT_A_UNIT = (ArithmeticError, AssertionError, AttributeError, LookupError, SyntaxError, TypeError, ValueError)
-"""Exceptions that pint raises for an unknown name, or for a unit that it cannot build."""
-_SPELLINGS = re.compile(r"(?i)\bdegrees?\s+(celsius|fahrenheit|c|f)\b")
+"""What pint raises for a name that it does not know, or a unit that it cannot build."""
+_WORD_POWERS = (
+    (re.compile(r"(?i)\b(?:square|sq\.?)\s+([^\W\d_]+)"), r"\1^2"),
+    (re.compile(r"(?i)\bcubic\s+([^\W\d_]+)"), r"\1^3"),
+    (re.compile(r"(?i)\b([^\W\d_]+)\s+squared\b"), r"\1^2"),
+    (re.compile(r"(?i)\b([^\W\d_]+)\s+cubed\b"), r"\1^3"),
+    (re.compile(r"(?i)\s+per\s+"), "/"),
+)
+_SPELLINGS = re.compile(r"(?i)\bdeg(?:rees?)?\s+(celsius|fahrenheit|c|f)\b")
 
 CASES = (
     Case(response=r"\boxed{9.81\ \text{m/s}^2}", gold="9.81 m/s^2", expect="accept"),
@@ -68,6 +118,8 @@ CASES = (
     Case(response="5 m" + "/m*m" * 20_000, gold="5 m", expect="adversarial", note="a unit without end"),
     Case(response="5 __import__('os')", gold="5 m", expect="adversarial"),
     Case(response="not 5 m", gold="5 m", expect="adversarial"),
+    Case(response="minus 5 m", gold="5 m", expect="adversarial"),
+    Case(response="5 Hz", gold="5 rad/s", expect="adversarial", note="of one dimension, and another unit"),
     Case(response="2+3 m", gold="5 m", expect="adversarial"),
 )
 
@@ -105,30 +157,60 @@ def quantity(
     gold = _gold_quantity(sample.gold)
     if gold is None:
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not a quantity")
-    found = final_answer(sample.response, where=where, on_many=on_many)
-    if found.text is None:
-        return Verdict(score=0.0, reason=found.reason, tags=found.tags)
-    answer = _read(found.text)
-    parsed = found.text[:100]
-    if answer.value is None:
-        return Verdict(score=0.0, parsed=parsed, reason=answer.problem, tags=answer.tags)
-    if answer.value.units != gold.units and not convert:
-        return Verdict(score=0.0, parsed=parsed, reason=f"the unit is not {gold.units}")
-    if answer.value.dimensionality != gold.dimensionality:
-        return Verdict(score=0.0, parsed=parsed, reason=f"the dimension is not {gold.dimensionality}")
-    value = _magnitude(answer.value, gold.units)
+
+    def judged(text: str) -> Verdict:
+        answer = _read(text)
+        if answer.value is None:
+            return Verdict(score=0.0, parsed=text[:100], reason=answer.problem, tags=answer.tags)
+        reason = _difference(
+            answer.value,
+            gold,
+            relative_tolerance=relative_tolerance,
+            absolute_tolerance=absolute_tolerance,
+            convert=convert,
+        )
+        return Verdict(score=0.0 if reason else 1.0, parsed=text[:100], reason=reason or "near")
+
+    found = final_answer(sample.response, where=where, on_many=on_many, accepts=lambda text: judged(text).score == 1.0)
+    return judged(found.text) if found.text is not None else Verdict(score=0.0, reason=found.reason, tags=found.tags)
+
+
+def _difference(
+    answer: Any, gold: Any, *, relative_tolerance: float, absolute_tolerance: float, convert: bool
+) -> str | None:
+    """Why a quantity of pint is not the gold; None when it is."""
+    if answer.units != gold.units and not convert:
+        return f"the unit is not {gold.units}"
+    if answer.dimensionality != gold.dimensionality:
+        return f"the dimension is not {gold.dimensionality}"
+    kinds, gold_kinds = _kinds(answer), _kinds(gold)
+    if kinds and gold_kinds and kinds != gold_kinds:
+        return f"{' and '.join(sorted(kinds))}, not {' and '.join(sorted(gold_kinds))}"
+    value = _magnitude(answer, gold.units)
     if value is None:
-        return Verdict(score=0.0, parsed=parsed, reason=f"cannot be converted to {gold.units}")
+        return f"cannot be converted to {gold.units}"
     allowed = max(absolute_tolerance, relative_tolerance * abs(gold.magnitude))
-    near = abs(value - gold.magnitude) <= allowed
-    return Verdict(score=float(near), parsed=parsed, reason="near" if near else f"it is {value:.6g} {gold.units}")
+    if "[temperature]" in gold.dimensionality:
+        allowed = max(allowed, _OFFSET_ROUNDING)
+    return None if abs(value - gold.magnitude) <= allowed else f"it is {value:.6g} {gold.units}"
+
+
+def _kinds(value: Any) -> set[str]:
+    """What the units of a quantity measure, where pint's dimension does not tell."""
+    names = (_registry().parse_unit_name(name)[0][1] for name, _ in value.unit_items())
+    return {_KINDS[name] for name in names if name in _KINDS}
 
 
 @lru_cache(maxsize=1)
 def _registry() -> Any:
     from pint import UnitRegistry
 
-    return UnitRegistry()
+    registry: Any = UnitRegistry()
+    for name in _COUNTS:
+        registry.define(f"{name} = [{name}]")
+    registry.define("equivalent = [equivalent] = Eq")
+    registry.define("osmole = [osmole] = Osm = osmol")
+    return registry
 
 
 @lru_cache(maxsize=4096)
@@ -151,8 +233,11 @@ def _read(text: str) -> Quantity:
     found = _QUANTITY.fullmatch(text)
     if found is None:
         return Quantity(None, "there is no number with a unit", ("no_answer",))
-    if _REFUSED_WORDS.search(text):
+    if _REFUSED_WORDS.search(text) or REFUSAL.search(text):
         return Quantity(None, "alternatives, a bound or a denial", ("hedged",))
+    sign = sign_before((found["words"] or "").rstrip(" =:("))
+    if sign is None:
+        return Quantity(None, "a computation in words, not a number")
     number = read_number(found["number"]).number
     if number is None or not _is_ordinary(number.value):
         return Quantity(None, f"{found['number']:.30} cannot be read as a number")
@@ -161,7 +246,7 @@ def _read(text: str) -> Quantity:
         return Quantity(None, f"{found['unit'].strip():.30} cannot be read as a unit")
     registry = _registry()
     try:
-        return Quantity(registry.Quantity(float(number.value * scale), registry.parse_units(unit)))
+        return Quantity(registry.Quantity(float(sign * number.value * scale), registry.parse_units(unit)))
     except _NOT_A_UNIT as error:
         return Quantity(None, f"{unit:.30} is not a unit: {type(error).__name__}")
 
@@ -179,6 +264,8 @@ def _unit_text(written: str) -> tuple[str | None, int]:
     for command, plain in _COMMANDS.items():
         text = text.replace(command, plain)
     text = re.sub(r"\^\s*\{?\s*°\s*\}?", "°", text.replace("$", " ").replace("·", "*").replace("⋅", "*"))
+    for spelling, power in _WORD_POWERS:
+        text = spelling.sub(power, text)
     text = _SPELLINGS.sub(lambda match: "°" + match[1][0].upper(), text)
     text = re.sub(r"\s*([*/()])\s*", r"\1", " ".join(_POWER.sub(r"^\1\2", text).split())).strip(" .")
     text = f"1{text}" if text.startswith("/") else text
