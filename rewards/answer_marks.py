@@ -6,11 +6,13 @@ Also a second answer that stands behind a mark. Everything here takes time that 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 LONGEST_LABELLED = 400
 """Characters of the line behind a label that are looked at."""
+LONGEST_TAIL = 4000
+"""Characters behind an answer that are searched for a second one."""
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -30,7 +32,7 @@ _NO_LABEL_BEFORE = re.compile(
     r"(?i)\b(?:if|whether|unless|suppose|assuming|assume|what|no|each|other|first|initial)\s+(?:that\s+)?"
     r"(?:(?:the|my|this|your)\s+)?(?:\w+\s+)?$"
 )
-_LINE_LABEL = re.compile(r"####(?!#)[^\S\n]*(?=\S*\d)|(?<!\S)(?:A|Final)\s?:\s", re.I)
+_LINE_LABEL = re.compile(r"^[ \t]*####(?!#)[ \t]*(?=\S*\d)", re.MULTILINE)
 _DELIMITER_LINE = re.compile(r"(?:\$\$?|\\\[|\\\]|\\\(|\\\)|```\w*|~~~\w*|-{3,}|\*{3,}|_{3,}|</?[a-z]{1,10}>)\.?")
 _COURTESY = re.compile(
     r"(?i)(?:i|we)?\s*(?:hope|let me know|feel free|please (?:let|feel|note that i)|if you (?:have|need|would|want)"
@@ -90,6 +92,8 @@ class Boxes(NamedTuple):
 
 def after_thinking(response: str) -> str:
     """The text behind the last thinking section; one that is not closed holds no answer."""
+    if "<" not in response and "[" not in response:
+        return response
     end = 0
     for closing in _THINKING_END.finditer(response):
         end = closing.end()
@@ -132,7 +136,7 @@ def closing_brace(text: str, start: int) -> int | None:
 
 def tags(text: str) -> Boxes:
     """Every `<answer>...</answer>`."""
-    found = list(_TAG.finditer(text))
+    found = list(_TAG.finditer(text)) if "<" in text else []
     marks = [Mark(tag[2].strip(), tag.start(), tag.end()) for tag in found if tag[3]]
     return Boxes(marks, bool(found) and not found[-1][3])
 
@@ -140,7 +144,9 @@ def tags(text: str) -> Boxes:
 def labelled(text: str) -> list[Mark]:
     """What stands behind each "the answer is", `Answer:` or `####`: the rest of the sentence, or the next line."""
     found: list[Mark] = []
-    for label in sorted((*LABEL.finditer(text), *_line_labels(text)), key=re.Match.start):
+    labels = list(LABEL.finditer(text)) if "ns" in text or "NS" in text else []
+    labels += _LINE_LABEL.finditer(text) if "####" in text else ()
+    for label in sorted(labels, key=re.Match.start):
         if found and label.start() < found[-1].stop:
             continue
         line_start = text.rfind("\n", 0, label.start()) + 1
@@ -169,22 +175,16 @@ def same_text(one: str, other: str) -> bool:
 
 def second_answer(tail: str, *, answer: str, accepts: Accepts | None) -> bool:
     """Whether another answer stands behind a marked one: `, 8`, `or ...`, "Actually, it is 8", "The answer is 8"."""
+    if not tail.strip(" .$\n"):
+        return False
     if _ALTERNATIVE.match(tail) is not None:
         return True
+    tail = tail[:LONGEST_TAIL]
     following = _NEXT_VALUE.match(tail)
     values = [following[1]] if following is not None else []
     values += [turn[1] for turn in _TURN.finditer(tail)]
     announced = [mark.text for mark in (*labelled(tail), *tags(tail).marks)]
     return any(_competes(value, answer, accepts) for value in (*values, *(a for a in announced if _is_short(a))))
-
-
-def _line_labels(text: str) -> Iterator[re.Match[str]]:
-    position = 0
-    for line in text.splitlines(keepends=True):
-        label = _LINE_LABEL.match(text, position + len(line) - len(line.lstrip()))
-        if label is not None:
-            yield label
-        position += len(line)
 
 
 def _line_from(text: str, start: int) -> Mark | None:

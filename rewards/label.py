@@ -13,7 +13,22 @@ from rlpost.scoring.authoring import Case, verifier
 
 LONGEST_ANSWER = 10_000
 
-_EDGES = " \t\n.*_`'\"()"
+_EDGES = " \t\n.!:;*_`'\"()[]{}<>\u2018\u2019\u201c\u201d"
+_INTRODUCED = re.compile(
+    r"(?i)(?:\b(?:is|are|was|were|be|as|'s|choose|pick|select|say|seems|expresses|express)\b|'s\b|\u2019s\b"
+    r"|\b(?:labels?|sentiment|categor(?:y|ies)|class(?:es)?|classification|prediction|topics?|answer|intent|emotion|tone"
+    r"|result|output|rating|tags?|review|text)\b[*_\"'`]*\s*[:=])\s*[:=]?\s*"
+    r"(?:(?:an?|the|clearly|definitely|overall|most likely|likely|probably|very|strongly|mostly|certainly|simply|just"
+    r"|label|labels|class|category|both|about)\s+)*"
+)
+"""Words before a label. The last of them ends what introduces it."""
+_NO_INTRODUCTION = re.compile(
+    r"(?i)\b(?:not|never|neither|nor|none|if|unless|but|than|instead|maybe|perhaps|hardly|barely|except|without|cannot"
+    r"|whether|ignore|reference|graders?)\b|n't|\?"
+)
+_TRAILING = re.compile(r"(?i)\s+(?:sentiment|label|category|class|topic|tone|emotion|intent)s?$")
+_LONGEST_SENTENCE = 300
+_BULLET = re.compile(r"^\s*(?:[-*\u2022]|\d{1,2}[.)])\s+")
 _ALTERNATIVE = re.compile(r"(?i)\b(?:or|either)\b")
 _CONJUNCTION = re.compile(r"\s+(?:and|&)\s+")
 _SENTIMENT = ("positive", "negative", "neutral")
@@ -24,6 +39,7 @@ CASES = (
     Case(response='["research and development", "law"]', gold=["law", "research and development"], expect="accept"),
     Case(response="pos", gold="positive", params={"synonyms": {"pos": "positive"}}, expect="accept"),
     Case(response="sports and law", gold=["law", "sports"], expect="accept"),
+    Case(response="The sentiment is positive.", gold="positive", expect="accept", note="a sentence that names it"),
     Case(response="negative", gold="positive", expect="reject"),
     Case(response="sports", gold=["politics", "sports"], expect="reject"),
     Case(response="glad", gold="positive", params={"labels": _SENTIMENT}, expect="reject", note="no such label"),
@@ -38,6 +54,7 @@ CASES = (
         note="all labels there are",
     ),
     Case(response="not positive", gold="positive", expect="adversarial"),
+    Case(response="The sentiment is not positive.", gold="positive", expect="adversarial"),
     Case(response="p\u043esitive", gold="positive", expect="adversarial", note="a Cyrillic letter"),
 )
 
@@ -55,7 +72,8 @@ def label_set(
 ) -> Verdict:
     """1 when the answer names exactly the labels of the gold, otherwise 0; `parts` has precision and recall.
 
-    An answer is one label, or several between commas, semicolons, bars, line breaks or `and`, or a JSON list.
+    An answer is one label, or several between commas, semicolons, bars, line breaks or `and`, or a JSON list. Words
+    that introduce it (`Label:`, `The sentiment is`) do not count, unless they deny it or make it depend on something.
 
     Args:
         sample: Its gold is a label or a list of labels; `meta.labels` may list all labels that exist.
@@ -103,11 +121,32 @@ def _items(text: str, known: set[str], *, casefold: bool) -> list[str]:
     whole = _folded(text, casefold)
     if whole in known:
         return [whole]
+    items = _split(text, known, casefold=casefold)
+    if items and set(items) <= known:
+        return items
+    introduced = _introduced(text)
+    read = _split(introduced, known, casefold=casefold) if introduced else []
+    return read if read and set(read) <= known else items
+
+
+def _split(text: str, known: set[str], *, casefold: bool) -> list[str]:
     items: list[str] = []
     for piece in re.split(r"[,;|\n]", text):
-        item = _folded(piece, casefold).removeprefix("and ")
-        items += [item] if item in known else [_folded(part, casefold) for part in _CONJUNCTION.split(item)]
+        item = _folded(_BULLET.sub("", piece), casefold).removeprefix("and ")
+        bare = _TRAILING.sub("", item)
+        if item in known or bare in known:
+            items.append(item if item in known else bare)
+        else:
+            items += [_folded(part, casefold) for part in _CONJUNCTION.split(item)]
     return [item for item in items if item]
+
+
+def _introduced(text: str) -> str | None:
+    """What stands behind the words that introduce a label; None where they say more than that."""
+    found = list(_INTRODUCED.finditer(text[:_LONGEST_SENTENCE]))
+    if not found or len(text) > _LONGEST_SENTENCE or _NO_INTRODUCTION.search(text[: found[-1].end()]):
+        return None
+    return text[found[-1].end() :]
 
 
 def _json_list(text: str) -> list[str] | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import cast
 
 from rewards.extraction import OnMany, Where, final_answer, plain_characters
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
+
+_ESCAPED = re.compile(r"\\([&%$#_{}])")
+_AROUND = " \t\n\"'`*_\u2018\u2019\u201c\u201d\u00ab\u00bb"
 
 SELF_TEST_OFF = {
     "text.contains": {
@@ -20,6 +24,7 @@ EXACT_CASES = (
     Case(response="  New\n York ", gold="New York", expect="accept", note="nor does white space"),
     Case(response="NYC", gold=["New York", "NYC"], expect="accept", note="any gold of a list"),
     Case(response="The answer is: Paris", gold="Paris", params={"where": "final_line"}, expect="accept"),
+    Case(response='"Paris".', gold="Paris", expect="accept", note="nor do quotes and a full stop"),
     Case(response="London", gold="Paris", expect="reject"),
     Case(response="", gold="Paris", expect="reject"),
     Case(response="Paris, France", gold="Paris", expect="reject"),
@@ -42,21 +47,26 @@ CONTAINS_CASES = (
 
 @verifier(name="text.exact", version="2", isolation="inline", cases=EXACT_CASES)
 def exact(sample: Sample, *, where: Where = "whole_text", on_many: OnMany = "reject") -> Verdict:
-    """1 when the answer equals the gold (or one of a list of golds), ignoring case and white space, otherwise 0.
+    """1 when the answer is the gold (or one of a list of golds), otherwise 0.
+
+    Case, white space, quotes and emphasis around the answer, and a full stop at its end do not count.
 
     Args:
         sample: Its gold is a text, a number, or a list of them.
         where: Place of the answer in the response.
         on_many: Whether several different boxed answers are rejected or the last one counts.
     """
-    golds = _golds(sample.gold)
-    if not golds:
+    written = _golds(sample.gold)
+    if not written:
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not text or a list of texts")
-    found = final_answer(sample.response, where=where, on_many=on_many)
+    golds = {*written, *(_folded(_bare(gold)) for gold in written)}
+    found = final_answer(
+        sample.response, where=where, on_many=on_many, accepts=lambda text: _folded(_bare(text)) in golds
+    )
     if found.text is None:
         return Verdict(score=0.0, reason=found.reason, tags=found.tags)
-    answer = _folded(found.text)
-    equal = answer in golds
+    answer = _folded(_bare(found.text))
+    equal = answer in golds or _folded(found.text) in golds
     return Verdict(score=float(equal), parsed=answer, reason="equal" if equal else "another text")
 
 
@@ -88,6 +98,12 @@ def _golds(gold: object) -> list[str]:
         return []
     folded = [_folded(str(one)) for one in several]
     return folded if all(folded) else []
+
+
+def _bare(text: str) -> str:
+    r"""Without quotes and emphasis around it, a full stop at its end, and the backslashes of `\&` and `\%`."""
+    text = _ESCAPED.sub(r"\1", text).replace("\\ ", " ").replace("~", " ")
+    return text.strip(_AROUND).removesuffix(".").strip(_AROUND) or text
 
 
 def _folded(text: str) -> str:

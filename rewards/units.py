@@ -65,7 +65,7 @@ _NAMES = {"°C": "degC", "°F": "degF", "°": "degree", "Nm": "(N*m)"} | {
         "hrs": "h",
     },
 }
-"""Ways of writing that pint lacks or takes for something else: to it, Nm is a thread count times a metre."""
+"""Spellings that pint lacks or misreads: it takes Nm for a thread count times a metre."""
 _COUNTS = (
     "IU",
     "drop",
@@ -86,9 +86,9 @@ _KINDS = {
     **{"hertz": "cycles", "becquerel": "decays", "curie": "decays", "gray": "dose", "rads": "dose"},
     **{"sievert": "equivalent dose", "rem": "equivalent dose", "lumen": "flux", "candela": "intensity"},
 }
-"""What pint gives one dimension, and nobody takes for one unit."""
+"""Units that pint gives the same dimension, and that measure different things."""
 _NOT_A_UNIT = (ArithmeticError, AssertionError, AttributeError, LookupError, SyntaxError, TypeError, ValueError)
-"""What pint raises for a name that it does not know, or a unit that it cannot build."""
+"""Exceptions that pint raises for an unknown name, or for a unit that it cannot build."""
 _WORD_POWERS = (
     (re.compile(r"(?i)\b(?:square|sq\.?)\s+([^\W\d_]+)"), r"\1^2"),
     (re.compile(r"(?i)\bcubic\s+([^\W\d_]+)"), r"\1^3"),
