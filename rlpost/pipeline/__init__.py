@@ -1,1 +1,1 @@
-"""Stages in order: artifacts, lineage, skip what is finished, gates between stages."""
+"""Runs the stages in order: artifacts, lineage, reuse of finished stages, gates between stages."""

@@ -1,4 +1,4 @@
-"""Artifacts: a finished stage's folder with a manifest that says what it is made of and what it holds.
+"""Artifacts: the folder of a finished stage, with a manifest of its inputs and its files.
 
 <run>/stages/02-sft/manifest.json     written last; a folder without it is not an artifact
 model/            config, safetensors, tokenizer, chat template
@@ -22,32 +22,32 @@ MODEL = "model"
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What an artifact records about itself."""
+    """The record of an artifact about itself."""
 
     stage: str
     kind: str
     inputs_hash: str
-    """Of everything that decides the result: stage, model, data, rewards, parent, seed."""
+    """Hash of everything that decides the result: stage, model, data, rewards, parent, seed."""
     parents: dict[str, str]
     """Stage, `base` or model directory -> hash of its model files."""
     model_hash: str
-    """Of the files in `model/`."""
+    """Hash of the files in `model/`."""
     files: dict[str, str]
-    """Path -> xxh3-128, of every file in `model/`."""
+    """Path -> xxh3-128, for every file in `model/`."""
     rlpost_version: str
     trust_remote_code: bool
     seconds: float
     scores: dict[str, float] = field(default_factory=dict[str, float])
     produces: Product = "language_model"
     evaluation_hash: str = ""
-    """Of what decided the scores."""
+    """Hash of everything that decides the scores."""
 
 
 def read_manifest(directory: Path) -> Manifest | None:
-    """The manifest, or None where there is no finished artifact.
+    """Read the manifest; None if there is no finished artifact.
 
     Raises:
-        ArtifactError: the manifest cannot be read, or a model file is missing or was changed since.
+        ArtifactError: the manifest cannot be read, or a model file is missing or has changed.
     """
     path = directory / MANIFEST
     if not path.exists():
@@ -68,14 +68,14 @@ def read_manifest(directory: Path) -> Manifest | None:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Replace the manifest in one step."""
+    """Replace the manifest atomically."""
     beside = directory / f"writing-{MANIFEST}"
     beside.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     beside.rename(directory / MANIFEST)
 
 
 def hash_model(directory: Path) -> tuple[str, dict[str, str]]:
-    """Hash of a model folder and of each of its files."""
+    """Hash a model folder and each of its files."""
     files = {
         str(path.relative_to(directory)): file_hash(path) for path in sorted(directory.rglob("*")) if path.is_file()
     }
@@ -83,7 +83,7 @@ def hash_model(directory: Path) -> tuple[str, dict[str, str]]:
 
 
 def file_hash(path: Path) -> str:
-    """xxh3-128 of a file's bytes."""
+    """Return the xxh3-128 of a file's bytes."""
     digest = xxhash.xxh3_128()
     with path.open("rb") as opened:
         while block := opened.read(1 << 24):
@@ -92,10 +92,10 @@ def file_hash(path: Path) -> str:
 
 
 def bytes_hash(content: bytes) -> str:
-    """xxh3-128 of bytes."""
+    """Return the xxh3-128 of bytes."""
     return xxhash.xxh3_128_hexdigest(content)
 
 
 def text_hash(text: str) -> str:
-    """xxh3-128 of a text."""
+    """Return the xxh3-128 of a text."""
     return xxhash.xxh3_128_hexdigest(text.encode())

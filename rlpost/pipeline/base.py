@@ -1,4 +1,4 @@
-"""The artifact before the first stage: a model directory as given, or a new model with its own tokenizer."""
+"""The artifact before the first stage: a given model directory, or a new model with its own tokenizer."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def build_base(recipe: Recipe, model_dir: Path) -> None:
     """Write the base model, its tokenizer and its chat template into `model_dir`.
 
     Raises:
-        ModelError: the given directory is not a model, the config is not one that transformers knows, or the model is
-            too small for the tokenizer or for `model.max_length`.
+        ModelError: the given directory is not a model, transformers does not know the config, or the model is too small
+            for the tokenizer or for `model.max_length`.
     """
     if recipe.model.path is not None:
         recipe = _with_local_model(recipe, recipe.model.path)
@@ -60,14 +60,14 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         )
         return train_tokenizer(tokenizer_texts(examples), vocab_size=source.vocab_size)
     assert source is not None
-    # transformers makes up an empty tokenizer for a model type that it knows.
+    # For a model type that it knows, transformers would make up an empty tokenizer.
     if Path(source).is_dir() and not any(any(Path(source).glob(name)) for name in _TOKENIZERS):
         raise ModelError(f"{source} must hold a tokenizer ({', '.join(_TOKENIZERS)}): set model.tokenizer")
     return load_tokenizer(source, trust_remote_code=recipe.model.trust_remote_code)
 
 
 def _with_local_model(recipe: Recipe, path: str) -> Recipe:
-    """The recipe with `model.path` as a folder of this machine; a hub's name is downloaded first."""
+    """Return the recipe with `model.path` as a local folder; a hub model is downloaded first."""
     if Path(path).exists() or path.startswith((".", "/", "~")) or path.count("/") != 1:
         return recipe
     from huggingface_hub import snapshot_download
@@ -100,7 +100,7 @@ def _check_weights(path: Path) -> None:
 
 
 def _config(recipe: Recipe, *, tokenizer: PreTrainedTokenizerBase) -> Any:
-    """The model's configuration as transformers reads it."""
+    """Return the model's configuration as transformers reads it."""
     from transformers import AutoConfig
 
     model = recipe.model
@@ -119,23 +119,23 @@ def _config(recipe: Recipe, *, tokenizer: PreTrainedTokenizerBase) -> Any:
         if model.path is not None:
             return AutoConfig.from_pretrained(model.path, trust_remote_code=model.trust_remote_code)
         return AutoConfig.for_model(settings.pop("model_type"), **settings)
-    except Exception as error:  # A wrong value ends in errors of many kinds there.
+    except Exception as error:  # A wrong value raises many kinds of errors there.
         origin = "model.config" if model.path is None else f"{model.path}/config.json"
-        # Its checks put Python's names of errors and classes into their words.
+        # Its checks put Python's names of errors and classes into their messages.
         words = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", re.sub(r"\s*\b[A-Z]\w*Error: ", " ", str(error)))
-        found = shortened(words, most=600)  # An unknown model type is answered with all known ones.
+        found = shortened(words, most=600)  # For an unknown model type, the message lists all known ones.
         raise ModelError(f"{origin} must be a configuration that transformers knows; found: {found}") from error
 
 
 def _refuse_unread(settings: Mapping[str, Any]) -> None:
-    """Refuse keys that transformers would keep with the configuration, and nothing of it would ever read.
+    """Reject keys that transformers would store in the configuration but never read.
 
-    A key is known where it is a field of the family's configuration, or its name stands in the code of the family.
+    A key is known if it is a field of the family's configuration, or if its name occurs in the code of the family.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     if not isinstance(settings["model_type"], str) or settings["model_type"] not in CONFIG_MAPPING:
-        return  # Building it says so.
+        return  # Building the model reports it.
     family: Any = CONFIG_MAPPING[settings["model_type"]]
     known = {field.name for field in fields(family)} | set(family.attribute_map)
     unread = [key for key in settings if key not in known and not re.search(rf"\b{re.escape(key)}\b", _code_of(family))]
@@ -147,7 +147,9 @@ def _refuse_unread(settings: Mapping[str, Any]) -> None:
 
 
 def _refuse_beyond_memory(model: ModelConfig) -> None:
-    """A slip of zeros must not take all memory; for families that the formula of `rlpost check` knows."""
+    """Reject a new model that does not fit in memory, such as after a slip of zeros; only for families that the formula
+    of `rlpost check` knows.
+    """
     shape = shape_of(model)
     needed = 0 if shape is None else shape.parameters * (4 if model.dtype == "float32" else 2)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -160,7 +162,7 @@ def _refuse_beyond_memory(model: ModelConfig) -> None:
 
 @cache
 def _code_of(family: type) -> str:
-    """What transformers has for a family of models, and what all families share."""
+    """Return transformers' code for a family of models, and the code that all families share."""
     import transformers
 
     shared = Path(inspect.getfile(transformers)).parent
@@ -186,7 +188,7 @@ def _check_fit(config: Any, recipe: Recipe, *, token_count: int) -> None:
 
 
 def _link_given_model(path: Path, model_dir: Path) -> None:
-    """Weights are linked, not copied; small files are copied."""
+    """Link the weights without copying them; copy small files."""
     for file in (file for pattern in _WEIGHTS for file in path.glob(pattern)):
         (model_dir / file.name).symlink_to(file.resolve())
     for pattern in _CONFIGS:
@@ -203,6 +205,6 @@ def _write_new_model(recipe: Recipe, model_dir: Path, *, config: Any) -> None:
         model = AutoModelForCausalLM.from_config(
             config, dtype=getattr(torch, recipe.model.dtype), trust_remote_code=recipe.model.trust_remote_code
         )
-    except Exception as error:  # A wrong value ends in errors of many kinds there.
+    except Exception as error:  # A wrong value raises many kinds of errors there.
         raise ModelError(f"model.config must describe a language model; building it failed: {error}") from error
     model.save_pretrained(model_dir)

@@ -1,9 +1,10 @@
-"""What decides the behaviour of a recipe's own code: its source, the source of its helpers, versions of libraries.
+"""Identifies the behaviour of a recipe's own code: its source, the source of its helpers, versions of libraries.
 
-Imports are read from the source, wherever they stand in it, and nothing is run. A module of the same package counts by
-its source, and so does every module that no installed distribution brought; their imports are followed. An installed
-library counts by its version. Python's standard library and rlpost itself count elsewhere. Names that a module builds
-at run time (`importlib.import_module(text)`) and data files cannot be seen: raise the verifier's `version` for those.
+Imports anywhere in the source are found by reading it; nothing is run. A module of the same package is identified by
+its source, and so is every module that no installed distribution provides; their imports are followed. An installed
+library is identified by its version. Python's standard library and rlpost itself are covered elsewhere. Modules whose
+names are built at run time (`importlib.import_module(text)`) and data files cannot be found: raise the verifier's
+`version` when these change.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ _LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("purelib", "platl
 class _Source(NamedTuple):
     file: Path
     package: str
-    """The package that relative imports are relative to; empty for a file outside any."""
+    """The package that relative imports refer to; empty for a file outside any package."""
 
 
 def code_of_function(function: Callable[..., Any]) -> Identity:
-    """The code behind a function; empty for one that has no Python source."""
+    """Identify the code behind a function; empty for one without Python source."""
     plain = inspect.unwrap(function)
     try:
         file = inspect.getsourcefile(plain)
     except TypeError:
-        return {}  # Built into Python, or no function at all.
+        return {}  # Built into Python, or not a function at all.
     if file is None or not Path(file).is_file():
         return {}
     module = sys.modules.get(plain.__module__)
@@ -49,10 +50,10 @@ def code_of_function(function: Callable[..., Any]) -> Identity:
 
 
 def code_of_reference(reference: str) -> Identity:
-    """The code behind `module:name` or `path/to/file.py:name`.
+    """Identify the code behind `module:name` or `path/to/file.py:name`.
 
     Raises:
-        FileNotFoundError: there is no such source.
+        FileNotFoundError: the source does not exist.
     """
     place = split(reference).module
     if names_file(reference):
@@ -65,7 +66,7 @@ def code_of_reference(reference: str) -> Identity:
 
 @cache
 def library_versions(top: str) -> Identity:
-    """Distribution -> version, of those that brought an importable package; empty where none did."""
+    """Return distribution -> version, for those that provide an importable package; empty if none does."""
     return {name: version(name) for name in _distributions().get(top, ())}
 
 
@@ -92,11 +93,11 @@ def _code_of(start: _Source) -> Identity:
 
 @cache
 def _imports(content: bytes, package: str) -> frozenset[str]:
-    """Full names of everything that a source imports; the last part may be an object instead of a module."""
+    """Return the full names of everything that a source imports; the last part may be an object instead of a module."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
-        return frozenset()  # Whoever imports it says so.
+        return frozenset()  # The import itself will report the error.
     return frozenset(name for node in ast.walk(tree) for name in _imported(node, package))
 
 
@@ -111,7 +112,7 @@ def _imported(node: ast.AST, package: str) -> Iterator[str]:
 
 
 def _sources(imported: str) -> Iterator[tuple[str, _Source]]:
-    """The modules that an import runs: each package on the way, and the module itself."""
+    """Yield the modules that an import runs: each package on the way, and the module itself."""
     parts = imported.split(".")
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])
@@ -123,7 +124,7 @@ def _sources(imported: str) -> Iterator[tuple[str, _Source]]:
 
 
 def _spec(module: str) -> ModuleSpec | None:
-    """Where a module would be loaded from; packages are not run to find what is in them."""
+    """Find where a module would be loaded from, without running packages to look inside them."""
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -139,7 +140,7 @@ def _spec(module: str) -> ModuleSpec | None:
 
 @cache
 def _is_library(top: str) -> bool:
-    """Whether an installed distribution brought the package, or nothing of this name is there."""
+    """Whether an installed distribution provides the package, or nothing of this name exists."""
     spec = _spec(top)
     if spec is None:
         return True

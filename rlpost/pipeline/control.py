@@ -1,4 +1,4 @@
-"""What people ask of a run while it goes on: small files in its folder, written by the command line."""
+"""Requests from users to a running run: small files in its folder, written by the command line."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _WANTED_ACTORS = Path("control") / "rollout_actors"
 
 
 def write_wanted_actors(run_root: Path, actors: int) -> None:
-    """Ask the run to go on with this many rollout actors.
+    """Ask the run to continue with this number of rollout actors.
 
     Raises:
-        ArtifactError: the folder is no run, or its run is not going on.
+        ArtifactError: the folder is not a run, or its run is not going on.
         ClusterError: `actors` is below 1.
     """
     if actors < 1:
@@ -35,15 +35,15 @@ def write_wanted_actors(run_root: Path, actors: int) -> None:
 
 
 def take_wanted_actors(run_root: Path) -> int | None:
-    """The rollout actors that somebody asked for since the last call; None if nobody did.
+    """Return the number of rollout actors requested since the last call; None if there was no request.
 
     Raises:
-        ClusterError: the file holds something else than a number of actors.
+        ClusterError: the file contains something other than a number of actors.
     """
     order = run_root / _WANTED_ACTORS
     taken = order.with_suffix(".taken")
     try:
-        # First out of the way, so that an order that comes meanwhile is not lost.
+        # Moved away first, so that a request that arrives in the meantime is not lost.
         order.replace(taken)
     except FileNotFoundError:
         return None

@@ -1,4 +1,4 @@
-"""The ledgers of a run, finished or going on, held against its recipe and its checkpoints. Reads files only."""
+"""Checks the ledgers of a finished or running run against its recipe and its checkpoints. Only reads files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlpost.stages.checkpoint_files import damage_of
 from rlpost.stages.checkpoints import read_saved
 
 _TRIES = 5
-"""A stage is renamed once, when it is finished; more often only where somebody starts it again and again."""
+"""A stage is renamed once, when it is finished; it is renamed more often only if someone keeps restarting it."""
 _SAVED = TypeAdapter(SavedLedger)
 
 
@@ -30,33 +30,33 @@ class StageCheck:
 
     name: str
     folder: str
-    """Without `.partial`."""
+    """Name of the stage's folder, without `.partial`."""
     is_finished: bool
     audit: LedgerAudit | None
     """None for a stage that has not begun."""
     checkpoint: str | None
-    """The newest that can be resumed from; its ledger was compared."""
+    """The newest checkpoint that a resume could use; its ledger was compared."""
 
 
 class _Found(NamedTuple):
     is_finished: bool
     journal: Journal | None
     saved: list[tuple[Path, SavedLedger | None]]
-    """Newest first; None beside what cannot be read."""
+    """Checkpoints with their ledgers, newest first; None in place of a ledger that cannot be read."""
 
 
 def check_ledgers(run_root: Path) -> list[StageCheck]:
-    """Every RL stage of the recipe, in order.
+    """Check every RL stage of the recipe, in order.
 
     Raises:
-        ArtifactError: the folder is no run.
+        ArtifactError: the folder is not a run.
     """
     run = RunDirectory(run_root)
     return [_check_stage(run.stage(number, name), name, rules) for number, name, rules in _rl_stages(run_root)]
 
 
 def _rl_stages(run_root: Path) -> list[tuple[int, str, StageRules]]:
-    """(number, name, rules) of each."""
+    """Return (number, name, rules) of each RL stage."""
     path = run_root / RESOLVED_FILE
     try:
         stages: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["recipe"]["stages"]
@@ -97,11 +97,11 @@ def _check_stage(paths: StagePaths, name: str, rules: StageRules) -> StageCheck:
 
 
 def _read(paths: StagePaths) -> _Found | None:
-    """The stage's files; None where it has not begun. A run that goes on may rename the folder meanwhile."""
+    """Read the stage's files; None if it has not begun. A running run may rename the folder in the meantime."""
     for _ in range(_TRIES):
-        # Beside a stage under way, a finished one is of an earlier recipe.
+        # A finished folder beside a partial one belongs to an earlier recipe.
         folder = paths.work if paths.work.is_dir() else paths.final
-        # Before the journal, which then has every line that they count.
+        # Read before the journal, which then contains every line that they count.
         saved = list(_saved_in(folder))
         try:
             return _Found(folder == paths.final, read_journal(folder / FILE_NAME), saved)
@@ -123,10 +123,10 @@ def _saved_in(folder: Path) -> Iterator[tuple[Path, SavedLedger | None]]:
 
 
 def _compare_newest(journal: Journal, saved: list[tuple[Path, SavedLedger | None]]) -> tuple[str | None, list[Finding]]:
-    """The newest checkpoint that a resume would choose, and how it differs from the journal.
+    """Return the newest checkpoint that a resume would choose, and its differences from the journal.
 
-    One that agrees is not read in full, which would take long for a large model. One that is damaged or is taken away
-    meanwhile is passed over, as a resume does.
+    A checkpoint that agrees is not read in full, which would take long for a large model. A checkpoint that is damaged,
+    or removed in the meantime, is skipped, as a resume does.
     """
     for path, ledger in saved:
         differences = [] if ledger is None else compare(journal, ledger)

@@ -1,4 +1,6 @@
-"""What decides a stage's result, as one hash: equal hash, equal result, so a finished stage is skipped."""
+"""Hashes of everything that decides a stage's result: an equal hash means an equal result, so a finished stage is
+reused.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,13 @@ from rlpost.recipe.stages import AnyStage, Parent, RecipePart
 from rlpost.scoring.registry import resolve
 
 DataIdentities = Mapping[str, Any]
-"""Data set -> what decides its rows."""
+"""Data set -> an identity of its rows."""
 
 
 def data_identities(recipe: Recipe) -> DataIdentities:
-    """Of every data set that the recipe uses; taken just before the rows are read, so that both speak of one file."""
+    """Identify every data set of the recipe, just before its rows are read, so that both refer to the same file
+    content.
+    """
     tokenizer = recipe.model.tokenizer
     used = {name for stage in recipe.stages for name in stage.data_sets}
     used |= set(recipe.evaluate.data) if recipe.evaluate is not None else set()
@@ -32,14 +36,14 @@ def data_identities(recipe: Recipe) -> DataIdentities:
 
 
 def base_inputs_hash(recipe: Recipe, *, data: DataIdentities) -> str:
-    """Of the model before the first stage."""
+    """Hash the inputs of the model before the first stage."""
     tokenizer = recipe.model.tokenizer
     names = tokenizer.data if isinstance(tokenizer, TokenizerTraining) else []
     return _hash(model=_model_identity(recipe.model), data=_chosen(data, names), seed=recipe.seed)
 
 
 def stage_inputs_hash(recipe: Recipe, stage: AnyStage, *, parents: Mapping[str, str], data: DataIdentities) -> str:
-    """Of a stage made from artifacts with these model hashes, each by its `parent_key`."""
+    """Hash the inputs of a stage whose parents have these model hashes, each by its `parent_key`."""
     return _hash(
         stage=stage.settings(),
         parents=parents,
@@ -50,7 +54,7 @@ def stage_inputs_hash(recipe: Recipe, stage: AnyStage, *, parents: Mapping[str, 
 
 
 def parent_key(parent: Parent) -> str:
-    """The place of a parent among those of its stage, for example `value.start`."""
+    """Return the key of a parent among those of its stage, for example `value.start`."""
     return ".".join(map(str, parent.key))
 
 
@@ -67,7 +71,7 @@ def _recipe_part(recipe: Recipe, part: RecipePart, *, data: DataIdentities) -> A
 
 
 def evaluation_hash(recipe: Recipe, *, model_hash: str, data: DataIdentities) -> str:
-    """Of what decides the held-out scores of an artifact."""
+    """Hash everything that decides the held-out scores of an artifact."""
     assert recipe.evaluate is not None
     return _hash(
         model=model_hash,
@@ -79,7 +83,7 @@ def evaluation_hash(recipe: Recipe, *, model_hash: str, data: DataIdentities) ->
 
 
 def _model_identity(config: ModelConfig) -> dict[str, Any]:
-    """Of templates and tokenizers, what they hold counts; of a given model, where it lies (its files are checked)."""
+    """Identify templates and tokenizers by their content, and a given model by its path (its files are checked)."""
     identity: dict[str, Any] = config.model_dump(mode="json")
     if config.chat_template is not None:
         identity["chat_template"] = chat_template_source(config.chat_template)
@@ -92,14 +96,14 @@ def _model_identity(config: ModelConfig) -> dict[str, Any]:
 
 
 def _rewards(recipe: Recipe) -> dict[str, Any] | None:
-    """Routes, and the verifiers behind them: version, source, helpers, libraries."""
+    """Identify the rewards: routes, and the verifiers behind them by version, source, helpers, libraries."""
     judging = recipe.judging()
     if judging is None:
         return None
     names = sorted({name for node in judging.routes.values() for name in node.verifiers()})
     verifiers = {name: resolve(name) for name in names}
     code = {name: [verifier.spec.version, code_of_function(verifier.function)] for name, verifier in verifiers.items()}
-    # When a run pauses or stops on faults says nothing about its scores.
+    # The fault limits for pausing or stopping a run do not affect its scores.
     return {**judging.model_dump(mode="json", exclude={"on_faults"}), "code": code}
 
 
@@ -110,7 +114,7 @@ def _chosen(data: DataIdentities, names: Sequence[str]) -> DataIdentities:
 def _data_identity(config: DataConfig) -> dict[str, Any]:
     identity: dict[str, Any] = config.model_dump(mode="json")
     kind, _, rest = config.source.partition(":")
-    # What a file or folder holds counts, not where it lies.
+    # A file or folder is identified by its content, not by its path.
     if kind in ("jsonl", "parquet") and Path(rest).is_file():
         identity["source"] = f"{kind}:{file_hash(Path(rest))}"
     elif kind in ("parquet", "hf") and Path(rest).is_dir():

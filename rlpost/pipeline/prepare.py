@@ -1,4 +1,4 @@
-"""Everything that can be made and checked before a device is used: the base model, the data, every stage's inputs."""
+"""Makes and checks everything that needs no device: the base model, the data, every stage's inputs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from rlpost.telemetry.console import Console
 
 
 class Prepared(NamedTuple):
-    """What all stages share."""
+    """The results that all stages share."""
 
     base: Manifest
     data: DataLibrary
     identities: DataIdentities
-    """Of the data sets, as they were when their rows were read."""
+    """Identities of the data sets at the time their rows were read."""
 
 
 def prepare(recipe: Recipe, run: RunDirectory, console: Console) -> Prepared:
-    """Make the base artifact, read the data, and hold every stage's needs against it.
+    """Make the base artifact, read the data, and check that it meets every stage's needs.
 
     Raises:
         DataError: a data set cannot be read, a row lacks a column, or a prompt does not fit the model.
@@ -72,7 +72,7 @@ def _base(recipe: Recipe, run: RunDirectory, console: Console, identities: DataI
 
 
 def _check_stage_data(stage: AnyStage, data: DataLibrary, recipe: Recipe) -> None:
-    """Make what the stage will make and forget it: rendering takes seconds, and the stage may be hours away."""
+    """Make the rows of a stage and discard them: this takes seconds now, whereas the stage may start hours later."""
     sampled = stage.samples_responses
     if sampled is not None:
         prompts = data.prompts(stage.data_sets, stage=stage.name, max_tokens=sampled.config.max_tokens)

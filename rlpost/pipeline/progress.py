@@ -1,4 +1,4 @@
-"""How far a run has come, as its folder tells from outside the run."""
+"""The progress of a run, as seen in its folder from outside the run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from rlpost.pipeline.artifacts import MANIFEST
 
 Marks = frozenset[tuple[str, int]]
-"""Path and time of writing of each finished stage and of each checkpoint of a stage under way."""
+"""Path and modification time of each finished stage, and of each checkpoint of an unfinished stage."""
 
 
 def marks(run: Path) -> Marks:
-    """What is there now; one that was not there before is progress. Empty where no run can be seen."""
+    """Return the current marks; a new mark means progress. Empty if there is no run to be seen."""
     finished = (file for file in run.glob(f"stages/*/{MANIFEST}") if not file.parent.name.endswith(".partial"))
     found: set[tuple[str, int]] = set()
     for path in (*finished, *run.glob("stages/*.partial/checkpoints/step-*")):
         try:
             found.add((str(path.relative_to(run)), path.stat().st_mtime_ns))
         except FileNotFoundError:
-            continue  # It has just made room for a newer one.
+            continue  # It was just deleted in favour of a newer one.
     return frozenset(found)

@@ -1,4 +1,6 @@
-"""A stage's work folder -> an artifact: hash the model, write the manifest, give the folder its final name."""
+"""Turns a stage's work folder into an artifact: hashes the model, writes the manifest, gives the folder its final
+name.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def publish_artifact(
     inputs_hash: str,
     scores: dict[str, float],
 ) -> Manifest:
-    """`started` is on the clock of `time.perf_counter`; `scores` are what the stage measured itself."""
+    """Publish the artifact. `started` is a time of `time.perf_counter`; `scores` are those that the stage measured
+    itself.
+    """
     model_hash, files = hash_model(paths.work / MODEL)
     manifest = Manifest(
         stage=stage,

@@ -1,4 +1,4 @@
-"""A recipe's stages in order: skip what is finished, run what is not, evaluate, hold gates, write the summary."""
+"""Runs a recipe's stages in order: reuse or run each stage, evaluate it, check its gate, and write the summary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rlpost.telemetry.console import Console
 
 
 class FoundParent(NamedTuple):
-    """An artifact that a stage is made from, where it lies and what it holds."""
+    """An artifact that a stage starts from: its path and its content."""
 
     parent: Parent
     name: str
@@ -40,7 +40,7 @@ class FoundParent(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class StageInputs:
-    """One stage, where it goes, and the artifacts that it is made from."""
+    """One stage, its folders, and the artifacts that it starts from."""
 
     stage: AnyStage
     paths: StagePaths
@@ -54,7 +54,7 @@ class StageInputs:
 
     @property
     def parent_dirs(self) -> dict[Role, tuple[Path, ...]]:
-        """Role -> the model directories of the parents in it."""
+        """Role -> the model directories of the parents with this role."""
         roles: list[Role] = [found.parent.role for found in self.parents]
         return {role: tuple(found.directory for found in self.parents if found.parent.role == role) for role in roles}
 
@@ -76,11 +76,11 @@ class Pipeline:
     """Whether there are engines; without them nothing is evaluated."""
 
     def execute(self, selection: Selection) -> list[Manifest]:
-        """Run the selected stages; returns the manifests of all finished ones, base first.
+        """Run the selected stages, and return the manifests of all finished ones, base first.
 
         Raises:
-            GateError: a stage's held-out score is outside its bound; the stage itself is finished and kept.
-        PreemptedError: the run was asked to stop.
+            GateError: a stage's held-out score violates its bound; the stage itself is finished and kept.
+            PreemptedError: the run was asked to stop.
         """
         manifests = [self.base]
         if self.can_generate and self.recipe.evaluate is not None and self.recipe.model.path is not None:
@@ -116,7 +116,7 @@ class Pipeline:
         if self.recipe.is_artifact(name):
             manifest = finished[name]
             return FoundParent(parent, name, self._model_dir(name), manifest.model_hash, manifest.produces)
-        # A given directory counts by what it holds, and is of the kind that its place asks for.
+        # A given directory is identified by its content, and has the kind that its role requires.
         directory = Path(name)
         (product,) = parent.accepts
         return FoundParent(parent, name, directory, hash_model(directory)[0], product)
@@ -131,7 +131,7 @@ class Pipeline:
         return manifest
 
     def _matching(self, inputs: StageInputs) -> Manifest | None:
-        """The finished artifact of this stage, if it was made from the same inputs."""
+        """Return the finished artifact of this stage, if it was made from the same inputs."""
         manifest = read_manifest(inputs.paths.final)
         return manifest if manifest is not None and manifest.inputs_hash == inputs.inputs_hash else None
 
@@ -157,15 +157,17 @@ class Pipeline:
             inputs_hash=inputs.inputs_hash,
             scores=scores,
         )
-        # Only now: a stage that was cut off before it was published goes on from them.
+        # Removed only now: a stage that is interrupted before this point resumes from them.
         shutil.rmtree(paths.final / "checkpoints", ignore_errors=True)
         return manifest
 
     def _outliving_parts(self, context: StageContext) -> Scores:
-        """The stage to its end; from its last checkpoint when a rank dies or weights are damaged on their way."""
+        """Run the stage to its end; resume from its last checkpoint if a rank dies or weights are damaged in
+        transit.
+        """
         while True:
             if context.output_dir.exists():
-                shutil.rmtree(context.output_dir)  # Half of a model.
+                shutil.rmtree(context.output_dir)  # An incomplete model.
             try:
                 return run_stage(context)
             except LearnerLostError as error:
@@ -176,7 +178,7 @@ class Pipeline:
                 self.parts.recover(error)
 
     def _engines_start(self, inputs: StageInputs) -> Path:
-        """A language model, which a reward model is not."""
+        """Return the language model that engines start with; a reward model cannot be used for that."""
         start = inputs.parents[0]
         if start.produces == "language_model":
             return start.directory

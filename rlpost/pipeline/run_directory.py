@@ -1,4 +1,4 @@
-"""The folders of a run, and who may write into them."""
+"""The folders of a run, and the lock that lets only one process write into them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ class StagePaths:
     work: Path
 
     def begin(self, inputs_hash: str) -> bool:
-        """Make the work folder; True if one from the same inputs is there to go on with, any other is removed."""
+        """Make the work folder; return True if it exists from the same inputs and can be resumed. Any other is
+        removed.
+        """
         stored = self.work / _INPUTS
         try:
             if json.loads(stored.read_text())["inputs_hash"] == inputs_hash:
                 return True
         except (OSError, ValueError, KeyError):
-            pass  # No folder yet, or one that was cut off while it was made.
+            pass  # There is no folder yet, or the run was interrupted while making it.
         self.restart(inputs_hash)
         return False
 
@@ -54,10 +56,10 @@ class RunDirectory:
         self._lock: IO[str] | None = None
 
     def claim(self, recipe_name: str, *, fresh: bool) -> None:
-        """Make the folder this recipe's own.
+        """Claim the folder for this recipe.
 
         Raises:
-            ArtifactError: it holds the run of another recipe, or files that are not a run, or cannot be made.
+            ArtifactError: it contains the run of another recipe, or other files, or cannot be created.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -80,7 +82,7 @@ class RunDirectory:
         beside.rename(self.root / OWNER_FILE)
 
     def _take_lock(self) -> None:
-        """Held until this process ends, however it ends."""
+        """Take the lock, which is held until this process ends, however it ends."""
         self._lock = (self.root / LOCK_FILE).open("a+", encoding="utf-8")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,16 +115,16 @@ class RunDirectory:
 
     @property
     def base(self) -> StagePaths:
-        """Of the model before the first stage."""
+        """Return the paths of the model before the first stage."""
         return self.stage(0, "base")
 
     def stage(self, number: int, name: str) -> StagePaths:
-        """Of stage `number`, counted from 1."""
+        """Return the paths of stage `number`, counted from 1."""
         folder = f"{number:02d}-{name}"
         return StagePaths(final=self.root / "stages" / folder, work=self.root / "stages" / f"{folder}.partial")
 
     def write_evaluation(self, paths: StagePaths, groups: Sequence[RolloutGroup], scores: dict[str, float]) -> None:
-        """Every held-out answer with its verdict, and the scores."""
+        """Write every held-out answer with its verdict, and the scores."""
         lines = [json.dumps(group_record(group)) + "\n" for group in groups]
         (paths.final / "evaluation.jsonl").write_text("".join(lines), encoding="utf-8")
         (paths.final / "evaluation.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")

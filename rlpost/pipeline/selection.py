@@ -1,4 +1,4 @@
-"""Which stages a command asks for: `--from`, `--until`."""
+"""The stages that a command selects by `--from` and `--until`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlpost.recipe.schema import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """From one stage to another, both included; stages before the first are reused if finished, run if not."""
+    """A range of stages, both ends included; stages before the first are reused if finished, and run otherwise."""
 
     names: tuple[str, ...]
     first: str | None
@@ -21,7 +21,7 @@ class Selection:
         """Check the names against the recipe.
 
         Raises:
-            RecipeError: a name is not a stage of the recipe, or the last comes before the first.
+            RecipeError: a name is not a stage of the recipe, or the last stage comes before the first.
         """
         names = tuple(stage.name for stage in recipe.stages)
         for option, name in (("--from", first), ("--until", last)):
@@ -36,5 +36,5 @@ class Selection:
         return self.first is not None and self.names.index(name) >= self.names.index(self.first)
 
     def is_after_end(self, name: str) -> bool:
-        """Whether the stage comes after the last one asked for."""
+        """Whether the stage comes after the last selected one."""
         return self.last is not None and self.names.index(name) > self.names.index(self.last)

@@ -1,4 +1,4 @@
-"""summary.json and the table at the end of a run."""
+"""summary.json, and the table at the end of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlpost.telemetry.tracker import read_metrics
 
 
 def write_summary(run: RunDirectory, recipe: Recipe, manifests: Sequence[Manifest]) -> None:
-    """Replace `<run>/summary.json` in one step."""
+    """Replace `<run>/summary.json` atomically."""
     base, *stages = [_stage_record(run, number, manifest) for number, manifest in enumerate(manifests)]
     content: dict[str, Any] = {
         "recipe": recipe.name,
@@ -30,7 +30,7 @@ def write_summary(run: RunDirectory, recipe: Recipe, manifests: Sequence[Manifes
 
 
 def show_summary(run: RunDirectory, manifests: Sequence[Manifest], console: Console) -> None:
-    """The table of stage x held-out score, where the time went, and where everything is."""
+    """Print the table of stages and held-out scores, the account of the time, and the paths of all results."""
     names = _shown_scores(manifests)
     rows = [
         [
@@ -72,7 +72,7 @@ def _time_words(shares: dict[str, float]) -> str:
 
 
 def _shown_scores(manifests: Sequence[Manifest]) -> list[str]:
-    """All scores, but the mean score only where it says something else than pass@1."""
+    """Return all score names; the mean score is included only if it differs from pass@1."""
     names = {name for manifest in manifests for name in manifest.scores}
     if all(manifest.scores.get("mean_score") == manifest.scores.get("pass@1") for manifest in manifests):
         names -= {"mean_score"}

@@ -1,1 +1,1 @@
-"""One file = one stage, its loop read top to bottom."""
+"""Each file contains one stage, whose loop can be read from top to bottom."""

@@ -1,4 +1,6 @@
-"""Folders that are written beside, listed, flushed, and get their names in one step; and how they are checked."""
+"""Folders that are written under a temporary name, listed, flushed, and renamed atomically; and how they are
+checked.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,12 @@ from rlpost.weight_file import checksum_of
 
 STATE_FILE = "stage.json"
 LIST_FILE = "files.json"
-"""Every other file: its size and its xxh3-128."""
+"""Lists every other file with its size and its xxh3-128."""
 _REMOVING = "removing-"
 
 
 def damage_of(checkpoint: Path) -> str | None:
-    """What about a checkpoint is not as it was written; None where everything is. Sizes are compared first."""
+    """Describe how a checkpoint differs from what was written; None if it does not. Sizes are compared first."""
     try:
         listed = json.loads((checkpoint / LIST_FILE).read_text(encoding="utf-8"))
         files = {str(name): (entry["bytes"], entry["xxh3"]) for name, entry in listed.items()}
@@ -39,7 +41,7 @@ def damage_of(checkpoint: Path) -> str | None:
 
 
 def write_list(folder: Path) -> None:
-    """Write down what is in the folder, for `damage_of`."""
+    """List the files in the folder, for `damage_of`."""
     (folder / LIST_FILE).write_text(json.dumps(_listed(folder), indent=1))
 
 
@@ -49,7 +51,7 @@ def _listed(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def publish(beside: Path, final: Path) -> None:
-    """Flush everything in `beside` to disk and give the directory its final name in one step."""
+    """Flush everything in `beside` to disk, then give the directory its final name atomically."""
     for path in (*beside.rglob("*"), beside):
         if not path.is_symlink():
             _flush(path)
@@ -61,12 +63,12 @@ def publish(beside: Path, final: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder; cut short, it leaves no part of it under its name."""
+    """Delete a folder; an interrupted deletion leaves no part of it under its name."""
     shutil.rmtree(_put_aside(folder))
 
 
 def left_behind(directory: Path) -> list[Path]:
-    """What a removal that was cut short has left in `directory`."""
+    """Return the remains of interrupted deletions in `directory`."""
     return list(directory.glob(f"{_REMOVING}*"))
 
 

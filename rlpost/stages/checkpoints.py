@@ -1,8 +1,8 @@
-"""Checkpoints inside a stage: written beside, published by rename, so that a half-written one is never chosen.
+"""Checkpoints inside a stage: written under a temporary name and renamed, so that an incomplete one is never chosen.
 
-The learner writes in the background; what it wrote is listed with sizes and checksums, flushed and renamed by a thread.
-At most one save is on its way at a time. A checkpoint that no longer is what was written is passed over with a word,
-and the one before it is chosen.
+The learner writes in the background. A thread then lists the written files with sizes and checksums, flushes and
+renames them. There is at most one save in progress. A checkpoint that differs from what was written is skipped with a
+message, and the previous one is chosen.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _WRITING = "writing-"
 
 
 class SavedStep(NamedTuple):
-    """A complete checkpoint: the stage goes on with step `step`."""
+    """A complete checkpoint, from which the stage continues with step `step`."""
 
     path: Path
     step: int
     state: dict[str, Any]
-    """What the stage itself remembers, for example the next prompt's place in the order of issue."""
+    """The stage's own state, for example the position of the next prompt in the order of issue."""
 
 
 class _Begun(NamedTuple):
-    """What the learner is writing."""
+    """The save that the learner is writing."""
 
     step: int
     path: Path
     state_file: str
-    """As of that step, whatever the stage does meanwhile."""
+    """Content of the state file as of that step, whatever the stage does in the meantime."""
 
 
 class StageCheckpoints:
-    """The checkpoints of one stage, in `<stage>/checkpoints/step-<n>`; `say` tells of those that are damaged.
+    """The checkpoints of one stage, in `<stage>/checkpoints/step-<n>`; `say` reports damaged ones.
 
-    Around the stage's loop, as a context: whoever starts the stage again finds nothing on its way.
+    Use it as a context around the stage's loop, so that no save is in progress when the stage is started again.
     """
 
     def __init__(
@@ -72,8 +72,10 @@ class StageCheckpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for what is being published; what the learner still writes never gets its name."""
-        # Ctrl-C does not wait: nothing is lost that was not lost before.
+        """Wait for a checkpoint that is being published; a save that the learner is still writing is never
+        published.
+        """
+        # Ctrl-C does not wait, because only this last checkpoint is lost.
         if self._publishing is not None and isinstance(error, Exception):
             failure = self._publishing.exception()
             if failure is not None:
@@ -87,7 +89,7 @@ class StageCheckpoints:
         return saved
 
     def latest(self) -> SavedStep | None:
-        """The newest checkpoint that is what was written."""
+        """Return the newest undamaged checkpoint."""
         for path in self._newest_first():
             damage = damage_of(path)
             if damage is None:
@@ -97,12 +99,12 @@ class StageCheckpoints:
         return None
 
     def save_if_due(self, learner: Learner, *, step: int, state: Mapping[str, Any]) -> None:
-        """After `step` steps: publish what is written by now, and begin a save when it is time.
+        """After `step` steps, publish a finished save, and begin a new one if it is due.
 
-        The stage's end is kept by its artifact instead; nothing is on its way any more when this returns for it.
+        The stage's end is kept by its artifact instead; when this returns for the last step, no save is in progress.
 
         Raises:
-            PreemptedError: the run was asked to stop; this step is saved.
+            PreemptedError: the run was asked to stop, and this step is saved.
         """
         ended = step >= self._total_steps
         stopping = self._stop.requested and not ended
@@ -127,7 +129,7 @@ class StageCheckpoints:
         self._begun = begun
 
     def _carry_on(self, learner: Learner, *, wait: bool) -> None:
-        """Take a save as far as it has come; with `wait`, to its end."""
+        """Advance a save as far as it has come; with `wait`, to its end."""
         if self._begun is not None and learner.finish_checkpoint(wait=wait):
             self._publishing = _in_background(partial(self._publish, self._begun))
             self._begun = None
@@ -136,7 +138,7 @@ class StageCheckpoints:
             publishing.result()
 
     def _publish(self, begun: _Begun) -> None:
-        """Runs on a thread: checksums and flushes of a large checkpoint take longer than a step."""
+        """Publish on a thread, because checksums and flushes of a large checkpoint take longer than a step."""
         (begun.path / STATE_FILE).write_text(begun.state_file)
         write_list(begun.path)
         final = self._directory / f"step-{begun.step:08d}"
@@ -154,13 +156,13 @@ class StageCheckpoints:
 
 
 def read_saved(checkpoint: Path) -> SavedStep:
-    """What a checkpoint says, whole or not."""
+    """Read the state of a checkpoint, damaged or not."""
     record = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
     return SavedStep(path=checkpoint, step=record["step"], state=record["state"])
 
 
 def _in_background(work: Callable[[], None]) -> Future[None]:
-    """On a thread that the end of the process does not wait for."""
+    """Run this on a thread that does not delay the end of the process."""
     result: Future[None] = Future()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""What a stage gets to work with: its inputs, the parts that run it, and where it writes."""
+"""The environment of a stage: its inputs, the parts that run it, and its output folders."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class StageContext:
     cluster: ClusterConfig
     stage: AnyStage
     parent_dirs: Mapping[Role, tuple[Path, ...]]
-    """Role -> the model directories that the stage is made from, in it."""
+    """Role -> the model directories of the parents with this role."""
     directory: Path
-    """The stage's work folder: checkpoints, metrics, samples."""
+    """The stage's work folder, for checkpoints, metrics, samples."""
     output_dir: Path
-    """Where the stage exports its model; does not exist yet."""
+    """The folder for the exported model; it does not exist yet."""
     data: DataLibrary
     parts: Parts
     console: Console
@@ -49,12 +49,12 @@ class StageContext:
 
     @property
     def seed(self) -> str:
-        """Distinguishes this run and stage in every derived seed."""
+        """A text that distinguishes this run and stage in every derived seed."""
         return f"{self.recipe.seed}/{self.stage.name}"
 
     @property
     def head(self) -> Literal["language_model", "score"]:
-        """What the stage's learner trains."""
+        """The model that the stage's learner trains."""
         return self._trained.head
 
     @property
@@ -70,7 +70,7 @@ class StageContext:
         keep_reference: bool,
         critic: CriticSettings | None = None,
     ) -> Learner:
-        """The learner of this stage, at its start."""
+        """Build the learner of this stage, in its initial state."""
         recipe, stage = self.recipe, self._trained
         return self.parts.build_learner(
             LearnerSettings(
@@ -92,14 +92,14 @@ class StageContext:
         )
 
     def critic_settings(self, stage: PpoStage) -> CriticSettings:
-        """The value model of a PPO stage, at its start."""
+        """Return the settings of a PPO stage's value model, in its initial state."""
         critic = stage.critic
         start, *_ = self.parent_dirs.get("critic", (self.model_dir,))
         rate = critic.learning_rate or self._trained.optimizer.learning_rate
         return CriticSettings(model_dir=str(start), learning_rate=rate)
 
     def checkpoints(self, *, total_steps: int) -> StageCheckpoints:
-        """Of this stage."""
+        """Return the checkpoints of this stage."""
         return StageCheckpoints(
             self.directory / "checkpoints",
             every=self._trained.learner.checkpoint_every,
@@ -110,16 +110,18 @@ class StageContext:
         )
 
     def finite_steps(self, learner: Learner, numbers: Callable[[TrainBatch], FloatArray]) -> FiniteSteps:
-        """Takes this stage's optimizer steps; `numbers` is what the learner says of a batch's scored tokens."""
+        """Return the object that takes this stage's optimizer steps; `numbers` gives the learner's outputs for a
+        batch.
+        """
         most = self._trained.learner.max_skipped_steps
         return FiniteSteps(learner, numbers=numbers, most_in_a_row=most, say=self.console.say)
 
     def tracker(self, *, first_step: int) -> JsonlTracker:
-        """Writes the stage's metrics.jsonl."""
+        """Return the writer of the stage's metrics.jsonl."""
         return JsonlTracker(self.directory / "metrics.jsonl", first_step=first_step)
 
     def collector(self, *, samples: int, sampling: Sampling) -> Collector:
-        """Issues prompts to the engines and scores what comes back."""
+        """Return a collector, which issues prompts to the engines and scores the responses."""
         return Collector(
             self.parts.generator,
             self.parts.scorer,
@@ -131,7 +133,7 @@ class StageContext:
         )
 
     def _on_faults(self) -> OnFaultsConfig:
-        """The recipe's thresholds; a pause ends before those who wait for a step give up."""
+        """The recipe's thresholds, with pauses limited so that they end before waits for a step time out."""
         config = OnFaultsConfig() if self.recipe.rewards is None else self.recipe.rewards.on_faults
         longest_s = min(config.longest_pause_s, self.cluster.step_timeout_s / 2)
         return config.model_copy(update={"longest_pause_s": longest_s})
@@ -139,10 +141,10 @@ class StageContext:
     def collect_all(
         self, prompts: list[Prompt], *, samples: int, sampling: Sampling, on_progress: Callable[[int], None]
     ) -> list[RolloutGroup]:
-        """One scored group a prompt, from the weights that the engines hold.
+        """Return one scored group per prompt, from the weights that the engines hold.
 
         Raises:
-            PreemptedError: the run was asked to stop; what was collected is collected again.
+            PreemptedError: the run was asked to stop; the collected groups will be collected again.
         """
         collector = self.collector(samples=samples, sampling=sampling)
 

@@ -1,4 +1,4 @@
-"""Continued pre-training: the next token on every token of raw text."""
+"""Continued pre-training: predicts the next token, for every token of raw text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Demonstrations held against the recipe's verifiers before a model learns from them (rejection by verdict)."""
+"""Filters demonstrations by the recipe's verifiers before a model learns from them (rejection by verdict)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _SAMPLES_PER_CALL = 512
 
 
 def worth_learning(context: StageContext, examples: Sequence[Example], *, least_score: float) -> list[Example]:
-    """Those whose response scores at least this; the others are in left_out.jsonl with their verdicts.
+    """Return the examples whose response scores at least this; the others go to left_out.jsonl with their verdicts.
 
-    Judged once a stage, so that a resumed one trains on the same rows whatever a judge would say today.
+    Examples are judged once per stage, so that a resumed stage trains on the same rows even if a judge would now
+    differ.
 
     Raises:
-        DataError: none is left.
-        RewardError: a demonstration could not be judged; to leave it out would be to call it wrong.
+        DataError: no example is left.
+        RewardError: a demonstration could not be judged; leaving it out would mean to call it wrong.
     """
     path = context.directory / FILE_NAME
     if not path.exists():
@@ -63,7 +64,7 @@ def _left_out(context: StageContext, examples: Sequence[Example], *, least_score
 
 
 def _sample(example: Example) -> Sample:
-    """The demonstration as if the model had given it."""
+    """Make a sample of the demonstration, as if the model had given it."""
     assert example.response is not None, "require_columns comes before"
     return Sample(
         id=example.id,

@@ -1,4 +1,4 @@
-"""Optimizer steps without a finite loss are left out, a few in a row at most, and the samples behind them are named."""
+"""Skips optimizer steps without a finite loss, only a few in a row, and names the samples behind them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rlpost.records import FloatArray
 from rlpost.train_records import StepReport, TrainBatch
 
 _NAMED = 5
-"""Rows that a message names at most."""
+"""Most rows that a message names."""
 
 
 class FiniteSteps:
     """Takes the optimizer steps of one stage.
 
     Args:
-        learner: Leaves its weights as they were when it refuses a step.
-        numbers: What the learner says of every scored token of a batch: log-probabilities, or scores; shape [T].
-        most_in_a_row: Steps in a row that may be left out (`learner.max_skipped_steps`).
-        say: Tells a person.
+        learner: The learner; it leaves its weights unchanged when it refuses a step.
+        numbers: Returns the learner's output for every token of a batch, shape [T]: log-probabilities, or scores.
+        most_in_a_row: Most consecutive steps that may be skipped (`learner.max_skipped_steps`).
+        say: Prints a line for the user.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class FiniteSteps:
         self._in_a_row, self._last_words = 0, ""
 
     def step(self, batch: TrainBatch, loss: LossFn) -> StepReport | None:
-        """One optimizer step; None where its loss or gradient was not finite and it is left out.
+        """Take one optimizer step; return None if it was skipped because its loss or gradient was not finite.
 
         Raises:
-            NonFiniteError: that happened too often in a row; the message names the rows.
+            NonFiniteError: too many steps in a row were skipped; the message names the rows.
         """
         try:
             report = self._learner.step(batch, loss)
@@ -59,10 +59,10 @@ class FiniteSteps:
         return report
 
     def end(self) -> None:
-        """The stage has taken its steps.
+        """End the stage after its last step.
 
         Raises:
-            NonFiniteError: its last ones were left out, so that nothing says that the model is sound.
+            NonFiniteError: the last steps were skipped, so there is no evidence that the model is sound.
         """
         if self._in_a_row:
             raise NonFiniteError(
@@ -71,7 +71,7 @@ class FiniteSteps:
 
 
 def suspects(batch: TrainBatch, numbers_T: FloatArray) -> str:
-    """Which rows are behind a loss that is not finite, in words."""
+    """Name the rows that may have caused a loss that is not finite."""
     for name, values_T in {"weights_T": batch.weights_T, **batch.columns}.items():
         if rows := _rows_where(~np.isfinite(values_T), batch):
             return f"the batch has {name} that are not finite: {_names(rows, batch)}"

@@ -1,4 +1,6 @@
-"""Preference pairs of a stage: given ones, or made from the model's own samples judged by the verifiers (TULU 3)."""
+"""The preference pairs of a stage: given ones, or pairs from the model's own samples judged by the verifiers (TULU
+3).
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,16 @@ from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 
 def pairs_of_stage(context: StageContext, stage: PairStage) -> list[PreferencePair]:
-    """Those that its data sets hold, or own samples; the same ones whenever the stage is resumed.
+    """Return the pairs in its data sets, or pairs from its own samples; a resumed stage gets the same pairs.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no pairs.
     """
     return _own_pairs(context, stage, stage.own_samples) if stage.own_samples else _given_pairs(context, stage)
 
 
 def pair_batch(pairs: Sequence[PreferencePair]) -> TrainBatch:
-    """Chosen and rejected as neighbours; the loss is a mean over pairs."""
+    """Make a batch with chosen and rejected rows as neighbours; the loss is a mean over pairs."""
     rows = [row for pair in pairs for row in (pair.chosen, pair.rejected)]
     return TrainBatch.of(rows, components=one_component("pairs", float(len(pairs))), rows_per_unit=2)
 
@@ -40,7 +42,7 @@ def _given_pairs(context: StageContext, stage: PairStage) -> list[PreferencePair
 
 
 def _own_pairs(context: StageContext, stage: PairStage, config: OwnSamplesConfig) -> list[PreferencePair]:
-    """Sampled once and kept, so that a resumed stage trains on the same pairs."""
+    """Sample pairs once and store them, so that a resumed stage trains on the same pairs."""
     path = context.directory / "pairs.npz"
     if not path.exists():
         prompts = context.data.prompts(stage.data, stage=stage.name, max_tokens=config.sampling.max_tokens)

@@ -1,4 +1,4 @@
-"""Which function runs which kind of stage. A new kind of stage has one line here."""
+"""Maps each kind of stage to the function that runs it. A new kind of stage needs one line here."""
 
 from __future__ import annotations
 

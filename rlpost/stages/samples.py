@@ -1,4 +1,4 @@
-"""samples.jsonl: what the model wrote and how it was judged, a few groups a step, for people to read."""
+"""samples.jsonl: some responses with their verdicts, a few groups per step, for people to read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GROUPS_PER_STEP = 2
 
 
 class SampleLog:
-    """Appends the first groups of each step; records of steps that run again after a resume are taken out first."""
+    """Appends the first groups of each step. On resume, it first removes the records of steps that will run again."""
 
     def __init__(self, directory: Path, *, first_step: int) -> None:
         path = directory / "samples.jsonl"
@@ -24,7 +24,7 @@ class SampleLog:
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def write(self, step: int, groups: Sequence[RolloutGroup]) -> None:
-        """The groups of one step."""
+        """Write the groups of one step."""
         for group in groups[:_GROUPS_PER_STEP]:
             self._file.write(json.dumps({"step": step, **group_record(group)}) + "\n")
         self._file.flush()
@@ -35,7 +35,7 @@ class SampleLog:
 
 
 def group_record(group: RolloutGroup) -> dict[str, Any]:
-    """A group as plain data, without values from the environment."""
+    """Convert a group to plain data, without values from the environment."""
     record: dict[str, Any] = {
         "prompt": group.prompt.id,
         "messages": [{"role": message.role, "content": message.content} for message in group.prompt.messages],

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: the next token on responses only."""
+"""Supervised fine-tuning: predicts the next token of responses only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlpost.stages.supervised import train_on_rows
 
 
 def run_sft(context: StageContext, stage: SftStage) -> None:
-    """Train on demonstrations, or on those that the recipe's verifiers approve of."""
+    """Train on demonstrations, or on those that the recipe's verifiers accept."""
     examples = context.data.examples(stage.data, stage=stage.name, use="sft")
     if stage.least_score is not None:
         examples = worth_learning(context, examples, least_score=stage.least_score)

@@ -1,4 +1,4 @@
-"""A request to stop: the run ends at the next step with a checkpoint, instead of in the middle of one."""
+"""Stop requests: the run ends at the next step with a checkpoint, instead of in the middle of a step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rlpost.errors import PreemptedError
 
 
 class StoppedEarly(KeyboardInterrupt):
-    """The run was asked to stop before it had a step to finish; no Exception, which somebody might catch."""
+    """The run was asked to stop before its first step; not an Exception, so that no handler catches it by mistake."""
 
 
 def stop_early(number: int, frame: object) -> None:
-    """A signal handler.
+    """Stop the run at once; a signal handler.
 
     Raises:
         StoppedEarly: always.
@@ -22,10 +22,11 @@ def stop_early(number: int, frame: object) -> None:
 
 
 class StopRequest:
-    """Whether somebody has asked the run to stop.
+    """Whether the run has been asked to stop.
 
     Args:
-        signals: What asks for it. The first one is heard here; a second one ends the run at once, as Ctrl-C does.
+        signals: Signals that request a stop. The first one is handled here; a second one ends the run at once, like
+            Ctrl-C.
     """
 
     def __init__(self, signals: Sequence[signal.Signals]) -> None:
@@ -34,20 +35,22 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether it was asked for."""
+        """Whether a stop was requested."""
         return self._asked_by is not None
 
     def listen(self) -> None:
-        """Hear the signals from now on. Call it again after `import ray` and `ray.init`, which take SIGTERM away."""
+        """Handle the signals from now on. Call it again after `import ray` and `ray.init`, which replace the SIGTERM
+        handler.
+        """
         if not self.requested:
             for number in self._signals:
                 signal.signal(number, self._hear)
 
     def raise_if_requested(self, where: str) -> None:
-        """End the run here.
+        """End the run here if a stop was requested.
 
         Raises:
-            PreemptedError: it was asked for.
+            PreemptedError: a stop was requested.
         """
         if self._asked_by is not None:
             raise PreemptedError(
