@@ -98,4 +98,4 @@ def _scored_samples(group: RolloutGroup) -> list[tuple[float, Episode]]:
 def _row(group: RolloutGroup, episode: Episode) -> TrainRow:
     """The row of an episode's last trajectory, which holds all of it unless a template rewrote the history."""
     source = f"{group.prompt.id}, sample {episode.sample}"
-    return trajectory_row(episode.trajectories[-1], weight=1.0, columns={}, source=source)
+    return trajectory_row(episode.trajectories[-1], weight=1.0, source=source)

@@ -10,7 +10,7 @@ import numpy as np
 from rlpost.data.chat import ChatFormat, RenderedAnswer
 from rlpost.errors import DataError
 from rlpost.records import Example, FloatArray, IntArray, Prompt, Trajectory
-from rlpost.train_records import TrainRow
+from rlpost.train_records import NO_COLUMNS, TrainRow
 
 
 class SupervisedRows(NamedTuple):
@@ -82,19 +82,29 @@ def prompts_of(examples: Sequence[Example], *, chat: ChatFormat, max_length: int
 
 
 def trajectory_row(
-    trajectory: Trajectory, *, weight: float, columns: Mapping[str, FloatArray], source: str
+    trajectory: Trajectory,
+    *,
+    weight: float,
+    columns: Mapping[str, FloatArray] = NO_COLUMNS,
+    with_sampled_logprobs: bool = False,
+    source: str = "",
 ) -> TrainRow:
     """A trajectory as it was sampled; every token that the policy chose has the same loss weight.
 
-    `columns` are those of `train_records` with one value a trained token; all other tokens get zeros.
+    Args:
+        trajectory: The tokens, and which of them the policy chose.
+        weight: Loss weight of each chosen token; all others get 0.
+        columns: Columns of `train_records` with one value a chosen token; all other tokens get 0.
+        with_sampled_logprobs: Whether the row has the generator's log-probabilities as `behaviour_logprobs_T`.
+        source: For people.
     """
-    trained_T, length = trajectory.trained_T, len(trajectory.token_ids)
+    (chosen,), length = trajectory.trained_T.nonzero(), len(trajectory.token_ids)
     weights_T = np.zeros(length, np.float32)
-    weights_T[trained_T] = weight
-    whole: dict[str, FloatArray] = {}
+    weights_T[chosen] = weight
+    whole = {"behaviour_logprobs_T": trajectory.logprobs_T} if with_sampled_logprobs else dict[str, FloatArray]()
     for name, values_T in columns.items():
         whole[name] = np.zeros(length, np.float32)
-        whole[name][trained_T] = values_T
+        whole[name][chosen] = values_T
     return TrainRow(token_ids=trajectory.token_ids, weights_T=weights_T, columns=whole, source=source)
 
 

@@ -41,6 +41,8 @@ class CreditedEpisode:
 
     def trajectory_columns(self) -> list[dict[str, FloatArray]]:
         """The columns of each trajectory."""
+        if len(self.trajectories) == 1:
+            return [self.columns]
         cuts = np.cumsum([trajectory.trained_count for trajectory in self.trajectories])[:-1]
         parts = {name: np.split(values_T, cuts) for name, values_T in self.columns.items()}
         return [{name: values[place] for name, values in parts.items()} for place in range(len(self.trajectories))]
@@ -110,13 +112,9 @@ def optimizer_steps(stage: GrpoStage | PpoStage) -> int:
 
 def token_ages(trajectories: Sequence[Trajectory], version: int) -> FloatArray:
     """Versions between the weights that sampled each trained token and `version`; shape [T]."""
-    ages: list[FloatArray] = []
-    for trajectory in trajectories:
-        ages_T = np.zeros(len(trajectory.token_ids), np.float32)
-        for span in trajectory.version_spans:
-            ages_T[span.start : span.stop] = version - span.version
-        ages.append(ages_T)
-    return _chosen(trajectories, ages)
+    spans = [span for trajectory in trajectories for span in trajectory.version_spans]
+    ages = np.array([version - span.version for span in spans], np.float32)
+    return np.repeat(ages, [span.stop - span.start for span in spans])
 
 
 def _episodes(group: JudgedGroup) -> list[CreditedEpisode]:
@@ -151,7 +149,7 @@ def _look_up(
         return
     trajectories = [trajectory for episode in episodes for trajectory in episode.trajectories]
     whole = TrainBatch.of(
-        [trajectory_row(trajectory, weight=1.0, columns={}, source="") for trajectory in trajectories],
+        [trajectory_row(trajectory, weight=1.0) for trajectory in trajectories],
         components=one_component(COMPONENT, 1.0),
         temperature=stage.sampling.temperature,
     )
@@ -200,9 +198,9 @@ def _give_credit(
 
 def _penalty(episode: CreditedEpisode, stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
     """The amount that leaving the reference takes off the reward of each token, for the policy that sampled it."""
-    sampled_T = episode.sampled_logprobs().astype(np.float64)
     if stage.kl.coefficient == 0 or stage.kl.place == "loss":
-        return np.zeros_like(sampled_T)
+        return np.zeros(sum(trajectory.trained_count for trajectory in episode.trajectories), np.float64)
+    sampled_T = episode.sampled_logprobs().astype(np.float64)
     reference_T = episode.columns["reference_logprobs_T"].astype(np.float64)
     return stage.kl.coefficient * kl_penalty(stage.kl.estimator, sampled_T, reference_logprobs_T=reference_T)
 
@@ -250,8 +248,6 @@ def _rows(
     progress: float,
 ) -> list[TrainRow]:
     """One row a trajectory, with the columns that the loss reads."""
-    if "behaviour_logprobs_T" in columns:
-        episode.columns["behaviour_logprobs_T"] = episode.sampled_logprobs()
     if "proximal_mix_T" in columns:
         ages_T = token_ages(episode.trajectories, version)
         episode.columns["proximal_mix_T"] = proximal_mix(ages_T, progress=progress)
@@ -260,6 +256,7 @@ def _rows(
             trajectory,
             weight=row_weight(stage.loss.normalisation, trajectory.trained_count),
             columns={name: values_T for name, values_T in found.items() if name in columns},
+            with_sampled_logprobs="behaviour_logprobs_T" in columns,
             source=episode.source,
         )
         for trajectory, found in zip(episode.trajectories, episode.trajectory_columns(), strict=True)
