@@ -166,7 +166,7 @@ class EngineRoster:
             engine.in_flight.clear()
         self._orphans.clear()
 
-    def take(self, engine: Engine) -> list[Completion]:
+    def read_answer(self, engine: Engine) -> list[Completion]:
         """Read the received answer to the engine's call, and make the next call.
 
         Raises:

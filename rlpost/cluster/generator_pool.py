@@ -245,7 +245,7 @@ class GeneratorPool:
             for call in answered:
                 # A resize or another listening thread may have taken the answer in between.
                 if calls[call] in self._roster.engines and calls[call].call is call:
-                    self._heard += self._roster.take(calls[call])
+                    self._heard += self._roster.read_answer(calls[call])
             self._dispatcher.put_back(self._roster.move_on())
             self._dispatch()
 

@@ -22,7 +22,7 @@ _values: dict[str, str] = {}
 _open: set[str] = set()
 
 
-def take(name: str) -> str | None:
+def read_variable(name: str) -> str | None:
     """Return the value of a variable, if it is set."""
     value = os.environ.get(name)
     if value is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from rlpost.errors import RecipeError
-from rlpost.recipe.environment import REFERENCE, take
+from rlpost.recipe.environment import REFERENCE, read_variable
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_tree import KeyPath, Node, Scalar, Where
 
@@ -116,7 +116,7 @@ class _Reader:
     def _expanded(self, text: str, *, path: KeyPath, where: Where) -> str:
         def replacement(match: re.Match[str]) -> str:
             name, default = match.group(1), match.group(2)
-            value = take(name)
+            value = read_variable(name)
             if value is not None:
                 return value
             if default is None:

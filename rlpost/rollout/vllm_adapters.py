@@ -64,7 +64,7 @@ class Adapters:
         if previous is not None:
             self._remove_if_idle(previous)
 
-    def take(self) -> Adapter | None:
+    def borrow(self) -> Adapter | None:
         """The adapter for one more request; to be given back."""
         if self._current is not None:
             self._current.users += 1

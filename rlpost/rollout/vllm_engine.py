@@ -95,7 +95,7 @@ class VllmEngine:
         # Blocks of the prefix cache are found by the number of weight updates before them, too: a prompt never meets
         # keys and values of other weights, and the cache need not be cleared while responses use it.
         prompt = tokens_input(request.prompt_token_ids.tolist(), cache_salt=str(self._pulls))
-        request_id, adapter = next(self._request_ids), self._adapters.take()
+        request_id, adapter = next(self._request_ids), self._adapters.borrow()
         self._engine.add_request(
             request_id,
             prompt,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlpost.recipe.environment import hidden, hidden_in, take
+from rlpost.recipe.environment import hidden, hidden_in, read_variable
 from rlpost.recipe.load import load_recipe
 
 VALID = Path(__file__).parent / "valid.yaml"
@@ -21,7 +21,7 @@ def nothing_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_and_take(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-        assert take(name) == value
+        assert read_variable(name) == value
 
 
 def test_a_value_is_hidden_as_it_is_and_as_it_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
