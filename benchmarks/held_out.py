@@ -18,7 +18,7 @@ from one_engine import chat_of, sampling_of, start_engine
 from workloads import VERIFIER_PARAMS, WORKLOADS, read_jsonl
 
 from rewards.text import exact
-from rlpost.records import Completion, GenerationRequest, Message, Sample
+from rlpost.records import Completion, Example, GenerationRequest, Message, Sample
 
 SAMPLES = 4
 """Answers to every held-out prompt."""
@@ -29,7 +29,8 @@ def sample_answers(model: Path, place: Path) -> tuple[list[Completion], list[str
     workload = WORKLOADS[place.name]
     generator, chat = start_engine(model, workload, threads=2, dtype="float32"), chat_of(model)
     rows = read_jsonl(place / "held_out.jsonl")
-    prompts = chat.render_prompts([[Message(role="user", content=row["prompt"])] for row in rows])
+    asked = [(Message(role="user", content=row["prompt"]),) for row in rows]
+    prompts = chat.render_prompts([Example(id=place.name, dataset=place.name, messages=turns) for turns in asked])
     sampling = sampling_of(workload, chat)
     generator.submit(
         [

@@ -109,7 +109,7 @@ def write_rows(workload: Workload, place: Path) -> None:
         params=digits,
         solution="rlpost.data.worked_solutions:column_steps",
     )
-    examples = {example.messages[-1].content: example for example in load_examples("sums", source)}
+    examples = {example.question: example for example in load_examples("sums", source)}
     dice = random.Random(7)
     rows: list[dict[str, str]] = []
     for question, example in examples.items():

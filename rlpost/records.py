@@ -15,7 +15,7 @@ torch, and they are to be treated as read-only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
@@ -34,7 +34,44 @@ class Message:
     """One turn of a conversation. Example: `Message(role="user", content="12 + 34 = ?")`."""
 
     role: str
-    content: str
+    content: str | None = None
+    """None where the turn is nothing but a tool call."""
+    reasoning_content: str | None = None
+    """The reasoning before the answer, which templates of reasoning models write into a block of its own."""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    """Calls in OpenAI's form: `{"id": ..., "type": "function", "function": {"name": ..., "arguments": {...}}}`."""
+    tool_call_id: str | None = None
+    """The call that a turn of role `tool` answers."""
+    name: str | None = None
+    """The tool that answers, or the person who speaks, where a template writes it."""
+    train: bool | None = None
+    """Whether SFT trains this turn; None leaves it to the stage's `train_on`."""
+
+    @property
+    def text(self) -> str:
+        """The content, empty where there is none."""
+        return self.content or ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The turn as chat templates and reports read it: role, content, and the other fields that are set."""
+        others = {
+            "reasoning_content": self.reasoning_content,
+            "tool_calls": list(self.tool_calls) or None,
+            "tool_call_id": self.tool_call_id,
+            "name": self.name,
+        }
+        present = {key: value for key, value in others.items() if value is not None}
+        return {"role": self.role, "content": self.content, **present}
+
+
+def assistant_turn(text: str) -> tuple[Message, ...]:
+    """A completion of one turn: the assistant answers `text`."""
+    return (Message(role="assistant", content=text),)
+
+
+def last_question(messages: Sequence[Message]) -> str:
+    """The text of the last user turn; empty where there is none."""
+    return next((message.text for message in reversed(messages) if message.role == "user"), "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +79,7 @@ class Example:
     r"""One row of a data set. Made by `data.sources`; taken by every stage's data preparation.
 
     Example: `Example(id="arithmetic/17", dataset="arithmetic", messages=(Message(role="user", content="12 + 34 ="),),
-    response="2+4=6;1+3+0=4;\\boxed{46}", gold="46")`.
+    completion=assistant_turn("2+4=6;1+3+0=4;\\boxed{46}"), gold="46")`.
     """
 
     id: str
@@ -51,16 +88,31 @@ class Example:
     """The name that the recipe gives to the data set."""
     messages: tuple[Message, ...] = ()
     """The prompt, up to and including the last user turn; empty for raw text."""
-    response: str | None = None
-    """A demonstration of the answer (SFT), or the preferred one of a pair (DPO)."""
-    rejected: str | None = None
-    """The answer that was not preferred (DPO on given pairs)."""
+    completion: tuple[Message, ...] = ()
+    """The turns after the prompt that demonstrate the answer (SFT), or the preferred ones of a pair (DPO): one
+    assistant turn, or tool calls with their results and the answer; empty where the row has none."""
+    rejected: tuple[Message, ...] = ()
+    """The turns that were not preferred (DPO on given pairs)."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Schemas of the tools that the chat template tells the model about."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Other variables of the chat template, for example `enable_thinking`."""
     gold: Any = None
-    """What the verifier compares with, as plain data."""
+    """The reference that the verifier compares with, as plain data."""
     text: str | None = None
     """A raw document (CPT)."""
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Every other column of the row, as plain data; verifiers and routing read it."""
+
+    @property
+    def question(self) -> str:
+        """The text of the last user turn of the prompt."""
+        return last_question(self.messages)
+
+    @property
+    def response(self) -> str | None:
+        """The text of the completion's last turn, which verifiers read; None where there is no completion."""
+        return self.completion[-1].text if self.completion else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +126,11 @@ class Prompt:
     """Rendered with the chat template and the generation prompt; shape [T]."""
     gold: Any
     meta: Mapping[str, Any]
+
+    @property
+    def question(self) -> str:
+        """The text of the last user turn."""
+        return last_question(self.messages)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,229 +1,225 @@
-"""The only code that applies chat templates: messages -> token ids, and which of the tokens are trained.
+"""Conversations -> token ids, and which of the tokens are trained; `chat_template.py` makes the text.
 
 One rule makes SFT, DPO and RL see the same prompt tokens: a prompt is tokenised alone, and what a template writes after
 it for the answer is tokenised alone and put behind it, as a sampled answer is. That rule needs a template whose
-rendering of the whole conversation begins with its rendering of the prompt; others are refused.
+rendering of the whole conversation begins with its rendering of the prompt; where it does not, as with templates that
+open a block of reasoning in the prompt and leave it out of the answer, prompts can be sampled from and demonstrations
+are refused.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rlpost.data.chat_template import ChatTemplate
+from rlpost.data.template_coverage import TemplateCoverage
+from rlpost.data.trained_spans import TrainedText, TrainOn, TurnEnd, no_end, trained_text, trained_turns
 from rlpost.errors import ModelError
-from rlpost.records import FloatArray, IntArray, Message
+from rlpost.records import Example, FloatArray, IntArray, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-BUILT_IN = "rlpost:"
-GENERATION_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
-PROBE = (Message(role="user", content="question"),)
-PROBE_ANSWER = "answer"
+GENERATION_CONFIG = "generation_config.json"
+_QUESTION = Message(role="user", content="question")
+_ANSWER = Message(role="assistant", content="tried0answer")
 
 
-class RenderedAnswer(NamedTuple):
-    """A conversation with its last answer, as tokens."""
+class RenderedConversation(NamedTuple):
+    """A conversation to the end of its last answer, as tokens."""
 
     token_ids: IntArray
-    """Prompt and answer, shape [T]; ends with the token that ends the assistant's turn."""
+    """Prompt and completion, shape [T]; ends with the token that ends the assistant's turn."""
     weights_T: FloatArray
-    """1 on the answer, its end token included; 0 on the prompt."""
+    """1 on the trained answers, their end tokens included; 0 elsewhere."""
     prompt_length: int
     """Tokens of the prompt, the generation prompt included."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _AnswerText:
-    """What a template writes after the prompt, to the end of the answer, and where training begins in it."""
-
-    text: str
-    trained_from: int
-
-
-def chat_template_source(reference: str) -> str:
-    """The Jinja source of `rlpost:plain`, `rlpost:tulu`, or a file.
-
-    `rlpost:plain` spends one token a turn on markup with a tokenizer built by the recipe; `rlpost:tulu` is the format
-    of TULU 3 (arXiv 2411.15124).
+def model_stop_ids(model_dir: Path) -> tuple[int, ...]:
+    """The tokens at which a model's own `generation_config.json` ends an answer.
 
     Raises:
-        ModelError: there is no such built-in template or file.
+        ModelError: the file is not JSON, or names something that is no token.
     """
-    if reference.startswith(BUILT_IN):
-        folder = resources.files("rlpost.data") / "templates"
-        known = sorted(entry.name.removesuffix(".jinja") for entry in folder.iterdir())
-        name = reference.removeprefix(BUILT_IN)
-        if name not in known:
-            raise ModelError(
-                f"model.chat_template must be a file or one of {', '.join(BUILT_IN + entry for entry in known)}; "
-                f"found {reference!r}"
-            )
-        return (folder / f"{name}.jinja").read_text(encoding="utf-8").rstrip("\n")
+    path = model_dir / GENERATION_CONFIG
+    if not path.is_file():
+        return ()
     try:
-        return Path(reference).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"model.chat_template must be a readable Jinja file; found: {error}") from error
-
-
-def stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that end an answer: end of sequence, and what the chat template ends an assistant's turn with."""
-    return ChatFormat(tokenizer).stop_token_ids
+        found: Any = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path} must be a JSON object; found: {error}") from error
+    ids: list[Any] = found if isinstance(found, list) else [] if found is None else [found]
+    if not all(isinstance(token_id, int) and token_id >= 0 for token_id in ids):
+        raise ModelError(f"eos_token_id in {path} must be a token id or a list of them; found {found!r}")
+    return tuple(ids)
 
 
 class ChatFormat:
-    """A tokenizer and its chat template, checked once, applied to many conversations.
+    """A tokenizer and its chat template, tried out once, applied to many conversations.
 
-    Of a conversation of several turns only the last answer is trained. A template with `{% generation %}` markers
-    trains what lies between the last pair of them; without markers the whole answer is trained.
+    A template with `{% generation %}` markers trains what lies between them; without markers an answer is trained from
+    its generation prompt to its end.
     """
 
     tokenizer: PreTrainedTokenizerBase
     stop_token_ids: tuple[int, ...]
-    """End of sequence, and the token that ends an assistant's turn; for `Sampling`."""
+    """The tokens that end an answer: end of sequence, the token with which the template ends an assistant's turn, and
+    those of the model; for `Sampling`, and for the `generation_config.json` of what is trained."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Check the template on a small conversation.
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, model_stops: Sequence[int] = ()) -> None:
+        """Try the template on a small conversation.
+
+        Args:
+            tokenizer: With its chat template.
+            model_stops: Tokens at which the given model ends an answer (`model_stop_ids`).
 
         Raises:
-            ModelError: there is no chat template, it does not put the answer behind the prompt, or it does not end the
-                answer with a special token.
+            ModelError: there is no chat template, it writes no content, or nothing says which token ends an answer.
         """
         self.tokenizer = tokenizer
         # transformers leaves most attributes of a tokenizer untyped.
         self._tokenizer: Any = tokenizer
-        template = self._tokenizer.chat_template
-        if not isinstance(template, str):
-            raise ModelError(
-                "the tokenizer must have one chat template; found "
-                f"{'none' if template is None else 'several'}: set model.chat_template, for example rlpost:tulu"
-            )
-        self._template = template
-        self._has_markers = GENERATION_MARKER.search(template) is not None
-        ends = {self._end_of_turn(), self._tokenizer.eos_token_id}
+        self._template = ChatTemplate(tokenizer)
+        self._coverage = TemplateCoverage(self._template)
+        added: dict[int, Any] = self._tokenizer.added_tokens_decoder
+        special = {*self._tokenizer.all_special_ids, *(token_id for token_id, token in added.items() if token.special)}
+        self._special_ids: frozenset[int] = frozenset(special)
+        self._end = self._turn_end()
+        ends = {*model_stops, self._end.token_id, self._tokenizer.eos_token_id}
         self.stop_token_ids = tuple(sorted(end for end in ends if end is not None))
+        if self._end.token_id is None and set(self.stop_token_ids) <= {self._tokenizer.eos_token_id}:
+            raise no_end(self._render([_QUESTION, _ANSWER])[-20:])
 
-    def render_prompt(self, messages: Sequence[Message]) -> IntArray:
-        """Token ids of a prompt with the generation prompt at its end, shape [T]."""
-        return self.render_prompts([messages])[0]
-
-    def render_prompts(self, conversations: Sequence[Sequence[Message]]) -> list[IntArray]:
-        """`render_prompt` of many conversations at once."""
-        return [np.array(ids, np.int32) for ids in self._encode(self._prompt_texts(conversations))]
-
-    def render_response(self, messages: Sequence[Message], response: str) -> RenderedAnswer:
-        """Token ids of prompt and answer, with weight 1 on the answer and its end.
+    def render_prompts(self, examples: Sequence[Example]) -> list[IntArray]:
+        """Token ids of each prompt with the generation prompt at its end, shape [T].
 
         Raises:
-            ModelError: the template changes the prompt when an answer follows it.
+            ModelError: the template refuses a prompt, or would leave a part of it out.
         """
-        return self.render_responses([messages], [response])[0]
-
-    def render_responses(
-        self, conversations: Sequence[Sequence[Message]], responses: Sequence[str]
-    ) -> list[RenderedAnswer]:
-        """`render_response` of many conversations at once."""
-        prompts = self._prompt_texts(conversations)
-        answers = self._answer_texts(conversations, responses, prompts)
-        prompt_ids = self._encode(prompts)
-        if not answers:
-            return []
-        encoded = self._tokenizer(
-            [answer.text for answer in answers], add_special_tokens=False, return_offsets_mapping=True
-        )
-        columns = prompt_ids, encoded["input_ids"], encoded["offset_mapping"], answers
-        return [_joined(*parts) for parts in zip(*columns, strict=True)]
-
-    def _prompt_texts(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        texts, _ = self._render(conversations, generation_prompt=True)
-        return texts
-
-    def _answer_texts(
-        self, conversations: Sequence[Sequence[Message]], responses: Sequence[str], prompts: Sequence[str]
-    ) -> list[_AnswerText]:
-        wholes, spans = self._render(
-            [
-                [*messages, Message(role="assistant", content=response)]
-                for messages, response in zip(conversations, responses, strict=True)
-            ],
-            generation_prompt=False,
-        )
-        answers: list[_AnswerText] = []
-        for prompt, whole, span in zip(prompts, wholes, spans, strict=True):
-            if not whole.startswith(prompt):
-                raise ModelError(
-                    "the chat template must render a conversation so that it begins with the rendered prompt; "
-                    f"the prompt ends with {prompt[-40:]!r}, the conversation with {whole[-60:]!r}: set "
-                    "model.chat_template to a template whose generation prompt is what it writes before an answer"
+        texts: list[str] = []
+        for example in examples:
+            with _row_named(example):
+                tools, arguments = example.tools, example.template_arguments
+                rendered = self._template.render(
+                    example.messages, tools=tools, arguments=arguments, generation_prompt=True
                 )
-            start, stop = span if span is not None else (len(prompt), len(whole))
-            # Line breaks behind the end-of-turn token are never sampled, so they are not part of the answer.
-            stop = len(whole[:stop].rstrip())
-            if stop <= len(prompt):
-                raise ModelError(
-                    "the chat template must mark the last answer with {% generation %} ... {% endgeneration %}; it "
-                    "marks nothing behind the prompt: correct the markers or remove all of them"
-                )
-            text, trained_from = whole[len(prompt) : stop], max(0, start - len(prompt))
-            answers.append(_AnswerText(text=text, trained_from=trained_from))
-        return answers
+                self._coverage.check(example.messages, trained=(), tools=tools, arguments=arguments)
+                texts.append(rendered.text)
+        return [np.array(ids, np.int32) for ids in self._encode(texts)["input_ids"]]
 
-    def _render(
-        self, conversations: Sequence[Sequence[Message]], *, generation_prompt: bool
-    ) -> tuple[list[str], list[tuple[int, int] | None]]:
-        """Texts, and for each the (start, stop) characters of its last pair of markers, if any."""
-        from transformers.utils import chat_template_utils
+    def render_conversations(self, examples: Sequence[Example], *, train_on: TrainOn) -> list[RenderedConversation]:
+        """Token ids of each prompt with its completion, and weight 1 on the answers that are trained.
 
-        templates: Any = chat_template_utils
-        turns = [[{"role": turn.role, "content": turn.content} for turn in turns] for turns in conversations]
-        try:
-            texts, spans = templates.render_jinja_template(
-                conversations=turns,
-                chat_template=self._template,
-                add_generation_prompt=generation_prompt,
-                return_assistant_tokens_mask=self._has_markers,
-                **self._tokenizer.special_tokens_map,
-            )
-        except Exception as error:  # A template computes, and can fail as any program.
+        Raises:
+            ModelError: the template refuses a conversation, would leave a part of it out, or does not put the
+                completion behind the prompt.
+            DataError: no turn of a row is trained.
+        """
+        if not self._tokenizer.is_fast:
             raise ModelError(
-                f"the chat template must accept every conversation of the data; it refuses one: {error}. "
-                "Change model.chat_template, or the roles in the data"
-            ) from error
-        if not self._has_markers:
-            return texts, [None] * len(texts)
-        return texts, [span[-1] if span else (0, 0) for span in spans]
+                "the tokenizer must say which characters each token stands for, or answers cannot be told from "
+                f"prompts; {type(self.tokenizer).__name__} does not: give the model a tokenizer.json (a fast tokenizer)"
+            )
+        texts = [self._trained_text(example, train_on=train_on) for example in examples]
+        prompts = self._encode([text.prompt for text in texts])
+        completions = self._encode([text.completion for text in texts])
+        columns = (prompts["input_ids"], prompts["offset_mapping"])
+        columns += (completions["input_ids"], completions["offset_mapping"])
+        rendered = [_joined(text, *parts) for text, *parts in zip(texts, *columns, strict=True)]
+        for example, conversation in zip(examples, rendered, strict=True):
+            if int(conversation.token_ids[-1]) not in self._special_ids:
+                with _row_named(example):
+                    raise no_end(self._tokenizer.decode(conversation.token_ids[-1:]))
+        return rendered
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+    def save(self, model_dir: Path) -> None:
+        """Write the tokenizer beside a model, and into its generation config, if it has one, where answers end."""
+        self._tokenizer.save_pretrained(str(model_dir))
+        path = model_dir / GENERATION_CONFIG
+        if path.is_file():
+            config = json.loads(path.read_text(encoding="utf-8"))
+            stops = list(self.stop_token_ids)
+            config["eos_token_id"] = stops if len(stops) > 1 else stops[0]
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def _trained_text(self, example: Example, *, train_on: TrainOn) -> TrainedText:
+        turns = [*example.messages, *example.completion]
+        trained = trained_turns(example, train_on=train_on)
+        with _row_named(example):
+            text = trained_text(example, trained=trained, template=self._template, end=self._end)
+            self._coverage.check(turns, trained=trained, tools=example.tools, arguments=example.template_arguments)
+        return text
+
+    def _encode(self, texts: Sequence[str]) -> Any:
         if not texts:
-            return []
-        return self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+            return {"input_ids": [], "offset_mapping": []}
+        return self._tokenizer(
+            list(texts), add_special_tokens=False, return_offsets_mapping=bool(self._tokenizer.is_fast)
+        )
 
-    def _end_of_turn(self) -> int:
-        token_id = int(self.render_response(PROBE, PROBE_ANSWER).token_ids[-1])
-        added = self._tokenizer.added_tokens_decoder
-        if token_id not in self._tokenizer.all_special_ids and not (token_id in added and added[token_id].special):
-            raise ModelError(
-                "the chat template must end an answer with a special token, or a model cannot learn to stop; it ends "
-                f"with {self._tokenizer.decode([token_id])!r}: write {{{{ eos_token }}}} behind the answer, inside the "
-                "{% generation %} markers where it has them, or set model.chat_template to another template"
-            )
-        return token_id
+    def _render(self, messages: Sequence[Message]) -> str:
+        return self._template.render(messages, tools=(), arguments={}, generation_prompt=False).text
+
+    def _turn_end(self) -> TurnEnd:
+        """The last special token that the template writes behind an answer, whether or not a turn follows."""
+        literals = sorted(self._tokenizer.convert_ids_to_tokens(sorted(self._special_ids)), key=len, reverse=True)
+        pattern = re.compile("|".join(re.escape(literal) for literal in literals))
+        alone = _behind_answer(self._render([_QUESTION, _ANSWER]))
+        try:
+            followed = _behind_answer(self._render([_QUESTION, _ANSWER, _QUESTION]))
+        except ModelError:  # A template for one question: nothing ever follows.
+            followed = alone
+        ends = [match for match in pattern.finditer(alone) if followed.startswith(alone[: match.end()])]
+        if not ends and (last := pattern.search(alone)) is not None:
+            ends = [last]
+        if not ends:
+            return TurnEnd(token_id=None, closing="", special_tokens=pattern)
+        token_id = int(self._tokenizer.convert_tokens_to_ids(ends[-1].group()))
+        return TurnEnd(token_id=token_id, closing=alone[ends[-1].end() :].strip(), special_tokens=pattern)
+
+
+@contextmanager
+def _row_named(example: Example) -> Generator[None]:
+    """Name the row in what the template refuses."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"row {example.id}: {error}") from error
+
+
+def _behind_answer(text: str) -> str:
+    before, answer, behind = text.rpartition(_ANSWER.text)
+    if not answer:
+        raise ModelError(
+            "the chat template must write the content of an assistant's turn; it writes none of it in "
+            f"{before[-60:] or behind[-60:]!r}: correct it, or set model.chat_template to another template"
+        )
+    return behind
 
 
 def _joined(
-    prompt_ids: list[int], answer_ids: list[int], offsets: list[tuple[int, int]], answer: _AnswerText
-) -> RenderedAnswer:
-    """Prompt and answer end to end; a token is trained when it begins at or behind `answer.trained_from`."""
-    starts = np.array([start for start, _ in offsets])
-    weights_T = np.concatenate([np.zeros(len(prompt_ids)), starts >= answer.trained_from])
-    return RenderedAnswer(
-        token_ids=np.array(prompt_ids + answer_ids, np.int32),
-        weights_T=weights_T.astype(np.float32),
+    text: TrainedText,
+    prompt_ids: list[int],
+    prompt_offsets: list[tuple[int, int]],
+    completion_ids: list[int],
+    completion_offsets: list[tuple[int, int]],
+) -> RenderedConversation:
+    """Prompt and completion end to end; a token is trained when it begins inside a trained span."""
+    starts = [start for start, _ in prompt_offsets] + [start + len(text.prompt) for start, _ in completion_offsets]
+    starts_T = np.array(starts)
+    is_trained_T = np.zeros(len(starts), np.bool_)
+    for start, stop in text.spans:
+        is_trained_T |= (starts_T >= start) & (starts_T < stop)
+    return RenderedConversation(
+        token_ids=np.array(prompt_ids + completion_ids, np.int32),
+        weights_T=is_trained_T.astype(np.float32),
         prompt_length=len(prompt_ids),
     )

@@ -1,47 +1,78 @@
 """One row of a file -> one `Example`: which column is the prompt, the answer, the pair, the gold or the document.
 
 Understood are plain columns (`prompt` with `response`), conversations (`messages`), and TRL's conversational formats
-(`prompt` as messages, `completion`, `chosen` and `rejected` with the prompt inside or beside).
+(`prompt` as messages, `completion`, `chosen` and `rejected` with the prompt inside or beside, `tools` and
+`chat_template_kwargs`). A column that a model would see and that nothing renders is refused.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from rlpost.data.messages import is_empty, read_arguments, read_messages, read_tools, without_nulls
 from rlpost.data.optional_library import required_library
 from rlpost.data.plain_data import plain
 from rlpost.data.source_files import NumberedRow
 from rlpost.errors import DataError
 from rlpost.recipe.columns import USUAL_COLUMNS
 from rlpost.recipe.nearest import some_of
-from rlpost.records import Example, Message
+from rlpost.records import Example, Message, assistant_turn
+
+SEEN_BY_MODELS = frozenset(
+    {"image", "images", "video", "videos", "audio", "audios", "documents", "functions", "function_call", "tool_calls"}
+    | {"system", "system_prompt", "history", "conversation", "conversations", "reasoning_content"}
+)
+"""Columns that well-known formats show to the model. A row's other columns are for verifiers and routing."""
+_RENDERED = ("prompt", "messages", "response", "rejected", "tools", "template_arguments")
+"""Roles whose column reaches the chat template."""
 
 
-def example_of(row: NumberedRow, *, dataset: str, columns: Mapping[str, str]) -> Example:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ColumnRules:
+    """How the columns of a data set are read."""
+
+    columns: Mapping[str, str]
+    """Role -> column, where the recipe names one."""
+    not_rendered: frozenset[str] = frozenset()
+    """Columns, and keys of messages, of which the recipe says that they are not for the model."""
+    rendered_otherwise: frozenset[str] = frozenset()
+    """Columns that the recipe's instruction names, or that its system message replaces."""
+    null_is_absent: bool = False
+    """Whether a null inside a value stands for a key that is not there."""
+
+
+def example_of(row: NumberedRow, *, dataset: str, rules: ColumnRules) -> Example:
     """Read one row; columns without a role go to `meta`.
 
     Raises:
-        DataError: a column that the recipe names is not there, no column gives a prompt or a text, or a value has the
-            wrong form. The message names data set, row, the columns found and what to set.
+        DataError: a column that the recipe names is not there, no column gives a prompt or a text, a value has the
+            wrong form, or a part of the conversation would vanish. The message names data set, row, the columns found
+            and what to set.
     """
     try:
-        role_columns = _role_columns(row.columns, columns=columns)
-        values = {role: plain(row.columns[column]) for role, column in role_columns.items()}
+        role_columns = _role_columns(row.columns, rules=rules)
         taken = set(role_columns.values())
+        _refuse_vanishing(row.columns, ignored={*taken, *rules.not_rendered, *rules.rendered_otherwise})
+        values = {role: plain(row.columns[column]) for role, column in role_columns.items()}
+        if rules.null_is_absent:
+            values = {role: without_nulls(value) if role in _RENDERED else value for role, value in values.items()}
         return _example(
             values,
             id=f"{dataset}/{row.number}",
             dataset=dataset,
+            ignored=rules.not_rendered,
             meta={column: plain(value) for column, value in row.columns.items() if column not in taken},
         )
     except DataError as error:
         raise DataError(f"data.{dataset}, row {row.number} (columns: {some_of(row.columns)}): {error}") from error
 
 
-def _role_columns(row: Mapping[str, Any], *, columns: Mapping[str, str]) -> dict[str, str]:
+def _role_columns(row: Mapping[str, Any], *, rules: ColumnRules) -> dict[str, str]:
     """Role -> column; a column without a value (null) plays no role."""
+    columns = rules.columns
     found: dict[str, str] = {}
     for role, usual in USUAL_COLUMNS.items():
         if role in columns and columns[role] not in row:
@@ -49,14 +80,32 @@ def _role_columns(row: Mapping[str, Any], *, columns: Mapping[str, str]) -> dict
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise DataError(f"columns.{role} is {columns[role]!r}, which the row does not have{hint}")
         candidates = (columns[role],) if role in columns else usual
-        present = [column for column in candidates if row.get(column) is not None]
+        present = [column for column in candidates if row.get(column) is not None and column not in rules.not_rendered]
+        if len(present) > 1:
+            raise DataError(
+                f"{present[0]} and {present[1]} could both be the {role}: name one of them in columns.{role}"
+            )
         if present:
             found[role] = present[0]
+    for role, other in (("prompt", "messages"), ("messages", "prompt")):
+        if role in columns and other not in columns:
+            found.pop(other, None)  # The recipe says which of the two is meant.
     return found
 
 
-def _example(values: Mapping[str, Any], *, id: str, dataset: str, meta: Mapping[str, Any]) -> Example:
-    messages, response, rejected = _conversation(values)
+def _refuse_vanishing(row: Mapping[str, Any], *, ignored: Collection[str]) -> None:
+    for column, value in row.items():
+        if column in SEEN_BY_MODELS and column not in ignored and not is_empty(value):
+            raise DataError(
+                f"the column {column} is one that a model would see, and nothing here renders it: write it into the "
+                f"messages or the instruction, or list {column} in not_rendered if verifiers alone read it"
+            )
+
+
+def _example(
+    values: Mapping[str, Any], *, id: str, dataset: str, ignored: frozenset[str], meta: Mapping[str, Any]
+) -> Example:
+    messages, completion, rejected = _Turns(ignored).conversation(values)
     text = values.get("text")
     if text is not None and not isinstance(text, str):
         raise DataError(f"the text must be a string; found a {type(text).__name__}")
@@ -69,43 +118,104 @@ def _example(values: Mapping[str, Any], *, id: str, dataset: str, meta: Mapping[
         id=id,
         dataset=dataset,
         messages=messages,
-        response=response,
+        completion=completion,
         rejected=rejected,
+        tools=() if is_empty(values.get("tools")) else read_tools(values["tools"]),
+        template_arguments=read_arguments(values.get("template_arguments") or {}),
         gold=values.get("gold"),
         text=text,
         meta=meta,
     )
 
 
-def _conversation(values: Mapping[str, Any]) -> tuple[tuple[Message, ...], str | None, str | None]:
-    """(prompt, response, rejected) of a row."""
-    if isinstance(values.get("response"), list) and isinstance(values.get("rejected"), list):
-        values = _with_prompt_extracted(values)
-    response = _answer(values.get("response"), role="response")
-    rejected = _answer(values.get("rejected"), role="rejected")
-    if "messages" in values:
-        messages = _messages(values["messages"])
-        if messages[-1].role == "assistant":
-            if response is not None:
-                raise DataError(
-                    "the messages end with an answer and there is a response besides: leave out one of the two"
-                )
-            response = messages[-1].content
-            messages = messages[:-1]
-    elif "prompt" in values:
-        prompt = values["prompt"]
-        messages = (Message(role="user", content=prompt),) if isinstance(prompt, str) else _messages(prompt)
-        if messages[-1].role == "assistant":
+class _Turns:
+    """Reads the prompt, the completion and the rejected turns of a row."""
+
+    def __init__(self, ignored: frozenset[str]) -> None:
+        self._ignored = ignored
+
+    def conversation(
+        self, values: Mapping[str, Any]
+    ) -> tuple[tuple[Message, ...], tuple[Message, ...], tuple[Message, ...]]:
+        """(prompt, completion, rejected) of a row."""
+        is_pair = isinstance(values.get("response"), list) and isinstance(values.get("rejected"), list)
+        shares_prompt = is_pair and not isinstance(values.get("prompt"), list)
+        if is_pair:
+            values = _with_prompt_extracted(values)
+        completion = self._answer(values.get("response"), role="response", is_pair=shares_prompt)
+        rejected = self._answer(values.get("rejected"), role="rejected", is_pair=shares_prompt)
+        if "messages" in values:
+            messages = self._messages(values["messages"])
+            self._refuse_other_prompt(values.get("prompt"), messages)
+            if messages[-1].role == "assistant":
+                if completion:
+                    raise DataError(
+                        "the messages end with an answer and there is a response besides: leave out one of the two"
+                    )
+                messages, completion = _split(messages)
+        elif "prompt" in values:
+            messages = self._prompt(values["prompt"], may_end_with_answer=shares_prompt)
+        else:
+            return (), completion, rejected
+        if not any(message.role == "user" for message in messages):
+            raise DataError(
+                "a prompt needs a user turn; found roles " + ", ".join(message.role for message in messages)
+            )
+        return messages, completion, rejected
+
+    def _messages(self, value: Any) -> tuple[Message, ...]:
+        return read_messages(value, ignored=self._ignored)
+
+    def _prompt(self, value: Any, *, may_end_with_answer: bool) -> tuple[Message, ...]:
+        """A prompt's own answers are given, not demonstrated: SFT trains those that say so."""
+        if isinstance(value, str):
+            return (Message(role="user", content=value),)
+        messages = self._messages(value)
+        if messages[-1].role == "assistant" and not may_end_with_answer:
             raise DataError("a prompt must end with a user turn; found an assistant turn: use columns.messages instead")
-    else:
-        return (), response, rejected
-    if not any(message.role == "user" for message in messages):
-        raise DataError("a prompt needs a user turn; found roles " + ", ".join(message.role for message in messages))
-    return messages, response, rejected
+        return tuple(
+            replace(turn, train=False) if turn.role == "assistant" and turn.train is None else turn for turn in messages
+        )
+
+    def _answer(self, value: Any, *, role: str, is_pair: bool) -> tuple[Message, ...]:
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            return assistant_turn(value)
+        if not isinstance(value, list):
+            raise DataError(f"the {role} must be a string or a list of messages; found a {type(value).__name__}")
+        turns = self._messages(cast("list[Any]", value))
+        if turns[-1].role == "assistant" and (turns[0].role == "assistant" or is_pair):
+            return turns
+        raise DataError(
+            f"the {role} must begin and end with an assistant turn; found turns of "
+            + ", ".join(turn.role for turn in turns)
+        )
+
+    def _refuse_other_prompt(self, prompt: Any, messages: Sequence[Message]) -> None:
+        """A prompt beside messages, as many data sets have it, must say nothing that the messages do not say."""
+        if prompt is None:
+            return
+        asked = [prompt] if isinstance(prompt, str) else [turn.text for turn in self._messages(prompt)]
+        said = {turn.text.strip() for turn in messages}
+        if any(text.strip() not in said for text in asked):
+            raise DataError(
+                "the row has a prompt and messages, and the prompt is not in the messages: name in columns the one "
+                "that is meant"
+            )
+
+
+def _split(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """The turns before the answer to the last turn of the user, and that answer with its tool calls."""
+    users = [index for index, turn in enumerate(messages) if turn.role == "user"]
+    cut = next(
+        index for index, turn in enumerate(messages) if turn.role == "assistant" and index > max(users, default=-1)
+    )
+    return messages[:cut], messages[cut:]
 
 
 def _with_prompt_extracted(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Preference pairs of whole conversations: what both begin with is the prompt."""
+    """Preference pairs of whole conversations: the turns with which both begin are the prompt."""
     if not values["response"] or not values["rejected"]:
         raise DataError("chosen and rejected must hold messages; found an empty list")
     trl = required_library("trl.data_utils", purpose="a data set with conversations as chosen and rejected")
@@ -113,34 +223,7 @@ def _with_prompt_extracted(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if values.get("prompt"):
         pair["prompt"] = values["prompt"]
     pair = trl.maybe_extract_prompt(pair)
+    if not pair["prompt"]:
+        raise DataError("chosen and rejected must begin with the same turns; their first turns differ")
     others = {role: value for role, value in values.items() if role not in ("messages", "prompt")}
     return {**others, "prompt": pair["prompt"], "response": pair["chosen"], "rejected": pair["rejected"]}
-
-
-def _answer(value: Any, *, role: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        turns = _messages(value)
-        if len(turns) == 1 and turns[0].role == "assistant":
-            return turns[0].content
-        raise DataError(
-            f"the {role} must be one assistant turn; found turns of {', '.join(turn.role for turn in turns)}"
-        )
-    raise DataError(f"the {role} must be a string or a list of messages; found a {type(value).__name__}")
-
-
-def _messages(value: Any) -> tuple[Message, ...]:
-    if isinstance(value, list) and value:
-        return tuple(_message(turn) for turn in cast("Sequence[Any]", value))
-    found = "an empty list" if value == [] else f"a {type(cast('object', value)).__name__}"
-    raise DataError(f"a prompt must be a string, or a list of messages with role and content; found {found}")
-
-
-def _message(turn: Any) -> Message:
-    if isinstance(turn, dict):
-        fields = cast("dict[str, Any]", turn)
-        role, content = fields.get("role"), fields.get("content")
-        if isinstance(role, str) and isinstance(content, str):
-            return Message(role=role, content=content)
-    raise DataError(f"a message must have a role and a content, both strings; found {str(cast('object', turn))[:100]}")

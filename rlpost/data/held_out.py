@@ -29,7 +29,7 @@ def remove_held_out(examples: Sequence[Example], *, held_out: Sequence[Example])
 
 
 def _questions(example: Example) -> set[str]:
-    asked = "\n".join(message.content for message in example.messages if message.role == "user")
+    asked = "\n".join(message.text for message in example.messages if message.role == "user")
     original = str(example.meta.get("question", ""))
     return {normalised for text in (asked, original) if (normalised := _normalise(text))}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,29 +30,29 @@ class PreferencePairs(NamedTuple):
 
 
 def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> PreferencePairs:
-    """Pairs of `response` and `rejected`; a pair is dropped when either side is longer than `max_length`.
+    """Pairs of `completion` and `rejected`, the assistant's turns of each compared.
+
+    A pair is dropped when either side is longer than `max_length`, or when both say the same.
 
     Raises:
         DataError: a prompt alone fills `max_length`, or no pair is left.
     """
-    chosen = render_within(
-        examples, [cast("str", example.response) for example in examples], chat=chat, max_length=max_length
-    )
-    rejected = render_within(
-        examples, [cast("str", example.rejected) for example in examples], chat=chat, max_length=max_length
-    )
+    differing = [example for example in examples if example.completion != example.rejected]
+    chosen = render_within(differing, chat=chat, max_length=max_length, train_on="completion")
+    others = [replace(example, completion=example.rejected) for example in differing]
+    rejected = render_within(others, chat=chat, max_length=max_length, train_on="completion")
     pairs = [
         PreferencePair(
             chosen=answer_row(better, source=f"{example.id}, response"),
             rejected=answer_row(worse, source=f"{example.id}, rejected"),
         )
-        for example, better, worse in zip(examples, chosen, rejected, strict=True)
+        for example, better, worse in zip(differing, chosen, rejected, strict=True)
         if better is not None and worse is not None
     ]
     if not pairs:
         raise DataError(
-            f"no preference pair fits in model.max_length = {max_length}: all {len(examples)} are longer; "
-            "raise it or give other data"
+            f"no preference pair fits in model.max_length = {max_length}: all {len(examples)} are longer, or have "
+            "equal sides; raise it or give other data"
         )
     return PreferencePairs(pairs=pairs, dropped=len(examples) - len(pairs))
 

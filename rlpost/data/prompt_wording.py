@@ -43,6 +43,11 @@ def fill_instruction(template: str, *, question: str, metadata: Mapping[str, Any
     return PLACEHOLDER.sub(value_of, template)
 
 
+def placeholders(template: str) -> frozenset[str]:
+    """The names that an instruction has in braces."""
+    return frozenset(name for _, name in PLACEHOLDER.findall(template) if name)
+
+
 def reword(example: Example, *, instruction: str | None, system: str | None) -> Example:
     """The example with its last user turn in the recipe's words and the recipe's system message, where these are given.
 
@@ -62,9 +67,9 @@ def reword(example: Example, *, instruction: str | None, system: str | None) -> 
         )
     meta = example.meta
     if instruction is not None:
-        question = turns[users[-1]].content
+        question = turns[users[-1]].text
         content = fill_instruction(instruction, question=question, metadata=_metadata(example))
-        turns[users[-1]] = Message(role="user", content=content)
+        turns[users[-1]] = replace(turns[users[-1]], content=content)
         meta = {**example.meta, "question": question}
     if system is not None:
         turns = [Message(role="system", content=system), *(turn for turn in turns if turn.role != "system")]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlpost.data.chat import ChatFormat, RenderedAnswer
+from rlpost.data.chat import ChatFormat, RenderedConversation
+from rlpost.data.trained_spans import TrainOn
 from rlpost.errors import DataError
 from rlpost.records import Example, FloatArray, IntArray, Prompt, Trajectory
 from rlpost.train_records import NO_COLUMNS, TrainRow
@@ -36,7 +37,7 @@ def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: 
         for start in range(0, len(token_ids) - 1, max_length)
     ]
     conversations = [example for example in examples if example.text is None]
-    rendered = render_within(conversations, _responses(conversations), chat=chat, max_length=max_length)
+    rendered = render_within(conversations, chat=chat, max_length=max_length, train_on="completion")
     answers = [
         _trained_row(answer.token_ids, source=example.id)
         for example, answer in zip(conversations, rendered, strict=True)
@@ -45,13 +46,16 @@ def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: 
     return _kept([*rows, *answers], dropped=len(rendered) - len(answers), max_length=max_length)
 
 
-def demonstration_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> SupervisedRows:
-    """Rows of supervised fine-tuning: the response and its end are trained. Rows that are too long are dropped.
+def demonstration_rows(
+    examples: Sequence[Example], *, chat: ChatFormat, max_length: int, train_on: TrainOn
+) -> SupervisedRows:
+    """Rows of supervised fine-tuning: the assistant's turns and their ends are trained. Too long rows are dropped.
 
     Raises:
-        DataError: a prompt alone fills `max_length`, or no row is left.
+        DataError: a prompt alone fills `max_length`, no turn of a row is trained, or no row is left.
+        ModelError: the chat template cannot show a conversation as it must be trained.
     """
-    rendered = render_within(examples, _responses(examples), chat=chat, max_length=max_length)
+    rendered = render_within(examples, chat=chat, max_length=max_length, train_on=train_on)
     rows = [
         answer_row(answer, source=example.id)
         for example, answer in zip(examples, rendered, strict=True)
@@ -66,7 +70,7 @@ def prompts_of(examples: Sequence[Example], *, chat: ChatFormat, max_length: int
     Raises:
         DataError: a prompt and `max_tokens` do not fit in `max_length` together.
     """
-    token_ids = chat.render_prompts([example.messages for example in examples])
+    token_ids = chat.render_prompts(examples)
     _check_prompts_fit(examples, [len(ids) for ids in token_ids], max_length=max_length, max_tokens=max_tokens)
     return [
         Prompt(
@@ -108,20 +112,21 @@ def trajectory_row(
     return TrainRow(token_ids=trajectory.token_ids, weights_T=weights_T, columns=whole, source=source)
 
 
-def answer_row(answer: RenderedAnswer, *, source: str) -> TrainRow:
-    """The row that trains a rendered answer."""
+def answer_row(answer: RenderedConversation, *, source: str) -> TrainRow:
+    """The row that trains the answers of a rendered conversation."""
     return TrainRow(token_ids=answer.token_ids, weights_T=answer.weights_T, source=source)
 
 
 def render_within(
-    examples: Sequence[Example], responses: Sequence[str], *, chat: ChatFormat, max_length: int
-) -> list[RenderedAnswer | None]:
-    """Each prompt with its response as tokens, None where both together are longer than `max_length`.
+    examples: Sequence[Example], *, chat: ChatFormat, max_length: int, train_on: TrainOn
+) -> list[RenderedConversation | None]:
+    """Each prompt with its completion as tokens, None where both together are longer than `max_length`.
 
     Raises:
         DataError: a prompt alone fills `max_length`.
     """
-    rendered = chat.render_responses([example.messages for example in examples], responses)
+    assert all(example.completion for example in examples), "require_columns comes before rows"
+    rendered = chat.render_conversations(examples, train_on=train_on)
     _check_prompts_fit(examples, [answer.prompt_length for answer in rendered], max_length=max_length, max_tokens=1)
     return [answer if len(answer.token_ids) <= max_length else None for answer in rendered]
 
@@ -135,11 +140,6 @@ def _check_prompts_fit(
                 f"a prompt and {max_tokens} more tokens must fit in model.max_length = {max_length}; the prompt of row "
                 f"{example.id} has {length} tokens: raise model.max_length, lower sampling.max_tokens or remove the row"
             )
-
-
-def _responses(examples: Sequence[Example]) -> list[str]:
-    assert all(example.response is not None for example in examples), "require_columns comes before rows"
-    return [cast("str", example.response) for example in examples]
 
 
 def _document_tokens(documents: Sequence[Example], *, chat: ChatFormat) -> list[IntArray]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from rlpost.data.columns import example_of
-from rlpost.data.prompt_wording import reword
+from rlpost.data.columns import ColumnRules, example_of
+from rlpost.data.messages import read_arguments
+from rlpost.data.prompt_wording import placeholders, reword
 from rlpost.data.source_files import NumberedRow, read_hugging_face, read_jsonl, read_parquet
 from rlpost.data.source_reasoning_gym import generate_examples
 from rlpost.errors import DataError, RlpostError
 from rlpost.recipe.sections import DataConfig
-from rlpost.records import Example
+from rlpost.records import Example, assistant_turn
 
 Use = Literal["cpt", "sft", "pairs", "prompts", "prompts_with_gold"]
 """What a stage does with its rows; `prompts` are answered by the model, with gold where a verifier compares."""
@@ -45,8 +46,10 @@ def load_examples(name: str, config: DataConfig) -> list[Example]:
         examples = _generated(name, config, task=place)
     else:
         rows = _file_rows(name, config, kind=kind, place=place)
-        role_columns: dict[str, str] = {**config.columns}
-        examples = [example_of(row, dataset=name, columns=role_columns) for row in rows]
+        rules = _column_rules(config, kind=kind)
+        examples = [example_of(row, dataset=name, rules=rules) for row in rows]
+    arguments = _template_arguments(name, config)
+    examples = [replace(row, template_arguments={**arguments, **row.template_arguments}) for row in examples]
     examples = [reword(example, instruction=config.instruction, system=config.system) for example in examples]
     return examples if config.solution is None else _solved(examples, config.solution, name=name)
 
@@ -81,6 +84,24 @@ def _generated(name: str, config: DataConfig, *, task: str) -> list[Example]:
     if config.columns:
         raise DataError(f"data.{name}.columns has no meaning for generated rows: remove it")
     return generate_examples(name, task=task, rows=config.rows, seed=config.seed, params=config.params)
+
+
+def _column_rules(config: DataConfig, *, kind: str) -> ColumnRules:
+    rendered = placeholders(config.instruction) if config.instruction is not None else frozenset[str]()
+    replaced = {"system", "system_prompt"} if config.system is not None else set[str]()
+    return ColumnRules(
+        columns={**config.columns},
+        not_rendered=frozenset(config.not_rendered),
+        rendered_otherwise=rendered | replaced,
+        null_is_absent=kind in ("parquet", "hf"),
+    )
+
+
+def _template_arguments(name: str, config: DataConfig) -> Mapping[str, Any]:
+    try:
+        return read_arguments(config.template_arguments)
+    except DataError as error:
+        raise DataError(f"data.{name}.template_arguments: {error}") from error
 
 
 def _file_rows(name: str, config: DataConfig, *, kind: str, place: str) -> list[NumberedRow]:
@@ -138,5 +159,5 @@ def _solved(examples: Sequence[Example], reference: str, *, name: str) -> list[E
                 f"data.{name}.solution must return text; {reference} returned a {type(response).__name__} "
                 f"for row {example.id}"
             )
-        solved.append(replace(example, response=response))
+        solved.append(replace(example, completion=assistant_turn(response)))
     return solved

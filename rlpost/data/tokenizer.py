@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,12 @@ _PIECE = re.compile(rf"(?s:.){{1,{LONGEST_TRAINED_WORD}}}(?:(?<=\S)(?=\s)|\Z)|(?
 def tokenizer_texts(examples: Iterable[Example]) -> Iterator[str]:
     """Every piece of text that the examples bring to a model, without template markers."""
     for example in examples:
-        yield from (message.content for message in example.messages)
-        yield from (text for text in (example.response, example.rejected, example.text) if text is not None)
+        for message in (*example.messages, *example.completion, *example.rejected):
+            yield from (text for text in (message.reasoning_content, message.content) if text is not None)
+            yield from (json.dumps(call, ensure_ascii=False) for call in message.tool_calls)
+        yield from (json.dumps(tool, ensure_ascii=False) for tool in example.tools)
+        if example.text is not None:
+            yield example.text
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedTokenizerFast:

@@ -102,4 +102,4 @@ def _expression_of(example: Example) -> str:
     if isinstance(generated, Mapping):
         metadata = cast("Mapping[str, Any]", generated)["entry"]["metadata"]
         return str(metadata.get("expression", ""))
-    return example.messages[-1].content if example.messages else ""
+    return example.question

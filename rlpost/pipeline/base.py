@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlpost.data.chat import chat_template_source
+from rlpost.data.chat_template import chat_template_source
 from rlpost.data.sources import load_examples
 from rlpost.data.tokenizer import load_tokenizer, tokenizer_texts, train_tokenizer
 from rlpost.errors import ModelError, shortened

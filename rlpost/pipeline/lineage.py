@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlpost import __version__
-from rlpost.data.chat import chat_template_source
+from rlpost.data.chat_template import chat_template_source
 from rlpost.data.sources import load_solution
 from rlpost.pipeline.artifacts import file_hash, hash_model, text_hash
 from rlpost.pipeline.code_identity import code_of_function, code_of_reference, library_versions

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import NamedTuple
 
-from rlpost.data.chat import ChatFormat
+from rlpost.data.chat import ChatFormat, model_stop_ids
 from rlpost.data.library import DataLibrary
 from rlpost.data.preference import pairs_from_examples
 from rlpost.data.rows import demonstration_rows, document_rows
@@ -40,8 +41,10 @@ def prepare(recipe: Recipe, run: RunDirectory, console: Console) -> Prepared:
     """
     identities = data_identities(recipe)
     base = _base(recipe, run, console, identities)
-    tokenizer = load_tokenizer(str(run.base.final / MODEL), trust_remote_code=recipe.model.trust_remote_code)
-    data = DataLibrary(recipe, ChatFormat(tokenizer), say=console.say)
+    model_dir = run.base.final / MODEL
+    tokenizer = load_tokenizer(str(model_dir), trust_remote_code=recipe.model.trust_remote_code)
+    chat = ChatFormat(tokenizer, model_stops=model_stop_ids(model_dir))
+    data = DataLibrary(recipe, chat, say=console.say)
     for stage in recipe.stages:
         _check_stage_data(stage, data, recipe)
     if recipe.evaluate is not None:
@@ -81,5 +84,6 @@ def _check_stage_data(stage: AnyStage, data: DataLibrary, recipe: Recipe) -> Non
     if not stage.data_sets or stage.data_use == "judging":
         return
     examples = data.examples(stage.data_sets, stage=stage.name, use=stage.data_use)
-    make = {"cpt": document_rows, "sft": demonstration_rows, "pairs": pairs_from_examples}[stage.data_use]
+    demonstrations = partial(demonstration_rows, train_on=stage.trained_turns)
+    make = {"cpt": document_rows, "sft": demonstrations, "pairs": pairs_from_examples}[stage.data_use]
     make(examples, chat=data.format, max_length=recipe.model.max_length)

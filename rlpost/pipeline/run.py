@@ -145,7 +145,7 @@ class Pipeline:
         self.stop.listen()
         context = self._context(stage, parent_dirs=inputs.parent_dirs, directory=paths.work)
         scores = self._outliving_parts(context)
-        self.data.format.tokenizer.save_pretrained(str(paths.work / MODEL))
+        self.data.format.save(paths.work / MODEL)
         manifest = publish_artifact(
             paths,
             self.recipe,

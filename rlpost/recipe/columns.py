@@ -21,6 +21,8 @@ USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "rejected": ("rejected",),
     "gold": ("gold",),
     "text": ("text",),
+    "tools": ("tools",),
+    "template_arguments": ("chat_template_kwargs",),
 }
 """Role -> columns that are used for it if the recipe names none."""
 

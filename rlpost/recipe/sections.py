@@ -80,8 +80,15 @@ class DataConfig(Section):
     """Seed for generated rows, or for the order of the rows of other sources."""
     params: dict[str, Any] = {}
     """Parameters that are passed to the source, for example the task parameters of reasoning-gym."""
-    columns: dict[Literal["prompt", "messages", "response", "rejected", "gold", "text"], str] = {}
+    columns: dict[
+        Literal["prompt", "messages", "response", "rejected", "gold", "text", "tools", "template_arguments"], str
+    ] = {}
     """Role -> column, for columns whose name differs from their role."""
+    template_arguments: dict[str, Any] = {}
+    """Variables of the chat template for all rows, for example `{enable_thinking: false}`. A row's own variables, in a
+    column `chat_template_kwargs`, take precedence."""
+    not_rendered: list[str] = []
+    """Columns, and keys of messages, that look as if a model should see them, and that only verifiers read."""
     solution: Reference | None = None
     """A function that writes a worked solution for a row, which becomes the response."""
     instruction: str | None = None

@@ -248,7 +248,7 @@ def _unscored(key: str, group: _OpenGroup, episode: Episode) -> _Unscored:
     prompt = group.prompt
     sample = Sample(
         id=f"{key}#{episode.sample}",
-        prompt=prompt.messages[-1].content if prompt.messages else "",
+        prompt=prompt.question,
         response=episode.response,
         gold=prompt.gold,
         meta=prompt.meta,

@@ -68,7 +68,7 @@ def _sample(example: Example) -> Sample:
     assert example.response is not None, "require_columns comes before"
     return Sample(
         id=example.id,
-        prompt=example.messages[-1].content if example.messages else "",
+        prompt=example.question,
         response=example.response,
         gold=example.gold,
         meta=example.meta,

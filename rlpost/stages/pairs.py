@@ -37,7 +37,9 @@ def _given_pairs(context: StageContext, stage: PairStage) -> list[PreferencePair
     examples = context.data.examples(stage.data, stage=stage.name, use="pairs")
     made = pairs_from_examples(examples, chat=context.data.format, max_length=context.recipe.model.max_length)
     if made.dropped:
-        context.console.say(f"{stage.name}: {made.dropped} pairs longer than model.max_length are left out")
+        context.console.say(
+            f"{stage.name}: {made.dropped} pairs are left out, longer than model.max_length or with equal sides"
+        )
     return made.pairs
 
 

@@ -38,7 +38,7 @@ def group_record(group: RolloutGroup) -> dict[str, Any]:
     """Convert a group to plain data, without values from the environment."""
     record: dict[str, Any] = {
         "prompt": group.prompt.id,
-        "messages": [{"role": message.role, "content": message.content} for message in group.prompt.messages],
+        "messages": [message.as_dict() for message in group.prompt.messages],
         "gold": group.prompt.gold,
         "responses": [
             _response_record(episode, verdict) for episode, verdict in zip(group.episodes, group.verdicts, strict=True)

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: predicts the next token of responses only."""
+"""Supervised fine-tuning: predicts the next token of the assistant's turns only."""
 
 from __future__ import annotations
 
@@ -14,5 +14,10 @@ def run_sft(context: StageContext, stage: SftStage) -> None:
     examples = context.data.examples(stage.data, stage=stage.name, use="sft")
     if stage.least_score is not None:
         examples = worth_learning(context, examples, least_score=stage.least_score)
-    prepared = demonstration_rows(examples, chat=context.data.format, max_length=context.recipe.model.max_length)
+    prepared = demonstration_rows(
+        examples,
+        chat=context.data.format,
+        max_length=context.recipe.model.max_length,
+        train_on=stage.train_on,
+    )
     train_on_rows(context, stage, prepared)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlpost.data.chat import ChatFormat, chat_template_source
+from rlpost.data.chat import ChatFormat
+from rlpost.data.chat_template import chat_template_source
 from rlpost.data.tokenizer import SPECIAL_TOKENS, load_tokenizer, tokenizer_texts, train_tokenizer
 from rlpost.errors import DataError, ModelError
-from rlpost.records import Example, Message
+from rlpost.records import Example, Message, assistant_turn
 
 TEXTS = [f"{left}+{right}={left + right};\\boxed{{{left + right}}}" for left in range(40) for right in range(40)]
 TOKENIZER = train_tokenizer(TEXTS, vocab_size=280)
@@ -62,11 +63,14 @@ def test_a_word_of_a_megabyte_can_be_learnt_from() -> None:
 def test_a_saved_tokenizer_loads_with_its_template(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(TEXTS, vocab_size=280)
     tokenizer.chat_template = chat_template_source("rlpost:plain")
-    messages = [Message(role="user", content="1+1")]
-    expected = ChatFormat(tokenizer).render_response(messages, "2").token_ids.tolist()
+    row = Example(
+        id="s/0", dataset="s", messages=(Message(role="user", content="1+1"),), completion=assistant_turn("2")
+    )
+    [expected] = ChatFormat(tokenizer).render_conversations([row], train_on="all")
     tokenizer.save_pretrained(tmp_path)
     loaded = load_tokenizer(str(tmp_path), trust_remote_code=False)
-    assert ChatFormat(loaded).render_response(messages, "2").token_ids.tolist() == expected
+    [found] = ChatFormat(loaded).render_conversations([row], train_on="all")
+    assert found.token_ids.tolist() == expected.token_ids.tolist()
 
 
 def test_impossible_tokenizers_are_refused(tmp_path: Path) -> None:
@@ -77,6 +81,15 @@ def test_impossible_tokenizers_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_learns_from_every_text_of_a_row() -> None:
-    chat = Example(id="s/0", dataset="s", messages=(Message(role="user", content="q"),), response="a", rejected="b")
+    question, call = Message(role="user", content="q"), {"function": {"name": "f", "arguments": {"é": 1}}}
+    chat = Example(
+        id="s/0",
+        dataset="s",
+        messages=(question,),
+        completion=(Message(role="assistant", reasoning_content="r", content="a", tool_calls=(call,)),),
+        rejected=assistant_turn("b"),
+        tools=({"name": "f"},),
+    )
     document = Example(id="s/1", dataset="s", text="t")
-    assert list(tokenizer_texts([chat, document])) == ["q", "a", "b", "t"]
+    called = '{"function": {"name": "f", "arguments": {"é": 1}}}'
+    assert list(tokenizer_texts([chat, document])) == ["q", "r", "a", called, "b", '{"name": "f"}', "t"]

@@ -5,7 +5,7 @@ from typing import Any
 from rlpost.data.held_out import remove_held_out
 from rlpost.data.sources import load_examples
 from rlpost.recipe.sections import DataConfig
-from rlpost.records import Example, Message
+from rlpost.records import Example, Message, assistant_turn
 
 
 def asked(*turns: str, meta: dict[str, Any] | None = None) -> Example:
@@ -26,7 +26,7 @@ def test_the_answer_and_the_system_message_do_not_matter_but_every_user_turn_doe
         id="s/1",
         dataset="s",
         messages=(Message(role="system", content="x"), Message(role="user", content="q")),
-        response="a",
+        completion=assistant_turn("a"),
     )
     longer = asked("q", "a", "r")
     kept, removed = remove_held_out([with_system, longer], held_out=[asked("q")])

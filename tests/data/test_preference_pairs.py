@@ -9,7 +9,7 @@ from tiny_models import byte_tokenizer
 from rlpost.data.chat import ChatFormat
 from rlpost.data.preference import PreferencePair, pairs_from_examples, pairs_from_samples
 from rlpost.errors import DataError
-from rlpost.records import Completion, Example, Fault, Message, Prompt, RolloutGroup, Verdict, VersionSpan
+from rlpost.records import Completion, Example, Fault, Message, Prompt, RolloutGroup, Verdict, VersionSpan, assistant_turn
 from rlpost.rollout.episodes import single_turn
 
 PROMPT_LENGTH = 2
@@ -94,7 +94,11 @@ def test_given_pairs_share_their_prompt_and_long_ones_are_dropped() -> None:
     chat = ChatFormat(byte_tokenizer())
     examples = [
         Example(
-            id=f"s/{n}", dataset="s", messages=(Message(role="user", content="q"),), response="ab", rejected=rejected
+            id=f"s/{n}",
+            dataset="s",
+            messages=(Message(role="user", content="q"),),
+            completion=assistant_turn("ab"),
+            rejected=assistant_turn(rejected),
         )
         for n, rejected in enumerate(["c", "c" * 40])
     ]

@@ -17,7 +17,7 @@ from rlpost.data import source_reasoning_gym
 from rlpost.data.sources import load_examples, require_columns
 from rlpost.errors import DataError
 from rlpost.recipe.sections import DataConfig
-from rlpost.records import Example, Message
+from rlpost.records import Example, Message, assistant_turn
 
 TWO_DIGITS = {"min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 2}
 
@@ -317,7 +317,8 @@ def test_columns_are_taken_by_the_names_that_the_recipe_gives(tmp_path: Path) ->
 )
 def test_trl_preference_formats_all_give_the_same_pair(tmp_path: Path, row: dict[str, Any]) -> None:
     example = one(tmp_path, row)
-    assert (example.messages, example.response, example.rejected) == ((user("q"),), "good", "bad")
+    assert (example.messages, example.completion) == ((user("q"),), assistant_turn("good"))
+    assert example.rejected == assistant_turn("bad")
 
 
 def test_trl_prompt_completion_gives_a_demonstration(tmp_path: Path) -> None:
@@ -335,9 +336,17 @@ def test_trl_prompt_completion_gives_a_demonstration(tmp_path: Path) -> None:
         ({"prompt": [turn("assistant", "a")]}, {}, "a prompt must end with a user turn"),
         ({"prompt": [turn("system", "a")]}, {}, "a prompt needs a user turn; found roles system"),
         ({"prompt": ["a"]}, {}, "a message must have a role and a content, both strings; found a"),
-        ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, {}, "a message must have a role"),
+        (
+            {"prompt": [{"role": "user", "content": [{"type": "image"}]}]},
+            {},
+            "message 0 has a part of type image, and only text",
+        ),
         ({"prompt": "a", "response": 7}, {}, "the response must be a string or a list of messages; found a int"),
-        ({"prompt": "a", "response": [turn("user", "x")]}, {}, "must be one assistant turn; found turns of user"),
+        (
+            {"prompt": "a", "response": [turn("user", "x")]},
+            {},
+            "must begin and end with an assistant turn; found turns of user",
+        ),
         ({"messages": [turn("user", "q"), turn("assistant", "a")], "response": "b"}, {}, "leave out one of the two"),
         ({"chosen": [], "rejected": []}, {}, "found an empty list"),
         ({"text": 5}, {}, "the text must be a string; found a int"),
@@ -351,7 +360,8 @@ def test_rows_of_the_wrong_form_are_refused(
 
 
 def test_a_stage_names_the_row_that_lacks_a_field() -> None:
-    full = Example(id="s/0", dataset="s", messages=(user("q"),), response="a", rejected="b", gold=0)
+    answer = assistant_turn("a")
+    full = Example(id="s/0", dataset="s", messages=(user("q"),), completion=answer, rejected=answer, gold=0)
     bare = Example(id="s/1", dataset="s", messages=(user("q"),))
     document = Example(id="s/2", dataset="s", text="t")
     require_columns([full], stage="one", use="pairs")

@@ -7,7 +7,7 @@ from tiny_models import EOS_ID, byte_tokenizer
 from rlpost.data.chat import ChatFormat
 from rlpost.data.rows import demonstration_rows, document_rows, prompts_of, trajectory_row
 from rlpost.errors import DataError
-from rlpost.records import Completion, Example, Message, Prompt, VersionSpan
+from rlpost.records import Completion, Example, Message, Prompt, VersionSpan, assistant_turn
 from rlpost.rollout.episodes import single_turn
 from rlpost.train_records import TrainRow
 
@@ -16,9 +16,9 @@ CHAT = ChatFormat(byte_tokenizer())
 
 
 def example(question: str, response: str | None = None, number: int = 0) -> Example:
-    return Example(
-        id=f"s/{number}", dataset="s", messages=(Message(role="user", content=question),), response=response, gold=7
-    )
+    completion = () if response is None else assistant_turn(response)
+    messages = (Message(role="user", content=question),)
+    return Example(id=f"s/{number}", dataset="s", messages=messages, completion=completion, gold=7)
 
 
 def text_of(row: TrainRow, *, trained: bool = False) -> str:
@@ -26,7 +26,7 @@ def text_of(row: TrainRow, *, trained: bool = False) -> str:
 
 
 def test_demonstrations_train_the_response_and_its_end() -> None:
-    rows, dropped = demonstration_rows([example("ab", "cd")], chat=CHAT, max_length=64)
+    rows, dropped = demonstration_rows([example("ab", "cd")], chat=CHAT, max_length=64, train_on="all")
     assert dropped == 0
     assert text_of(rows[0]) == "user: ab\nassistant: cd<|eos|>"
     assert text_of(rows[0], trained=True) == "cd<|eos|>"
@@ -35,16 +35,16 @@ def test_demonstrations_train_the_response_and_its_end() -> None:
 def test_long_demonstrations_are_dropped_and_counted_and_the_limit_is_exact() -> None:
     length = len("user: ab\nassistant: cd") + 1
     examples = [example("ab", "cd"), example("ab", "cde")]
-    rows, dropped = demonstration_rows(examples, chat=CHAT, max_length=length)
+    rows, dropped = demonstration_rows(examples, chat=CHAT, max_length=length, train_on="all")
     assert ([text_of(row, trained=True) for row in rows], dropped) == (["cd<|eos|>"], 1)
     with pytest.raises(DataError, match=r"no row fits in model.max_length = 22: all 2 are longer"):
-        demonstration_rows(examples, chat=CHAT, max_length=length - 1)
+        demonstration_rows(examples, chat=CHAT, max_length=length - 1, train_on="all")
 
 
 def test_a_prompt_that_fills_the_context_is_refused_by_name() -> None:
     examples = [example("ab", "c"), example("a" * 50, "c", number=9)]
     with pytest.raises(DataError, match=r"model.max_length = 40; the prompt of row s/9 has 68 tokens: raise model.max"):
-        demonstration_rows(examples, chat=CHAT, max_length=40)
+        demonstration_rows(examples, chat=CHAT, max_length=40, train_on="all")
     with pytest.raises(DataError, match=r"a prompt and 8 more tokens must fit in model.max_length = 27;.* 20 tokens"):
         prompts_of([example("ab")], chat=CHAT, max_length=27, max_tokens=8)
 

@@ -92,10 +92,9 @@ def _examples(dataset: str, *, name: str | None, rows: int | None, gold: str | N
 
 
 def _row(example: Example) -> AuditRow:
-    prompt = next((turn.content for turn in reversed(example.messages) if turn.role == "user"), "")
     sample = Sample(
         id=example.id,
-        prompt=prompt,
+        prompt=example.question,
         response=example.response or "",
         gold=example.gold,
         meta=example.meta,

@@ -19,6 +19,8 @@ from rlpost.recipe.sections import LearnerConfig, LoraConfig, Name, OptimizerCon
 from rlpost.recipe.yaml_tree import KeyPath
 
 Requirement = Annotated[str, Field(pattern=r"^\s*(>=|>|<=|<)\s*-?\d+(\.\d+)?\s*$")]
+TrainedTurns = Literal["all", "last"]
+"""The turns of the assistant that a demonstration trains."""
 Product = Literal["language_model", "reward_model"]
 """A language model can answer, be evaluated, and be the start of any stage; a reward model gives scores."""
 Role = Literal["start", "critic"]
@@ -105,6 +107,11 @@ class Stage(Section, ABC):
     def data_use(self) -> Use | None:
         """The use of the rows of its data sets; None if it reads none."""
         return None
+
+    @property
+    def trained_turns(self) -> TrainedTurns:
+        """Which of the assistant's turns in a demonstration are trained."""
+        return "all"
 
     @property
     def judges(self) -> bool:

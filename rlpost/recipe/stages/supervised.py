@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from rlpost.recipe.columns import Use
 from rlpost.recipe.number_words import passes
 from rlpost.recipe.sections import PerStep, Steps
-from rlpost.recipe.stages.stage import TrainedStage
+from rlpost.recipe.stages.stage import TrainedStage, TrainedTurns
 
 
 class SupervisedStage(TrainedStage):
@@ -78,9 +78,11 @@ class CptStage(SupervisedStage):
 
 
 class SftStage(SupervisedStage):
-    """Supervised fine-tuning: the next token on responses only, one global mean over tokens."""
+    """Supervised fine-tuning: the next token on the assistant's turns only, one global mean over tokens."""
 
     kind: Literal["sft"]
+    train_on: TrainedTurns = "all"
+    """Which of the assistant's turns of a conversation are trained; a turn with `train` or `weight` says so itself."""
     least_score: float | None = None
     """Demonstrations that the recipe's verifiers score below this are left out."""
 
@@ -88,6 +90,11 @@ class SftStage(SupervisedStage):
     def data_use(self) -> Use:
         """See `Stage`."""
         return "sft"
+
+    @property
+    def trained_turns(self) -> TrainedTurns:
+        """See `Stage`."""
+        return self.train_on
 
     @property
     def judges(self) -> bool:
