@@ -9,7 +9,17 @@ from tiny_models import byte_tokenizer
 from rlpost.data.chat import ChatFormat
 from rlpost.data.preference import PreferencePair, pairs_from_examples, pairs_from_samples
 from rlpost.errors import DataError
-from rlpost.records import Completion, Example, Fault, Message, Prompt, RolloutGroup, Verdict, VersionSpan, assistant_turn
+from rlpost.records import (
+    Completion,
+    Example,
+    Fault,
+    Message,
+    Prompt,
+    RolloutGroup,
+    Verdict,
+    VersionSpan,
+    assistant_turn,
+)
 from rlpost.rollout.episodes import single_turn
 
 PROMPT_LENGTH = 2
