@@ -1,40 +1,17 @@
-"""`docs/write-a-reward.md` as a reader follows it: its files are written, its commands run, its output compared.
-
-A fenced block after "into `name`:" is a file. A line of a console block that begins with `$` is a command; the lines
-below it stand in what it prints, as they are or as the beginning of a line. `# exits with 1` says its exit code.
-"""
+"""The guides in `docs/` as a reader follows them: files are written, commands run, their output compared."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tracked_files import ROOT
+from guide_steps import CommandStep, FileStep, guide_text, steps_of, write_file
 
-GUIDE = (ROOT / "docs" / "write-a-reward.md").read_text(encoding="utf-8")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"into `([\w./-]+)`[^`]*$")
 COMMAND_TIMEOUT_S = 60
-
-
-def steps() -> list[tuple[str, str, str]]:
-    """("file", name, content) and ("command", line, shown output), in the order of the guide."""
-    found: list[tuple[str, str, str]] = []
-    position = 0
-    for fence in FENCE.finditer(GUIDE):
-        before, position = GUIDE[position : fence.start()], fence.end()
-        if fence[1] == "console":
-            commands = ("\n" + fence[2]).split("\n$ ")[1:]
-            found += [("command", *command.partition("\n")[::2]) for command in commands]
-        else:
-            name = FILE.search(before.strip())
-            assert name is not None, f"the guide must say where this belongs: {fence[2][:80]}"
-            found.append(("file", name[1], fence[2]))
-    return found
+LEAST_COMMANDS = {"write-a-reward.md": 12, "write-an-algorithm.md": 3}
 
 
 def environment(installed: Path) -> dict[str, str]:
@@ -65,25 +42,36 @@ def run(command: str, folder: Path, installed: Path) -> str:
     return done.stdout
 
 
-def test_the_guide_works_as_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("guide", LEAST_COMMANDS)
+def test_a_guide_works_as_written(guide: str, tmp_path: Path) -> None:
     folder, installed = tmp_path / "reader", tmp_path / "installed"
     folder.mkdir()
     ran: list[str] = []
-    for kind, what, content in steps():
-        if kind == "file":
-            (folder / what).parent.mkdir(exist_ok=True)
-            (folder / what).write_text(content, encoding="utf-8")
-            continue
-        printed = run(what, folder, installed).splitlines()
-        ran.append(what)
-        for line in filter(None, content.splitlines()):
-            assert any(shown.startswith(line) for shown in printed), f"{what}: {line!r} is not in\n" + "\n".join(
-                printed
-            )
-    assert [line for line in ran if line.startswith("rlpost check")] == ["rlpost check recipe.yaml"]
-    assert len(ran) >= 12
+    for step in steps_of(guide):
+        match step:
+            case FileStep():
+                write_file(step, folder)
+            case CommandStep(line, shown):
+                printed = run(line, folder, installed).splitlines()
+                ran.append(line)
+                for wanted in shown:
+                    assert any(found.startswith(wanted) for found in printed), (
+                        f"{line}: {wanted!r} is not in\n" + "\n".join(printed)
+                    )
+    assert "rlpost check recipe.yaml" in ran
+    assert len(ran) >= LEAST_COMMANDS[guide]
 
 
 @pytest.mark.parametrize("command", ["new", "test", "fuzz", "bench", "score", "audit", "rescore", "show"])
-def test_the_guide_names_every_command_that_an_author_needs(command: str) -> None:
-    assert f"rlpost reward {command} " in GUIDE
+def test_the_guide_names_every_command_that_an_author_of_a_reward_needs(command: str) -> None:
+    assert f"rlpost reward {command} " in guide_text("write-a-reward.md")
+
+
+def test_an_advantage_and_a_loss_are_short() -> None:
+    lengths = {
+        step.name: len(step.content.splitlines())
+        for step in steps_of("write-an-algorithm.md")
+        if isinstance(step, FileStep)
+    }
+    assert lengths["opo.py"] < 50
+    assert lengths["sapo.py"] < 50

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from guide_steps import write_files
 from tiny_models import PAD_ID
 from torch import Tensor, nn
 from trl_parity import (
@@ -29,19 +30,29 @@ from trl_parity import (
     response_logprobs,
 )
 
+from rlpost.interfaces import LossInputs
 from rlpost.losses.cispo import Cispo
 from rlpost.losses.gspo import Gspo
 from rlpost.losses.kl import KlPenalty
 from rlpost.losses.normalisation import Normalisation, denominator, row_weight
 from rlpost.losses.off_policy import OffPolicy
+from rlpost.losses.plugin_surrogate import plugin_surrogate
 from rlpost.losses.policy_loss import PolicyLoss
 from rlpost.losses.ppo_clip import PpoClip
+from rlpost.losses.surrogate import Surrogate
+from rlpost.recipe.rl import PluginLossConfig
 
 ROWS = random_rows([(5, 7), (3, 2), (6, 9), (2, 4)], seed=5)
 ADVANTAGES = [1.3, -0.4, -1.1, 0.7]
 TEMPERATURE = 0.7
 ON_POLICY = OffPolicy(proximal="behaviour", correction="none", low=0.0, high=math.inf)
-NORMALISED_AS: dict[str, Normalisation] = {"dapo": "token", "cispo": "token", "grpo": "sequence", "dr_grpo": "constant"}
+NORMALISED_AS: dict[str, Normalisation] = {
+    "dapo": "token",
+    "cispo": "token",
+    "grpo": "sequence",
+    "sapo": "sequence",
+    "dr_grpo": "constant",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +60,7 @@ class Case:
     """The same loss in both languages."""
 
     loss_type: str
-    surrogate: PpoClip | Gspo | Cispo
+    surrogate: Surrogate
     trl: dict[str, Any] = field(default_factory=dict[str, Any])
     kl_coefficient: float = 0.0
     same_clip_metric: bool = False
@@ -106,6 +117,22 @@ def logprobs_without_gradient(model: nn.Module, rows: list[Row]) -> list[Tensor]
 @pytest.mark.parametrize("name", CASES)
 def test_policy_loss_equals_grpo_trainer(model_path: Path, policy: nn.Module, tmp_path: Path, name: str) -> None:
     case = CASES[name]
+    inputs, trainer = assert_equals_trl(case, model_path, policy, tmp_path)
+    clipped, tokens = case.loss(inputs).means["clip_fraction"]
+    assert 0 < float(clipped) < float(tokens), "the batch must hold clipped and unclipped tokens"
+    if case.same_clip_metric:
+        trl_fraction = trainer._metrics["train"]["clip_ratio/region_mean"][0]
+        assert float(clipped) / float(tokens) == pytest.approx(trl_fraction, abs=1e-6)
+
+
+def test_the_loss_of_the_guide_equals_grpo_trainers_sapo(model_path: Path, policy: nn.Module, tmp_path: Path) -> None:
+    write_files("write-an-algorithm.md", tmp_path)
+    surrogate = plugin_surrogate(PluginLossConfig(kind=f"{tmp_path}/sapo.py:soft_gate", params={"negative": 1.5}))
+    trl = {"sapo_temperature_pos": 1.0, "sapo_temperature_neg": 1.5}
+    assert_equals_trl(Case(loss_type="sapo", surrogate=surrogate, trl=trl), model_path, policy, tmp_path)
+
+
+def assert_equals_trl(case: Case, model_path: Path, policy: nn.Module, tmp_path: Path) -> tuple[LossInputs, Any]:
     behaviour = logprobs_without_gradient(nearby(policy, seed=6, scale=0.02), ROWS)
     reference = logprobs_without_gradient(nearby(policy, seed=7, scale=0.02), ROWS)
     trainer = grpo_trainer(
@@ -143,11 +170,7 @@ def test_policy_loss_equals_grpo_trainer(model_path: Path, policy: nn.Module, tm
         trl_model=trainer.model,
         trl_loss=trainer.compute_loss(trainer.model.train(), batch),
     )
-    clipped, tokens = case.loss(inputs).means["clip_fraction"]
-    assert 0 < float(clipped) < float(tokens), "the batch must hold clipped and unclipped tokens"
-    if case.same_clip_metric:
-        trl_fraction = trainer._metrics["train"]["clip_ratio/region_mean"][0]
-        assert float(clipped) / float(tokens) == pytest.approx(trl_fraction, abs=1e-6)
+    return inputs, trainer
 
 
 def test_the_cap_of_the_dual_clip_acts_in_its_case(policy: nn.Module) -> None:
