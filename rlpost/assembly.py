@@ -1,4 +1,4 @@
-"""The only place that knows every implementation: recipe + cluster -> running parts -> a run."""
+"""Turns a recipe and a cluster into running parts and a run. Only this module knows every implementation."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def run_recipe(
     fresh: bool,
     stop: StopRequest,
 ) -> list[Manifest]:
-    """Run the recipe's stages; returns the manifests of the finished ones, base first.
+    """Run the recipe's stages, and return the manifests of the finished ones, base first.
 
-    Everything that can be known without a device is checked before the first actor starts.
+    All checks that need no device are made before the first actor starts.
     """
     recipe, console = loaded.recipe, Console(hidden)
     transformers.logging.set_verbosity_error()
@@ -104,9 +104,9 @@ def run_recipe(
 
 
 class RayParts:
-    """Implements `interfaces.Parts` with learner ranks and engines as Ray actors, for the length of a with-block.
+    """Implements `interfaces.Parts` with learner ranks and engines as Ray actors, during a with-block.
 
-    Nothing starts before it is needed: a run whose stages are all finished starts no cluster.
+    A part starts only when it is needed: a run whose stages are all finished starts no cluster.
     """
 
     def __init__(self, recipe: Recipe, cluster: ClusterConfig, console: Console) -> None:
@@ -117,7 +117,7 @@ class RayParts:
         self._weights: SharedMemoryStore | None = None
         self._scorer: RoutedScorer | None = None
         self._served: tuple[Path, int] | None = None
-        """The artifact that engines hold, and how much the weight store had published when they were given it."""
+        """The artifact that engines hold, and the number of publications before they received it."""
 
     def __enter__(self) -> Parts:
         return self
@@ -126,7 +126,7 @@ class RayParts:
         self._stack.close()
 
     def look(self) -> Sequence[Part]:
-        """The processes of the run as they are now, with their stacks."""
+        """Return the current processes of the run, with their stacks."""
         seen = [] if self._learners is None else self._learners.seen()
         seen += [] if self._generator is None else self._generator.seen()
         if not seen:
@@ -136,13 +136,13 @@ class RayParts:
         return parts_of(seen)
 
     def prepare(self, model_dir: Path) -> None:
-        """See `Parts`. Learner ranks and engines come up side by side."""
+        """See `Parts`. Learner ranks and engines start concurrently."""
         if self._learners is not None:
             return
         if self._cluster.address is None and "RAY_ADDRESS" not in os.environ:
-            # Ray reads this when it is imported: a private cluster then listens on loopback only.
+            # Ray reads this variable when it is imported; a private cluster then listens on loopback only.
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        # A learner under torchrun has no ray.
+        # A learner under torchrun runs without ray, so this import is delayed.
         from rlpost.cluster.learner_group import LearnerGroup
         from rlpost.cluster.placement import Placement
         from rlpost.cluster.session import ray_session
@@ -223,7 +223,7 @@ class RayParts:
 
 
 def _engine_settings(recipe: Recipe, cluster: ClusterConfig, model_dir: Path) -> EngineSettings:
-    """Settings of every engine of the run, with room for the largest adapter that any stage sends by itself."""
+    """Return the settings of every engine of the run, with room for the largest adapter that any stage sends."""
     role, model = cluster.rollout, recipe.model
     adapters = [stage.sends_adapter for stage in recipe.stages if stage.sends_adapter is not None]
     return EngineSettings(
@@ -243,7 +243,7 @@ def _engine_settings(recipe: Recipe, cluster: ClusterConfig, model_dir: Path) ->
 
 
 class TorchrunParts:
-    """Implements `interfaces.Parts` for supervised stages; what needs an engine is refused."""
+    """Implements `interfaces.Parts` for supervised stages; parts that need an engine raise an error."""
 
     def __init__(self, rank: LearnerRank) -> None:
         self._rank = rank
@@ -255,11 +255,11 @@ class TorchrunParts:
         stop_ranks(self._rank)
 
     def look(self) -> Sequence[Part]:
-        """The other ranks are torchrun's; the driver is rank 0 itself."""
+        """Return no parts: torchrun owns the other ranks, and the driver is rank 0 itself."""
         return []
 
     def prepare(self, model_dir: Path) -> None:
-        """Nothing to start."""
+        """Do nothing, since there is nothing to start."""
 
     def build_learner(self, settings: LearnerSettings) -> Learner:
         """See `Parts`."""
@@ -267,25 +267,25 @@ class TorchrunParts:
 
     @property
     def generator(self) -> Generator:
-        """Refused."""
+        """Raise an error: torchrun has no engines."""
         raise _no_engines()
 
     @property
     def scorer(self) -> Scorer:
-        """Refused."""
+        """Raise an error: torchrun has no engines."""
         raise _no_engines()
 
     @property
     def weights(self) -> WeightStore:
-        """Refused."""
+        """Raise an error: torchrun has no engines."""
         raise _no_engines()
 
     def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
-        """Torchrun restarts its own ranks."""
+        """Do nothing: torchrun restarts its own ranks."""
         raise error
 
     def serve(self, model_dir: Path) -> None:
-        """Refused."""
+        """Raise an error: torchrun has no engines."""
         raise _no_engines()
 
 

@@ -1,4 +1,4 @@
-"""Every seam of the system as a Protocol.
+"""The interfaces between all parts of the system, as Protocols.
 
 The RL loop that joins them, in ten lines:
 
@@ -11,7 +11,7 @@ The RL loop that joins them, in ten lines:
         sync.add_done_callback(buffer.advance)            # the new version opens room for new prompts
         tracker.log(step, report, sync, groups)           # Tracker
 
-Every other stage is the same loop with rows from a data set in place of the first three lines.
+Every other stage has the same loop, with rows from a data set instead of the first three lines.
 """
 
 from __future__ import annotations
@@ -36,70 +36,74 @@ if TYPE_CHECKING:
 
 
 class Generator(Protocol):
-    """Samples responses. One vLLM engine, or a pool of them that looks like one."""
+    """Samples responses. One vLLM engine, or a pool of engines that behaves like one."""
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
-        """Start these requests; returns at once."""
+        """Start these requests, and return at once."""
         ...
 
     def poll(self, timeout_s: float) -> list[Completion]:
-        """Completions finished since the last call, in no particular order.
+        """Return the completions finished since the last call, in no particular order.
 
-        Waits up to `timeout_s` for the first one; an empty list means that none finished in that time.
+        Waits up to `timeout_s` for the first one; the list is empty if none finished in that time.
         """
         ...
 
     def pull_weights(self, manifest: WeightManifest, *, keep_kv_cache: bool) -> list[WeightReceipt]:
-        """Load the published weights; one receipt an engine. Requests in flight go on with the new weights.
+        """Load the published weights; return one receipt per engine. Requests in flight continue with the new weights.
 
-        Their keys and values are computed again with the new weights, or kept as they are (`keep_kv_cache`). May be
-        called from another thread than `submit` and `poll`.
+        Their keys and values are recomputed with the new weights, or kept (`keep_kv_cache`). May be called from another
+        thread than `submit` and `poll`.
 
-        Raises `WeightSyncError` if what was read is not what the manifest says.
+        Raises `WeightSyncError` if the data read differs from the manifest.
         """
         ...
 
     def abandon(self) -> None:
-        """Forget every request; none of them is answered after this returns. Not while another thread polls."""
+        """Drop every request; none of them is answered after this returns. Must not be called while another thread
+        polls.
+        """
         ...
 
     def loads(self) -> list[EngineLoad]:
-        """What each engine said about itself when it was last heard; no waiting."""
+        """Return the last reported load of each engine, without waiting."""
         ...
 
 
 class Scorer(Protocol):
-    """Judges samples by the verifiers that the recipe routes each to."""
+    """Judges samples by the verifiers to which the recipe routes them."""
 
     def by_group(self, sample: Sample) -> bool:
-        """Whether its verdict depends on the other samples of its group, which must then be scored in one call."""
+        """Whether the sample's verdict depends on the other samples of its group, which must then be scored in the same
+        call.
+        """
         ...
 
     def score(self, samples: Sequence[Sample]) -> list[Verdict]:
-        """One verdict a sample, in the same order. Never raises for what a sample contains."""
+        """Return one verdict per sample, in the same order. No content of a sample may raise an error."""
         ...
 
 
 class Sampler(Protocol):
-    """Chooses the rows of a data set that a stage uses next. Has state, which is saved with the learner's.
+    """Chooses the next rows of a data set that a stage uses. It has a state, which is saved with the learner's.
 
-    Equal state and equal observations give equal rows. Not thread-safe.
+    Equal states and equal observations give equal rows. Not thread-safe.
     """
 
     def next(self, count: int) -> list[int]:
-        """Indices of the next `count` rows, in order; a row may come again."""
+        """Return the indices of the next `count` rows, in order; a row may be repeated."""
         ...
 
     def observe(self, groups: Sequence[RolloutGroup]) -> None:
-        """Learn from scored groups, in the order of issue; each group is told once. Supervised stages tell none."""
+        """Learn from scored groups, in the order of issue; each group is given once. Supervised stages give none."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Plain data from which `load` goes on."""
+        """Return plain data from which `load` continues."""
         ...
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned.
+        """Continue from a state that `state` returned.
 
         Raises `DataError` if it is the state of another data set.
         """
@@ -108,19 +112,21 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupScores:
-    """The judged samples of one group, from which credit is made; infra faults are left out."""
+    """The judged samples of one group, from which advantages are computed; infra faults are left out."""
 
     scores_G: NDArray[np.float64]
     penalties_GT: Sequence[NDArray[np.float64]]
-    """For each sample, the amount that every token of the policy takes off the reward (a KL penalty, or zeros); shape
-    [T] each, over the trained tokens of all trajectories of the sample."""
+    """For each sample, the amount subtracted from the reward at every token of the policy (a KL penalty, or zeros);
+    shape [T] each, over the trained tokens of all trajectories of the sample."""
 
 
 class AdvantageFn(Protocol):
-    """Scores of all groups of one step -> advantage of every token that the policy chose. Pure."""
+    """Turns the scores of all groups of one step into an advantage for every token that the policy chose. Pure."""
 
     def __call__(self, groups: Sequence[GroupScores], /) -> list[list[NDArray[np.float64]]]:
-        """For each group, for each sample, an array of shape [T] like its penalties. A group may be empty."""
+        """Return for each group, and for each sample, an array of shape [T] like its penalties. A group may be
+        empty.
+        """
         ...
 
 
@@ -129,7 +135,7 @@ class LossInputs:
     """The tokens of one component of one micro-batch that carry a loss weight, end to end.
 
     All tensors have shape [T], float32, on the learner's device; only `logprobs_T` and `values_T` carry a gradient.
-    `inputs["advantages_T"]` is a column of the batch; `train_records` has the names in use.
+    `inputs["advantages_T"]` is a column of the batch; `train_records` lists the names in use.
     """
 
     logprobs_T: Tensor
@@ -138,17 +144,17 @@ class LossInputs:
     columns: Mapping[str, Tensor]
     """The columns that the loss declares, and no others."""
     values_T: Tensor | None
-    """The critic's predictions now, with a gradient; None for a learner without a critic."""
+    """The critic's current predictions, with a gradient; None for a learner without a critic."""
     row_T: Tensor
-    """Index of the row within the micro-batch, int64; rows of one unit are neighbours."""
+    """Index of the row within the micro-batch, int64; rows of one unit are adjacent."""
     row_count: int
     component: str
     """Name of the component that the tokens belong to."""
 
     def __getitem__(self, column: str) -> Tensor:
-        """A column of the batch; shape [T].
+        """Return a column of the batch; shape [T].
 
-        Raises `RecipeError` if the loss does not declare it, or the batch does not have it.
+        Raises `RecipeError` if the loss does not declare the column, or the batch does not have it.
         """
         if column not in self.columns:
             raise RecipeError(
@@ -161,12 +167,14 @@ class LossInputs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossSums:
-    """What a loss returns for one micro-batch. Sums, so that they add up over micro-batches and ranks."""
+    """The result of a loss for one micro-batch. It consists of sums, so that they can be added over micro-batches and
+    ranks.
+    """
 
     total: Tensor
     """Scalar to differentiate; the learner divides it by the component's denominator."""
     means: Mapping[str, tuple[Tensor, Tensor | float]]
-    """Metric name -> (sum, count), detached; reported as sum of sums over sum of counts."""
+    """Metric name -> (sum, count), detached; reported as the total sum over the total count."""
     maxima: Mapping[str, Tensor]
     """Metric name -> value, detached; reported as the maximum."""
 
@@ -176,42 +184,44 @@ class LossFn(Protocol):
 
     @property
     def columns(self) -> frozenset[str]:
-        """Names of the batch's columns that the loss reads; a batch without one of them is refused."""
+        """Names of the batch's columns that the loss reads; a batch that lacks one is rejected."""
         ...
 
     def __call__(self, inputs: LossInputs, /) -> LossSums:
-        """The summed loss of one component of one micro-batch."""
+        """Return the summed loss of one component of one micro-batch."""
         ...
 
 
 POLICY = "policy"
 REFERENCE = "reference"
-"""Models that `Learner.logprobs` may be asked for, beside teachers."""
+"""Names of models for `Learner.logprobs`, besides teachers."""
 
 
 class Learner(Protocol):
-    """Holds the policy and its optimizer. Blind to the algorithm: a batch arrives with weights and credit."""
+    """Holds the policy and its optimizer. It knows no algorithm: a batch arrives with weights and advantages."""
 
     def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
-        """One optimizer step on the whole batch. A batch of several components wants a loss for each (`losses.parts`).
+        """Take one optimizer step on the whole batch. A batch with several components needs a loss for each
+        (`losses.parts`).
 
         Raises `RecipeError` if the batch lacks a column that the loss reads.
         """
         ...
 
     def logprobs(self, batch: TrainBatch, *, of: str) -> FloatArray:
-        """Log-probability of every token with a loss weight other than 0, zero elsewhere; shape of `batch.token_ids`.
+        """Return the log-probability of every token with a loss weight other than 0, zero elsewhere; shape of
+        `batch.token_ids`.
 
-        `of` names the model: `POLICY`, `REFERENCE` (the frozen start of the stage), or a teacher of the learner's
+        `of` names the model: `POLICY`, `REFERENCE` (the frozen start of the stage), or a teacher in the learner's
         settings.
         """
         ...
 
     def values(self, batch: TrainBatch) -> FloatArray:
-        """The critic's prediction at every token with a loss weight other than 0, zero elsewhere.
+        """Return the critic's prediction at every token with a loss weight other than 0, zero elsewhere.
 
-        The prediction at token t sees the tokens before t only: it is the value of the state in which t is chosen.
-        Shape of `batch.token_ids`; only of a learner with a critic.
+        The prediction at token t sees only the tokens before t: it is the value of the state in which t is chosen.
+        Shape of `batch.token_ids`; needs a learner with a critic.
         """
         ...
 
@@ -220,26 +230,29 @@ class Learner(Protocol):
         ...
 
     def write_weights(self, path: Path, *, version: int) -> WeightManifest:
-        """Write the current policy for the generators; what the manifest's `kind` says.
+        """Write the current policy for the generators, in the form that the manifest's `kind` states.
 
-        `full`: a safetensors file, under the names of the HF model, tied ones too. `adapter`: a folder that peft loads.
+        `full`: a safetensors file with the names of the HF model, including tied ones. `adapter`: a folder that peft
+        loads.
         """
         ...
 
     def save_checkpoint(self, directory: Path) -> None:
-        """Copy policy, optimizer and step as they are now, and start writing them into `directory`.
+        """Copy policy, optimizer and step in their current state, and start to write them into `directory`.
 
-        The learner is free again when this returns. `directory` must not exist; publishing it is the caller's. One save
-        at a time: a second call waits for the first.
+        The learner can continue when this returns. `directory` must not exist; the caller publishes it. There is only
+        one save at a time: a second call waits for the first.
         """
         ...
 
     def finish_checkpoint(self, *, wait: bool) -> bool:
-        """Whether what `save_checkpoint` began is on disk; `wait` until it is. Raises what went wrong with it."""
+        """Return whether the save that `save_checkpoint` began is on disk, or `wait` until it is. Raise its error, if
+        it failed.
+        """
         ...
 
     def load_checkpoint(self, directory: Path) -> None:
-        """Continue from what `save_checkpoint` wrote, on any number of ranks."""
+        """Continue from a checkpoint that `save_checkpoint` wrote, on any number of ranks."""
         ...
 
     def export(self, directory: Path) -> None:
@@ -248,22 +261,22 @@ class Learner(Protocol):
 
 
 class WeightStore(Protocol):
-    """Carries weights from the learner to the generators, by version."""
+    """Sends weights from the learner to the generators, by version."""
 
     def publish(self, learner: Learner, *, version: int, keep_kv_cache: bool) -> Future[PublishReport]:
         """Write this version, let every generator pull it, and check each receipt's version and checksum.
 
-        The learner is free again when this returns; the result is there when every generator serves the version. One
-        version at a time: a second call waits for the first.
+        The learner can continue when this returns; the future is done when every generator serves the version. There is
+        only one publication at a time: a second call waits for the first.
         """
         ...
 
 
 class Tracker(Protocol):
-    """Records what a stage did."""
+    """Records the metrics of a stage."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One record for one step; a later record for the same step replaces it."""
+        """Write the record of one step; a later record for the same step replaces it."""
         ...
 
 
@@ -275,12 +288,12 @@ class Parts(Protocol):
         ...
 
     def build_learner(self, settings: LearnerSettings) -> Learner:
-        """A learner that starts from `settings.model_dir`."""
+        """Build a learner that starts from `settings.model_dir`."""
         ...
 
     @property
     def generator(self) -> Generator:
-        """All engines as one."""
+        """All engines as one generator."""
         ...
 
     @property
@@ -290,17 +303,17 @@ class Parts(Protocol):
 
     @property
     def weights(self) -> WeightStore:
-        """From the learner to the engines."""
+        """The weight store between the learner and the engines."""
         ...
 
     def recover(self, error: LearnerLostError | DamagedWeightsError) -> None:
-        """Start new learner ranks if one is lost, and have the engines drop what the lost step had asked of them.
+        """Start new learner ranks if one is lost, and make the engines drop all requests of the lost step.
 
         Raises:
-            ClusterError: that has happened too often.
+            ClusterError: this has happened too often.
         """
         ...
 
     def serve(self, model_dir: Path) -> None:
-        """Let the engines hold the weights of a finished artifact."""
+        """Make the engines load the weights of a finished artifact."""
         ...

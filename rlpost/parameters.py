@@ -1,4 +1,4 @@
-"""The keyword parameters of an author's function: types and defaults come from its signature, values from a recipe."""
+"""The keyword parameters of a user's function: its signature gives types and defaults, and a recipe gives values."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rlpost.errors import InputError
 def parameter_model(
     function: Callable[..., Any], *, name: str, given: Collection[str], error: type[InputError]
 ) -> type[BaseModel]:
-    """A pydantic model of the parameters that a recipe may set.
+    """Make a pydantic model of the parameters that a recipe may set.
 
     Args:
-        function: Takes one positional argument, and keyword-only parameters with a type and a default; or a class whose
-            `__init__` takes the parameters alone.
-        name: Of the function, for messages.
-        given: Keyword arguments that rlpost passes itself and no recipe sets.
-        error: The class that is raised.
+        function: A function with one positional argument and keyword-only parameters, each with a type and a default;
+            or a class whose `__init__` takes only the parameters.
+        name: Name of the function, for messages.
+        given: Keyword arguments that rlpost passes itself, and that no recipe sets.
+        error: The error class to raise.
 
     Raises:
-        InputError: the signature is not of that form.
+        InputError: the signature does not have that form.
     """
     try:
         signature = inspect.signature(function.__init__ if inspect.isclass(function) else function, eval_str=True)
@@ -55,7 +55,7 @@ def parameter_model(
 def validated(
     parameters: type[BaseModel], params: Mapping[str, Any], *, name: str, error: type[InputError]
 ) -> dict[str, Any]:
-    """All parameters with their types checked and defaults filled in.
+    """Check the types of the given parameters and fill in the defaults of the others.
 
     Raises:
         InputError: a parameter does not exist or has the wrong type.

@@ -1,4 +1,4 @@
-"""Code of an author's own, found by its name in a recipe: `module:name`, or `path/to/file.py:name`.
+"""Loads a user's own code by its name in a recipe: `module:name`, or `path/to/file.py:name`.
 
 This module loads verifiers, advantages, losses and every other plug-in. A file becomes a module named after its path
 and content, which no import statement can reach. It may import installed packages, but not the files beside it. Every
@@ -29,14 +29,14 @@ FILE_ENDING = ".py"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginKind(Generic[PluginT]):
-    """A kind of plug-in: which objects belong to it, and how an object that does not is refused."""
+    """A kind of plug-in: which objects belong to it, and the error for an object that does not."""
 
     noun: str
     """Example: `verifier`."""
     expected: str
     """The noun with its article, or a longer description. Example: `a verifier`."""
     remedy: str
-    """The advice to the author of an object of another kind. Example: `decorate it with @verifier`."""
+    """Advice to the author of an object that does not belong. Example: `decorate it with @verifier`."""
     is_one: Callable[[object], TypeIs[PluginT]]
     error: type[InputError]
 
@@ -47,7 +47,7 @@ class Place(NamedTuple):
     module: str
     """An importable module, or the path of a file."""
     name: str
-    """Empty for a file without `:name`."""
+    """Name of the object; empty for a file without `:name`."""
 
 
 def split(reference: str) -> Place:
@@ -66,13 +66,13 @@ class Loaded(NamedTuple, Generic[PluginT]):
 
     plugin: PluginT
     reference: str
-    """With an absolute path, if it names a file."""
+    """The reference, with an absolute path if it names a file."""
 
 
 def load_plugin(reference: str, kind: PluginKind[PluginT]) -> Loaded[PluginT]:
     """Import the object that `module:name` or `path/to/file.py:name` names.
 
-    The name may be left out for a file that holds exactly one object of the kind.
+    The name may be left out if the file contains exactly one object of the kind.
 
     Raises:
         InputError: the module, the file or the name does not exist, does not load, or is of another kind.

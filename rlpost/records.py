@@ -1,4 +1,4 @@
-"""Every record that crosses a seam: who makes it, who takes it, and what each field means.
+"""Every record that crosses an interface: who makes it, who takes it, and the meaning of each field.
 
 Flow of an RL stage: `Prompt -> Completion -> Trajectory -> Episode -> RolloutGroup -> Verdict -> TrainRow -> TrainBatch
 -> StepReport`. Every other stage makes `TrainRow` from an `Example`.
@@ -9,8 +9,8 @@ Shape suffixes, used in names of arrays and of ragged lists throughout the proje
     B  rows of a batch              T  tokens (of one row, or of all rows end to end)
     V  vocabulary
 
-All records are frozen. Arrays inside them are numpy (never torch) so that records can be made, shipped and read without
-torch, and they are to be treated as read-only.
+All records are frozen. Their arrays are numpy (never torch), so that records can be made, sent and read without torch;
+treat them as read-only.
 """
 
 from __future__ import annotations
@@ -76,16 +76,16 @@ def last_question(messages: Sequence[Message]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    r"""One row of a data set. Made by `data.sources`; taken by every stage's data preparation.
+    r"""One row of a data set. `data.sources` makes it; every stage's data preparation takes it.
 
     Example: `Example(id="arithmetic/17", dataset="arithmetic", messages=(Message(role="user", content="12 + 34 ="),),
     completion=assistant_turn("2+4=6;1+3+0=4;\\boxed{46}"), gold="46")`.
     """
 
     id: str
-    """Unique over all data sets of a recipe: `<data set>/<row>`."""
+    """Unique across all data sets of a recipe: `<data set>/<row>`."""
     dataset: str
-    """The name that the recipe gives to the data set."""
+    """The name of the data set in the recipe."""
     messages: tuple[Message, ...] = ()
     """The prompt, up to and including the last user turn; empty for raw text."""
     completion: tuple[Message, ...] = ()
@@ -102,7 +102,7 @@ class Example:
     text: str | None = None
     """A raw document (CPT)."""
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Every other column of the row, as plain data; verifiers and routing read it."""
+    """All other columns of the row, as plain data; verifiers and routing read them."""
 
     @property
     def question(self) -> str:
@@ -117,13 +117,13 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
-    """A rendered prompt. Made by `data.chat`; taken by the generator and, for gold and meta, by the scorer."""
+    """A rendered prompt. `data.chat` makes it; the generator takes it, and the scorer reads gold and meta."""
 
     id: str
     dataset: str
     messages: tuple[Message, ...]
     token_ids: IntArray
-    """Rendered with the chat template and the generation prompt; shape [T]."""
+    """Tokens of the prompt, rendered with the chat template and the generation prompt; shape [T]."""
     gold: Any
     meta: Mapping[str, Any]
 
@@ -135,23 +135,23 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How to sample one response; every value is explicit, defaults live in the recipe only."""
+    """How to sample one response; all values are explicit, and the recipe has the defaults."""
 
     temperature: float
-    """0 is greedy."""
+    """Sampling temperature; 0 is greedy."""
     top_p: float
     top_k: int
-    """0 keeps the whole vocabulary."""
+    """Number of tokens to keep; 0 keeps the whole vocabulary."""
     max_tokens: int
     stop_token_ids: tuple[int, ...]
-    """Sampling one of these ends the response; it is kept as the last token of the rollout."""
+    """Sampling one of these ends the response; it is kept as the last token."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationRequest:
-    """One response to generate. Made by the collector; taken by a generator.
+    """A request for one response. The collector makes it; a generator takes it.
 
-    `key` comes back on the rollout. Equal (prompt, seed, sampling, weights) give equal tokens wherever they run.
+    The completion carries the same `key`. Equal (prompt, seed, sampling, weights) give equal tokens on every engine.
     """
 
     key: tuple[str, int]
@@ -160,7 +160,7 @@ class GenerationRequest:
     sampling: Sampling
     seed: int
     urgent: bool = False
-    """Goes before all that waits for an engine: training stands still until it is answered."""
+    """Whether it overtakes all waiting requests, because training stands still until it is answered."""
 
 
 class VersionSpan(NamedTuple):
@@ -173,7 +173,7 @@ class VersionSpan(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completion:
-    """One engine's answer to one request. Made by a generator; taken by the collector.
+    """One engine's answer to one request. A generator makes it; the collector takes it.
 
     Example: tokens "46<eos>" sampled with version 3: `token_ids=[52, 54, 2]`, `logprobs_T=[-0.1, -0.2, -0.0]`,
     `version_spans=(VersionSpan(start=0, stop=3, version=3),)`, `finish="stop"`.
@@ -181,16 +181,16 @@ class Completion:
 
     key: tuple[str, int]
     token_ids: IntArray
-    """The sampled tokens only, with the stop token if one ended them; shape [T]."""
+    """The sampled tokens only, including the stop token that ended them, if any; shape [T]."""
     logprobs_T: FloatArray
     """Log-probability of each sampled token, after temperature; shape [T]."""
     version_spans: tuple[VersionSpan, ...]
-    """In order, without gaps, covering all tokens."""
+    """Spans in order, without gaps, covering all tokens."""
     finish: FinishReason
     text: str
-    """Decoded without special tokens."""
+    """The text, decoded without special tokens."""
     seconds: float
-    """From submission to the last token, on the generator's clock."""
+    """Time from submission to the last token, on the generator's clock."""
 
     @property
     def oldest_version(self) -> int:
@@ -202,7 +202,7 @@ Author = Literal["system", "user", "assistant", "tool", "environment"]
 
 
 class Turn(NamedTuple):
-    """`author` wrote the tokens `[start, stop)` of a trajectory."""
+    """A span of tokens `[start, stop)` of a trajectory that `author` wrote."""
 
     start: int
     stop: int
@@ -211,52 +211,52 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trajectory:
-    """A token sequence and what happened in it: the unit that is trained. Made by the collector or from a data set.
+    """A token sequence and its history: the unit of training. The collector makes it, or it comes from a data set.
 
     A prompt is a prefix with `trained_T` false; a demonstration, a forced prefix and a tool's output are spans with
-    flags of their own. Tokens that were sampled are never decoded and tokenised again.
+    their own flags. Sampled tokens are never decoded and tokenised again.
 
     Example: prompt `[5, 6]` and sampled answer `[7, 2]`: `token_ids=[5, 6, 7, 2]`, `trained_T=[False, False, True,
     True]`, `turns=(Turn(0, 2, "user"), Turn(2, 4, "assistant"))`.
     """
 
     token_ids: IntArray
-    """From the first token of the prompt to the last token of the last turn; shape [T]."""
+    """Tokens from the first one of the prompt to the last one of the last turn; shape [T]."""
     trained_T: BoolArray
-    """Which tokens the policy chose, so that they may be trained; `trained_T[0]` is false."""
+    """Whether the policy chose the token, so that it may be trained; `trained_T[0]` is false."""
     logprobs_T: FloatArray
     """Log-probability of each token that the policy chose, as the generator reported it; 0 elsewhere."""
     version_spans: tuple[VersionSpan, ...]
     """The weights that sampled each trained token; in order, without overlap; empty for a demonstration."""
     turns: tuple[Turn, ...]
-    """In order, without gaps, covering all tokens."""
+    """Turns in order, without gaps, covering all tokens."""
     finish: FinishReason
-    """How the last turn of the policy ended."""
+    """How the policy's last turn ended."""
     media: tuple[Any, ...] = ()
-    """Images and the like that token ids stand for, in the order of their places."""
+    """Images and other media that token ids stand for, in the order of their positions."""
 
     @property
     def trained_count(self) -> int:
-        """Tokens that the policy chose."""
+        """Number of tokens that the policy chose."""
         return int(np.count_nonzero(self.trained_T))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Episode:
-    """All that the policy did from one prompt, once: one sample of a group. Made by the collector.
+    """Everything that the policy did from one prompt, once: one sample of a group. The collector makes it.
 
-    Several trajectories, as when a template rewrites the history between two turns, share one verdict, one place in the
-    group and one entry of the ledger.
+    There are several trajectories if, for example, a template rewrites the history between two turns. They share one
+    verdict, one position in the group and one entry of the ledger.
     """
 
     sample: int
-    """Place in the group, counted from 0."""
+    """Position in the group, counted from 0."""
     trajectories: tuple[Trajectory, ...]
     """At least one, in the order in which they were sampled."""
     response: str
-    """The text that verifiers judge: what the policy wrote, decoded without special tokens."""
+    """The text that verifiers judge: the policy's output, decoded without special tokens."""
     seconds: float
-    """From the first submission to the last token, on the generator's clock."""
+    """Time from the first submission to the last token, on the generator's clock."""
 
     @property
     def finish(self) -> FinishReason:
@@ -265,7 +265,7 @@ class Episode:
 
     @property
     def trained_count(self) -> int:
-        """Tokens that the policy chose, over all trajectories."""
+        """Number of tokens that the policy chose, over all trajectories."""
         return sum(trajectory.trained_count for trajectory in self.trajectories)
 
     @property
@@ -275,30 +275,30 @@ class Episode:
 
 
 class Fault(StrEnum):
-    """Who caused a verdict without a score."""
+    """The cause of a verdict without a score."""
 
     POLICY = "policy"
-    """The model's own text timed out or crashed the verifier: the runtime substitutes the floor score."""
+    """The model's text made the verifier time out or crash: the runtime substitutes the floor score."""
     GOLD = "gold"
     """The reference cannot be read: the row is quarantined and its group dropped."""
     INFRA = "infra"
-    """A judge or sandbox was not there: retried, then masked from the loss and from the baseline."""
+    """A judge or sandbox was unavailable: retried, then masked from the loss and from the baseline."""
 
 
 class Mark(StrEnum):
     """A property of a verdict that decides what happens next, unlike a tag, which is for people."""
 
     PERMANENT = "permanent"
-    """An infra fault that does not pass, such as a missing library: nobody waits for it."""
+    """An infra fault that does not pass, such as a missing library, so retries are pointless."""
     NOT_APPLICABLE = "not_applicable"
-    """The verifier has no say on this sample; a composition goes on without it."""
+    """The verifier does not apply to this sample; a composition continues without it."""
     PARTS_MISSING = "parts_missing"
     """Some named parts of the composition did not run for this sample, so `parts` lacks them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    r"""Everything a verifier may see: plain data, picklable. Made by the collector; taken by the scorer.
+    r"""Everything a verifier may see: plain data, picklable. The collector makes it; the scorer takes it.
 
     Example: `Sample(id="arithmetic/17#0", prompt="12 + 34 =", response="... \\boxed{46}", gold="46")`.
     """
@@ -315,12 +315,12 @@ class Sample:
     group: str = ""
     """Equal for all responses to one prompt of one step; group verifiers judge these together."""
     step: int = 0
-    """Of the stage, when the prompt was issued; weights that change over a stage are taken at it."""
+    """Step of the stage at which the prompt was issued; weights that change over a stage are evaluated at it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """A score or a typed fault, never both and never neither. Made by a verifier; taken by advantage and filters.
+    """Either a score or a typed fault. A verifier makes it; advantages and filters take it.
 
     Example: `Verdict(score=1.0, parsed="46", reason="equal")`, `Verdict(fault=Fault.GOLD, reason="gold is empty")`.
     """
@@ -330,10 +330,10 @@ class Verdict:
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
     """Named components of the score, for logs and for normalisation per part."""
     parsed: str | None = None
-    """The answer that the verifier read out of the response."""
+    """The answer that the verifier read from the response."""
     reason: str = ""
     tags: tuple[str, ...] = ()
-    """Words for people and logs; none of them changes what a run does."""
+    """Words for people and logs; they never change what a run does."""
     marks: tuple[Mark, ...] = ()
     version: str = ""
     """Name and version of the verifier, filled in by the runtime."""
@@ -355,15 +355,15 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RolloutGroup:
-    """All samples of one prompt. Made by the collector; taken from the buffer by the stage."""
+    """All samples of one prompt. The collector makes it; the stage takes it from the buffer."""
 
     prompt: Prompt
     index: int
-    """Position in the order of issue, counted from the start of the stage; groups sorted by it do not depend on which
+    """Position in the order of issue, counted from the start of the stage; the order by it does not depend on which
     engine answered first."""
     episodes: tuple[Episode, ...]
     verdicts: tuple[Verdict, ...] = ()
-    """One for each episode, in the same order; empty until scored."""
+    """One per episode, in the same order; empty until scored."""
 
     @property
     def oldest_version(self) -> int:

@@ -1,7 +1,7 @@
-"""Records of training: one row, the batch of one optimizer step, and the report on it.
+"""Records of training: one row, the batch of one optimizer step, and the report on that step.
 
-Columns of a row or a batch have one value a token and a name that ends in `_T`; a column that no loss needs is absent.
-The names in use:
+A column of a row or a batch has one value per token and a name that ends in `_T`; a column that no loss needs is
+absent. The names in use:
 
 | column | meaning | filled in by |
 |---|---|---|
@@ -30,38 +30,38 @@ NO_COLUMNS: Mapping[str, FloatArray] = {}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainRow:
-    """One token sequence to learn from. Made by a stage; taken by `TrainBatch.of`.
+    """One token sequence to learn from. A stage makes it; `TrainBatch.of` takes it.
 
-    All arrays have shape [T] and speak of the token at their own index: `weights_T[t]` is the loss weight of predicting
+    All arrays have shape [T] and refer to the token at the same index: `weights_T[t]` is the loss weight of predicting
     token t from the tokens before it, so `weights_T[0]` must be 0.
     """
 
     token_ids: IntArray
     weights_T: FloatArray
     columns: Mapping[str, FloatArray] = field(default_factory=lambda: NO_COLUMNS)
-    """Name -> one value a token; see the table of this module."""
+    """Name -> one value per token; see the table of this module."""
     component_T: ComponentArray | None = None
-    """Place of each token's component in the batch's `components`; None puts the whole row into the first."""
+    """Index of each token's component in the batch's `components`; None puts the whole row into the first one."""
     source: str = ""
-    """The row of the data, or the sample of the prompt, that it is; for people."""
+    """The row of the data, or the sample of the prompt, from which it was made; for people."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Component:
-    """A part of a batch that is averaged by itself, such as RL tokens beside demonstration tokens.
+    """A part of a batch with its own mean, such as RL tokens beside demonstration tokens.
 
     The gradient of a batch is that of `sum over components of weight * (sum of its loss) / denominator`.
     """
 
     name: str
     denominator: float
-    """The one global count that the component's summed loss is divided by."""
+    """The global count by which the component's summed loss is divided."""
     weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainBatch:
-    """The rows of one optimizer step, end to end. Made by a stage; each learner rank gets its own rows of it.
+    """The rows of one optimizer step, end to end. A stage makes it; each learner rank gets its own rows of it.
 
     The gradient does not depend on how the rows are split over ranks and micro-batches.
     """
@@ -71,17 +71,17 @@ class TrainBatch:
     row_lengths_B: IntArray
     weights_T: FloatArray
     columns: Mapping[str, FloatArray]
-    """Name -> one value a token; only what a loss or a stage put there."""
+    """Name -> one value per token; only columns that a loss or a stage has filled in."""
     components: tuple[Component, ...]
-    """At least one."""
+    """The components, at least one."""
     component_T: ComponentArray | None
-    """Place of each token's component in `components`; None where all tokens belong to the first."""
+    """Index of each token's component in `components`; None if all tokens belong to the first one."""
     temperature: float
-    """Logits are divided by this before log-probabilities are taken; 1 where nothing was sampled."""
+    """Divisor of the logits before log-probabilities are taken; 1 if nothing was sampled."""
     rows_per_unit: int
     """Rows that must stay together in one micro-batch: 1, or 2 for preference pairs (chosen, rejected)."""
     sources: tuple[str, ...] = ()
-    """Where each row comes from, for people; shape [B]."""
+    """Origin of each row, for people; shape [B]."""
 
     @classmethod
     def of(
@@ -92,7 +92,7 @@ class TrainBatch:
         temperature: float = 1.0,
         rows_per_unit: int = 1,
     ) -> TrainBatch:
-        """Join rows into one batch. A column that some rows have and others lack is 0 for the others' tokens."""
+        """Join rows into one batch. A column that only some rows have is 0 for the tokens of the others."""
         assert rows, "a batch needs at least one row"
         assert components, "a batch needs at least one component"
         assert len(rows) % rows_per_unit == 0, f"{len(rows)} rows do not split into units of {rows_per_unit}"
@@ -119,7 +119,7 @@ class TrainBatch:
         )
 
     def rows(self, indices: Sequence[int]) -> TrainBatch:
-        """The same batch with these rows only, in this order; components keep their global denominators."""
+        """Return the same batch with only these rows, in this order; components keep their global denominators."""
         ends_B = np.cumsum(self.row_lengths_B, dtype=np.int64)
         starts_B = ends_B - self.row_lengths_B
         chosen = [np.arange(starts_B[row], ends_B[row]) for row in indices]
@@ -138,7 +138,7 @@ class TrainBatch:
 
 
 def one_component(name: str, denominator: float) -> tuple[Component, ...]:
-    """The components of a batch whose tokens all belong together."""
+    """Return the components of a batch whose tokens all belong together."""
     return (Component(name=name, denominator=denominator),)
 
 
@@ -154,19 +154,19 @@ def _component_T(rows: Sequence[TrainRow]) -> ComponentArray:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepReport:
-    """What one optimizer step did, reduced over all ranks. Made by the learner; taken by the tracker."""
+    """The result of one optimizer step, reduced over all ranks. The learner makes it; the tracker takes it."""
 
     step: int
-    """Optimizer steps taken so far in this stage, this one included."""
+    """Number of optimizer steps taken so far in this stage, including this one."""
     loss: float
     grad_norm: float
-    """Before clipping."""
+    """Norm of the gradient before clipping."""
     learning_rate: float
     tokens: int
-    """Tokens run through the model, prompts included."""
+    """Number of tokens run through the model, prompts included."""
     scored_tokens: int
-    """Tokens with a loss weight other than 0."""
+    """Number of tokens with a loss weight other than 0."""
     seconds: float
-    """Inside the learner, without transport."""
+    """Time inside the learner, without transport."""
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What the loss function reports, for example `kl` or `clip_fraction`."""
+    """Metrics that the loss function reports, for example `kl` or `clip_fraction`."""

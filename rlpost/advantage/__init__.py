@@ -1,4 +1,4 @@
-"""Scores of a step -> advantage of every token. Pure numpy, one scheme a file."""
+"""Turns the scores of a step into an advantage for every token. Pure numpy; each scheme has its own file."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _FUNCTIONS: Mapping[str, AdvantageFn] = {
 
 
 def advantage_of(config: AdvantageConfig) -> AdvantageFn:
-    """The function that a recipe's `advantage:` names.
+    """Return the function that a recipe's `advantage:` names.
 
-    Scores that `normalise_then_sum` made are normalised already: `grpo` does not divide them by their standard
-    deviation again.
+    Scores from `normalise_then_sum` are already normalised, so `grpo` does not divide them by their standard deviation
+    again.
 
     Raises:
-        PluginError: a function of the author's own does not exist, or does not take its parameters.
+        PluginError: a user's function does not exist, or does not take its parameters.
     """
     if config.scheme not in _FUNCTIONS:
         return plugin_advantage(config)

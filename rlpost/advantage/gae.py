@@ -1,4 +1,4 @@
-"""Generalised advantage estimation, and the whitening of a step's advantages: the credit of PPO."""
+"""Generalised advantage estimation, and the whitening of a step's advantages; used by PPO."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from rlpost.advantage.sequence_rewards import centred
 
 VARIANCE_EPSILON = 1e-8
-"""Keeps rounding noise of a step in which all is equal from being blown up to variance 1."""
+"""Keeps rounding noise from being scaled to variance 1 in a step whose values are all equal."""
 
 
 class Estimate(NamedTuple):
-    """Shape [T] each."""
+    """The result of GAE; all arrays have shape [T]."""
 
     advantages_T: NDArray[np.float64]
     returns_T: NDArray[np.float64]
-    """What the critic should have predicted: advantages + values."""
+    """The value that the critic should have predicted: advantages + values."""
 
 
 def gae(
     rewards_T: NDArray[np.float64], values_T: NDArray[np.float64], *, discount: float, trace_decay: float
 ) -> Estimate:
-    """`A_t = sum_l (discount * trace_decay)^l delta_(t+l)`, `delta_t = reward_t + discount * V_(t+1) - V_t`.
+    """Compute `A_t = sum_l (discount * trace_decay)^l delta_(t+l)`, `delta_t = reward_t + discount * V_(t+1) - V_t`.
 
     Schulman et al., arXiv 1506.02438, equation 16. `values_T[t]` is the value of the state in which token t is chosen;
-    after the last token, cut off or not, it is 0.
+    after the last token, whether the response was cut off or not, the value is 0.
     """
     next_values_T = np.append(values_T[1:], 0.0)
     deltas_T = rewards_T + discount * next_values_T - values_T
@@ -41,7 +41,7 @@ def gae(
 
 
 def whitened(advantages: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """The same arrays with mean 0 and variance 1 over all their tokens together; zeros where all are equal."""
+    """Scale the arrays to mean 0 and variance 1 over all their tokens together; zeros if all values are equal."""
     if not sum(map(len, advantages)):
         return [advantages_T.copy() for advantages_T in advantages]
     flat = centred(np.concatenate(advantages))

@@ -1,4 +1,4 @@
-"""What leaving the reference model takes off the reward, token by token."""
+"""The penalty for leaving the reference model, subtracted from the reward token by token."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rlpost.losses.ratios import MAX_LOG_RATIO
 def kl_penalty(
     estimator: Literal["k1", "k2", "k3"], logprobs_T: NDArray[np.float64], *, reference_logprobs_T: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Estimate of KL(policy || reference) at each token, the formulas of `losses.kl`; shape [T].
+    """Estimate KL(policy || reference) at each token, by the formulas of `losses.kl`; shape [T].
 
     Args:
-        estimator: k1 in TULU 3 and RLOO: unbiased, negative for some tokens.
-        logprobs_T: Under the policy that sampled the tokens.
-        reference_logprobs_T: Under the reference model.
+        estimator: Name of the estimator. TULU 3 and RLOO use k1: it is unbiased, and negative for some tokens.
+        logprobs_T: Log-probabilities under the policy that sampled the tokens.
+        reference_logprobs_T: Log-probabilities under the reference model.
     """
     log_ratios_T = reference_logprobs_T - logprobs_T
     match estimator:

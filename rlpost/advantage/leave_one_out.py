@@ -1,4 +1,4 @@
-"""Advantages against the mean reward of the group's other samples: RLOO."""
+"""Advantages relative to the mean reward of the group's other samples: RLOO."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rlpost.interfaces import GroupScores
 
 
 def leave_one_out(groups: Sequence[GroupScores], /) -> list[list[NDArray[np.float64]]]:
-    """`reward - mean of the other rewards`; zeros for a group of one.
+    """Compute `reward - mean of the other rewards`; zeros for a group of one.
 
-    RLOO, Ahmadian et al., arXiv 2402.14740. Taking a sample out of its own baseline scales its distance from the mean
-    of all G by G / (G - 1).
+    RLOO, Ahmadian et al., arXiv 2402.14740. Leaving a sample out of its own baseline scales its distance from the mean
+    of all G samples by G / (G - 1).
     """
     return spread_over_tokens(groups, lambda rewards_G: centred(rewards_G) * (len(rewards_G) / (len(rewards_G) - 1)))

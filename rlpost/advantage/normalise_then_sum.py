@@ -1,4 +1,4 @@
-"""Several rewards a response, each normalised in its group before they are added up: GDPO."""
+"""Several rewards per response, each normalised within its group before they are added up: GDPO."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from rlpost.advantage.group_mean import STD_EPSILON, standardised
 def normalise_then_sum(
     parts_PGK: Sequence[NDArray[np.float64]], weights_K: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
-    """Each part `(value - group mean) / (group std + 1e-4)`, their weighted sum, divided by its std over the step.
+    """Normalise each part by `(value - group mean) / (group std + 1e-4)`, and divide the weighted sum by its std over
+    the step.
 
-    GDPO, arXiv 2601.05242. Summed first, a part of small spread would be drowned by one of large spread.
+    GDPO, arXiv 2601.05242. If the parts were summed first, a part with a small spread would be lost beside one with a
+    large spread.
 
-    The results are scores whose mean in each group is 0: put them into `GroupScores.scores_G`, and let `advantage_of`
-    choose the scheme. Penalties are taken off there.
+    The results are scores with mean 0 in each group: put them into `GroupScores.scores_G`, and let `advantage_of`
+    choose the scheme. Penalties are subtracted there.
 
     Args:
-        parts_PGK: For each group its parts, shape [G, K]; a group may be empty.
+        parts_PGK: The parts of each group, shape [G, K]; a group may be empty.
         weights_K: Weight of each part.
 
     Returns:
-        For each group an array of shape [G]; zeros for a group of one, which has nothing to compare with.
+        An array of shape [G] for each group; zeros for a group of one, which has nothing to be compared with.
     """
     sums = [_weighted(parts_GK, weights_K) for parts_GK in parts_PGK]
     count = sum(len(sums_G) for sums_G in sums if len(sums_G) > 1)
     if count == 0:
         return sums
-    # Every group's mean is 0, so the step's is, and only its std (unbiased, over samples) is left to divide by.
+    # Every group's mean is 0, and so is the step's; it remains to divide by its std (unbiased, over samples).
     std = np.sqrt(sum(float(sums_G @ sums_G) for sums_G in sums) / (count - 1))
     return [sums_G / (std + STD_EPSILON) for sums_G in sums]
 

@@ -1,4 +1,6 @@
-"""An advantage that a recipe names as `module:name` or `path/to/file.py:name`, held to its contract at every step."""
+"""An advantage that a recipe names as `module:name` or `path/to/file.py:name`; its contract is checked at every
+step.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +24,17 @@ Function = Callable[..., object]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginAdvantage:
-    """An `interfaces.AdvantageFn` around the author's function."""
+    """An `interfaces.AdvantageFn` around the user's function."""
 
     reference: str
     function: Function
     params: Mapping[str, Any]
 
     def __call__(self, groups: Sequence[GroupScores], /) -> list[list[NDArray[np.float64]]]:
-        """Call the author's function.
+        """Call the user's function.
 
         Raises:
-            PluginError: it returned something else than a finite number for each token.
+            PluginError: it returned something other than a finite number for each token.
         """
         answer = self.function(groups, **self.params)
         if not isinstance(answer, list | tuple) or len(cast("Sequence[object]", answer)) != len(groups):
@@ -72,7 +74,7 @@ def plugin_advantage(config: AdvantageConfig) -> PluginAdvantage:
     """Load the function that a recipe names, with its parameters.
 
     Raises:
-        PluginError: it does not exist, is no function, or does not take these parameters.
+        PluginError: it does not exist, is not a function, or does not take these parameters.
     """
     function, reference = load_plugin(config.scheme, _ADVANTAGES)
     parameters = parameter_model(function, name=reference, given=(), error=PluginError)
@@ -81,12 +83,12 @@ def plugin_advantage(config: AdvantageConfig) -> PluginAdvantage:
 
 
 def try_advantage(advantage: PluginAdvantage) -> None:
-    """Call the function on a made-up step and hold it to its contract.
+    """Call the function on a made-up step and check its contract.
 
-    The step has a group of four samples, one of equal scores, one of a single sample, and an empty one.
+    The step has a group of four samples, a group with equal scores, a group with a single sample, and an empty group.
 
     Raises:
-        PluginError: the function raised, or returned something else than a finite number for each token.
+        PluginError: the function raised, or returned something other than a finite number for each token.
     """
     scores = ([0.0, 1.0, 1.0, 0.5], [1.0, 1.0], [0.25], [])
     groups = [

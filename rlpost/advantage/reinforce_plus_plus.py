@@ -1,4 +1,4 @@
-"""REINFORCE++: token-level returns, normalised over all tokens of the step (arXiv 2501.03262)."""
+"""REINFORCE++: returns per token, normalised over all tokens of the step (arXiv 2501.03262)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from rlpost.interfaces import GroupScores
 
 
 def reinforce_plus_plus(groups: Sequence[GroupScores], /) -> list[list[NDArray[np.float64]]]:
-    """`A_t = score - sum of the penalties from t on`, then mean 0 and variance 1 over all tokens of the step.
+    """Compute `A_t = score - sum of the penalties from t on`, scaled to mean 0 and variance 1 over all tokens of the
+    step.
 
-    Without a baseline of the group: samples of one prompt are compared with those of all others. Zeros if all tokens of
-    the step have one and the same return.
+    There is no group baseline: the samples of a prompt are compared with those of all other prompts. The result is zero
+    if all tokens of the step have the same return.
     """
     returns_PGT = [
         [
@@ -30,11 +31,11 @@ def reinforce_plus_plus(groups: Sequence[GroupScores], /) -> list[list[NDArray[n
 
 
 def reinforce_plus_plus_baseline(groups: Sequence[GroupScores], /) -> list[list[NDArray[np.float64]]]:
-    """As `reinforce_plus_plus`, with `score - mean score of the group` in place of the score.
+    """Like `reinforce_plus_plus`, with `score - mean score of the group` instead of the score.
 
-    The paper puts the KL penalty of this form into the loss; one in the reward is taken off from t on, as in
-    REINFORCE++ (and as OpenRLHF does). A group of one has nothing to compare with: it gets zeros and is left out of the
-    mean and variance of the step. A group of equal scores takes part in them, so its advantages are not exactly 0.
+    The paper puts the KL penalty of this variant into the loss; a penalty in the reward is subtracted from t on, as in
+    REINFORCE++ (and in OpenRLHF). A group of one has nothing to be compared with: it gets zeros, and is left out of the
+    mean and variance of the step. A group of equal scores is included in them, so its advantages are not exactly 0.
     """
     comparable = [group for group in groups if len(group.scores_G) > 1]
     returns_PGT = [

@@ -1,4 +1,4 @@
-"""Schemes that see one reward a response, and give all its tokens one advantage."""
+"""Shared parts of the schemes that use one reward per response and give all its tokens the same advantage."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rlpost.interfaces import GroupScores
 
 
 def sequence_rewards(group: GroupScores) -> NDArray[np.float64]:
-    """Score minus the penalties of all tokens; shape [G]."""
+    """Subtract the penalties of all tokens from the score; shape [G]."""
     return group.scores_G - np.array([penalties_T.sum() for penalties_T in group.penalties_GT], np.float64)
 
 
 def spread_over_tokens(
     groups: Sequence[GroupScores], scheme: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> list[list[NDArray[np.float64]]]:
-    """Apply a scheme of rewards [G] -> advantages [G] to each group; zeros where there is nothing to compare with."""
+    """Apply a scheme of rewards [G] -> advantages [G] to each group; zeros if there is nothing to be compared with."""
     result: list[list[NDArray[np.float64]]] = []
     for group in groups:
         rewards_G = sequence_rewards(group)
@@ -33,7 +33,7 @@ def spread_over_tokens(
 
 
 def centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values minus their mean; exact zeros where all are equal. Shape [N], with N of 1 or more."""
-    # Against the first value first, because the mean of three times 0.1 is not 0.1.
+    """Subtract the mean from the values; exact zeros if all are equal. Shape [N], with N of 1 or more."""
+    # The first value is subtracted first, because the computed mean of three times 0.1 is not 0.1.
     offsets = values - values[0]
     return offsets - offsets.mean()

@@ -1,4 +1,4 @@
-"""Held-out evaluation: answers to prompts that no stage trained on, judged by the verifiers that training uses."""
+"""Held-out evaluation: answers to prompts that no stage trains on, judged by the verifiers of training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rlpost.records import Fault, RolloutGroup
 
 
 class Evaluation(NamedTuple):
-    """Scores of one artifact. Fractions, and means over responses."""
+    """Scores of one artifact: shares of responses, and means over responses."""
 
     scores: dict[str, float]
     prompt_count: int
 
 
 def score_groups(groups: Sequence[RolloutGroup], *, pass_score: float) -> Evaluation:
-    """pass@1, pass@k for k = samples a prompt, mean score, share cut off, mean length, and faults if any.
+    """Compute pass@1, pass@k for k = samples per prompt, mean score, share cut off, mean length, and faults if any.
 
-    Responses whose verdict is an infra or gold fault are left out and counted under `unjudged`; pass@k is that of the
-    prompts with k judged responses. A score that no response was judged for is not there: it would read as 0.
+    Responses whose verdict is an infra or gold fault are left out and counted under `unjudged`; pass@k is computed over
+    the prompts with k judged responses. A score without any judged response is omitted, because 0 would be misleading.
     """
     judged = [[verdict.score for verdict in group.verdicts if verdict.score is not None] for group in groups]
     episodes = [episode for group in groups for episode in group.episodes]
@@ -44,12 +44,12 @@ def score_groups(groups: Sequence[RolloutGroup], *, pass_score: float) -> Evalua
 
 
 def pass_at_k(samples: int, passed: int, k: int) -> float:
-    """Unbiased chance that one of k samples passes (arXiv 2107.03374, equation 1)."""
+    """Return the unbiased probability that one of k samples passes (arXiv 2107.03374, equation 1)."""
     return 1.0 - comb(samples - passed, k) / comb(samples, k)
 
 
 def check_gate(stage: str, scores: dict[str, float], require: dict[str, str]) -> None:
-    """Hold the scores against the recipe's bounds.
+    """Check the scores against the recipe's bounds.
 
     Raises:
         GateError: a score is missing or outside its bound.

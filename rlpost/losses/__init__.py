@@ -1,1 +1,1 @@
-"""Pure tensor functions that turn log-probabilities and credit into a summed loss. One family a file."""
+"""Pure tensor functions that turn log-probabilities and advantages into a summed loss. Each family has its own file."""

@@ -1,11 +1,11 @@
-"""For the author of a loss: `@surrogate` around a function of one micro-batch's tokens.
+"""The decorator for authors of a loss: `@surrogate` around a function of one micro-batch's tokens.
 
     @surrogate(columns=["advantages_T"])
     def mine(inputs: LossInputs, *, log_ratios_T: Tensor, cap: float = 5.0) -> SurrogateTokens:
         ...
 
-The function gives every token its loss, without weights. Off-policy correction, KL penalty, critic and normalisation
-are composed around it (`losses.policy_loss`), as around the surrogates that come with rlpost.
+The function returns the loss of every token, without weights. Off-policy correction, KL penalty, critic and
+normalisation are composed around it (`losses.policy_loss`), as around the surrogates that come with rlpost.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ Function = Callable[..., SurrogateTokens]
 
 @dataclass(frozen=True, kw_only=True)
 class AuthoredSurrogate:
-    """A surrogate as its author wrote it, before a recipe gives its parameters. Made by `@surrogate`."""
+    """A surrogate as its author wrote it, before a recipe sets its parameters. `@surrogate` makes it."""
 
     name: str
     function: Function
     columns: frozenset[str]
-    """The columns of `LossInputs` that the function reads, beside `logprobs_T` and `weights_T`."""
+    """The columns of `LossInputs` that the function reads, besides `logprobs_T` and `weights_T`."""
     parameters: type[BaseModel]
     """A pydantic model of the parameters that a recipe may set."""
 
     def validated(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters with their types checked and defaults filled in.
+        """Check the types of the given parameters and fill in the defaults of the others.
 
         Raises:
             PluginError: a parameter does not exist or has the wrong type.
@@ -47,7 +47,7 @@ class AuthoredSurrogate:
         return validated(self.parameters, params, name=self.name, error=PluginError)
 
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor, **params: Any) -> SurrogateTokens:
-        """The function itself."""
+        """Call the function."""
         return self.function(inputs, log_ratios_T=log_ratios_T, **params)
 
 
@@ -56,7 +56,7 @@ def surrogate(*, columns: Collection[str]) -> Callable[[Function], AuthoredSurro
 
     Args:
         columns: The columns that the function reads, such as `advantages_T`; a stage that does not fill one of them is
-            refused before it starts.
+            rejected before it starts.
 
     Raises:
         PluginError: a parameter of the function is not keyword-only with a type and a default.

@@ -1,4 +1,4 @@
-"""Group sequence policy optimisation: one ratio a response."""
+"""Group sequence policy optimisation: one ratio per response."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rlpost.losses.surrogate import SurrogateTokens, clip_ratios
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gspo:
-    """`-min(s_i A_t, clip(s_i, 1 - clip_low, 1 + clip_high) A_t)` (arXiv 2507.18071, equations 5 and 7).
+    """The loss `-min(s_i A_t, clip(s_i, 1 - clip_low, 1 + clip_high) A_t)` (arXiv 2507.18071, equations 5 and 7).
 
-    `s_i = exp(mean over the row of log(current / proximal))` is the same for all tokens of row i, and each of them gets
-    its gradient. The paper averages over rows: normalisation `sequence`.
+    `s_i = exp(mean over the row of log(current / proximal))` is the same for all tokens of row i, and the gradient
+    flows through all of them. The paper averages over rows: normalisation `sequence`.
     """
 
     clip_low: float
@@ -29,7 +29,7 @@ class Gspo:
         return frozenset({"advantages_T"})
 
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
-        """Losses without weights; `log_ratios_T` is log(current / proximal) with its gradient."""
+        """Return the losses without weights; `log_ratios_T` is log(current / proximal) with its gradient."""
         log_ratios_B = row_means(log_ratios_T, row_T=inputs.row_T, row_count=inputs.row_count)
         return clip_ratios(
             ratios_of(log_ratios_B)[inputs.row_T],

@@ -1,4 +1,4 @@
-"""How the losses of single tokens become one number: the weight of a row's tokens, and what the sum is divided by.
+"""How the losses of single tokens become one number: the weight of each token, and the denominator of the sum.
 
 | normalisation | weight of a token | denominator | known as |
 |---|---|---|---|
@@ -15,18 +15,18 @@ Normalisation = Literal["token", "sequence", "constant"]
 
 
 def row_weight(normalisation: Normalisation, length: int) -> float:
-    """Loss weight of each token of a row that has `length` weighted tokens."""
+    """Return the loss weight of each token of a row that has `length` weighted tokens."""
     assert length > 0, f"a row needs at least one weighted token, found {length}"
     return 1 / length if normalisation == "sequence" else 1.0
 
 
 def denominator(normalisation: Normalisation, *, token_count: int, row_count: int, max_tokens: int) -> float:
-    """What the summed loss of one optimizer step is divided by.
+    """Return the denominator of the summed loss of one optimizer step.
 
     Args:
-        normalisation: How tokens are averaged.
-        token_count: Weighted tokens of the step, over all ranks.
-        row_count: Rows of the step with at least one weighted token, over all ranks.
+        normalisation: The way in which tokens are averaged.
+        token_count: Number of weighted tokens of the step, over all ranks.
+        row_count: Number of rows of the step with at least one weighted token, over all ranks.
         max_tokens: Longest response that may be sampled.
     """
     match normalisation:

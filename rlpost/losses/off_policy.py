@@ -1,8 +1,9 @@
-"""Learning from tokens of older weights: the proximal policy, and weights for what separates it from the sampler.
+"""Learning from tokens of older weights: the proximal policy, and weights for its distance from the behaviour policy.
 
 Three policies take part (decoupled PPO, Hilton et al., arXiv 2110.00641; AReaL, arXiv 2505.24298, equation 5): the
-behaviour policy sampled the tokens, the proximal one is the centre of the clip, the current one is learning. The ratio
-current / proximal is clipped; proximal / behaviour is a weight without gradient, which is capped or masked here.
+behaviour policy sampled the tokens, the proximal policy is the centre of the clip, and the current policy is being
+trained. The ratio current / proximal is clipped; proximal / behaviour is a weight without gradient, which is capped or
+masked here.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ Proximal = Literal["behaviour", "recompute", "log_linear"]
 
 
 class CorrectionWeights(NamedTuple):
-    """What the surrogate of each token is multiplied by; shape [T] each."""
+    """The factors for the surrogate of each token; shape [T] each."""
 
     weights_T: Tensor
     changed_T: Tensor
-    """Which tokens were capped or masked; boolean."""
+    """Marks the tokens that were capped or masked; boolean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OffPolicy:
-    """Which policy is proximal, and what is done with w = proximal / behaviour.
+    """The choice of the proximal policy, and the treatment of w = proximal / behaviour.
 
-    - `truncate`: w of the token, cut to [low, high] (TIS: Yao et al. 2025, "Your efficient RL framework secretly brings
-      you off-policy RL training");
+    - `truncate`: w of the token, clipped to [low, high] (TIS: Yao et al. 2025, "Your efficient RL framework secretly
+      brings you off-policy RL training");
     - `icepop`: w of the token, 0 outside [low, high] (IcePop: Ring-1T, arXiv 2510.18855, section 3.2);
-    - `sequence_truncate`: product of w over the row, cut to [low, high] (TRL's form of that name);
+    - `sequence_truncate`: product of w over the row, clipped to [low, high] (TRL's form of that name);
     - `sequence_mask`: product of w over the row, 0 outside [low, high] (Liu et al. 2025, "When speed kills stability";
       TRL's form of that name);
-    - `geometric_mask`: 1, and 0 where exp(mean of log w over the row) is outside [low, high] (SkyRL's geometric
-      sequence mask, which is apart from weights; their scripts have it with [0.99, 1.01] and without any weight).
+    - `geometric_mask`: 1, or 0 if exp(mean of log w over the row) is outside [low, high] (SkyRL's geometric sequence
+      mask, which SkyRL keeps separate from weights; its scripts use [0.99, 1.01] and no weights).
 
     A masked token still counts in the batch's denominator.
     """
@@ -48,13 +49,13 @@ class OffPolicy:
     proximal: Proximal
     correction: Correction
     low: float
-    """0 is no bound."""
+    """Lower bound; 0 means none."""
     high: float
-    """Infinity is no bound."""
+    """Upper bound; infinity means none."""
 
     @property
     def columns(self) -> frozenset[str]:
-        """The columns that the proximal policy is made from, beside that of the behaviour policy."""
+        """The columns from which the proximal policy is computed, besides that of the behaviour policy."""
         match self.proximal:
             case "behaviour":
                 return frozenset()
@@ -64,10 +65,11 @@ class OffPolicy:
                 return frozenset({"proximal_mix_T"})
 
     def proximal_logprobs(self, inputs: LossInputs) -> Tensor:
-        """Without gradient; shape [T].
+        """Return the log-probabilities under the proximal policy, without gradient; shape [T].
 
         `log_linear` is AReaL's estimate `behaviour + mix * (current - behaviour)`, which needs no forward pass. With a
-        mix of 1 it is the current policy to the last bit: every ratio is 1 and has the gradient of the log-probability.
+        mix of 1 it equals the current policy to the last bit: every ratio is 1 and has the gradient of the
+        log-probability.
         """
         match self.proximal:
             case "behaviour":
@@ -78,7 +80,7 @@ class OffPolicy:
                 return torch.lerp(inputs["behaviour_logprobs_T"], inputs.logprobs_T.detach(), inputs["proximal_mix_T"])
 
     def correct(self, inputs: LossInputs, *, proximal_logprobs_T: Tensor) -> CorrectionWeights | None:
-        """Weights for the surrogate; None if there is nothing to correct."""
+        """Return weights for the surrogate; None if there is nothing to correct."""
         if self.correction == "none" or self.proximal == "behaviour":
             return None
         log_weights_T = proximal_logprobs_T - inputs["behaviour_logprobs_T"]

@@ -1,4 +1,4 @@
-"""One loss for each component of a batch, such as a policy loss beside the cross-entropy of demonstrations."""
+"""One loss for each component of a batch, for example a policy loss and a cross-entropy of demonstrations."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from rlpost.interfaces import LossFn, LossInputs, LossSums
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComponentLosses:
-    """Implements `interfaces.LossFn` for batches of several components; weights and denominators are the batch's."""
+    """Implements `interfaces.LossFn` for batches with several components; the batch gives weights and denominators."""
 
     losses: Mapping[str, LossFn]
     """Component -> its loss."""
 
     @property
     def columns(self) -> frozenset[str]:
-        """See `interfaces.LossFn`: the columns of all losses together."""
+        """See `interfaces.LossFn`; these are the columns of all losses together."""
         return frozenset[str]().union(*(loss.columns for loss in self.losses.values()))
 
     def __call__(self, inputs: LossInputs, /) -> LossSums:
-        """The loss of the component that the tokens belong to.
+        """Return the loss of the component that the tokens belong to.
 
         Raises:
-            RecipeError: no loss is given for it.
+            RecipeError: there is no loss for the component.
         """
         if inputs.component not in self.losses:
             raise RecipeError(

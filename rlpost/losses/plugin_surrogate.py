@@ -1,7 +1,7 @@
-"""A surrogate that a recipe names as `module:name` or `path/to/file.py:name`, held to its contract.
+"""A surrogate that a recipe names as `module:name` or `path/to/file.py:name`; its contract is checked.
 
-Learner ranks are processes of their own: what travels to them is the name, the hash of the source and the parameters,
-and each rank loads the source itself. A rank that finds another source than the one that was checked refuses it.
+Learner ranks are separate processes. They receive the name, the hash of the source and the parameters, and each rank
+loads the source itself. A rank rejects a source that differs from the one that was checked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rlpost.recipe.rl import PluginLossConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginSurrogate:
-    """Picklable: the function itself is loaded in the process that calls it."""
+    """A picklable surrogate: each process that calls it loads the function itself."""
 
     reference: str
     identity: str
@@ -34,11 +34,11 @@ class PluginSurrogate:
     columns: frozenset[str]
 
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
-        """Call the author's function.
+        """Call the user's function.
 
         Raises:
-            PluginError: it returned something else than one loss and one flag a token, or its source differs
-                from the one that was checked.
+            PluginError: it returned something other than one loss and one flag per token, or its source differs from
+                the one that was checked.
         """
         tokens = _loaded(self.reference, self.identity)(inputs, log_ratios_T=log_ratios_T, **self.params)
         found = _fault(tokens, shape=log_ratios_T.shape)
@@ -54,7 +54,7 @@ def plugin_surrogate(config: PluginLossConfig) -> PluginSurrogate:
     """Load the surrogate that a recipe names, with its parameters.
 
     Raises:
-        PluginError: it does not exist, is no surrogate, or does not take these parameters.
+        PluginError: it does not exist, is not a surrogate, or does not take these parameters.
     """
     found, reference = load_plugin(config.kind, _SURROGATES)
     return PluginSurrogate(
@@ -105,7 +105,9 @@ def try_surrogate(surrogate: PluginSurrogate) -> None:
 
 
 def _made_up(lengths: tuple[int, ...], columns: frozenset[str]) -> LossInputs:
-    """Rows of these lengths; the tokens have advantages of both signs and log-probabilities around those of columns."""
+    """Make rows of these lengths, with advantages of both signs, and log-probabilities close to those of the
+    columns.
+    """
     count = sum(lengths)
     return LossInputs(
         logprobs_T=torch.linspace(-2.0, -0.4, count).requires_grad_(),
@@ -133,7 +135,7 @@ _SURROGATES = PluginKind(
 
 @cache
 def _loaded(reference: str, identity: str) -> AuthoredSurrogate:
-    """Loaded once a process, so that an edit of the file does not reach a run that goes on."""
+    """Load the surrogate once per process, so that an edit of the file does not affect a running run."""
     found, place = load_plugin(reference, _SURROGATES)
     if plugin_identity(place) != identity:
         raise PluginError(
@@ -144,7 +146,7 @@ def _loaded(reference: str, identity: str) -> AuthoredSurrogate:
 
 
 def _fault(tokens: object, *, shape: torch.Size) -> str | None:
-    """What is wrong with a surrogate's answer, in words."""
+    """Describe what is wrong with a surrogate's result."""
     if not isinstance(tokens, SurrogateTokens):
         return f"a {type(tokens).__name__}"
     for name, values, wanted in (("losses_T", tokens.losses_T, "floats"), ("clipped_T", tokens.clipped_T, "booleans")):

@@ -30,22 +30,23 @@ from rlpost.recipe.stages import RlStage
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolicyLoss:
-    """`sum_t weight_t * (correction_t * surrogate_t + kl_coefficient * kl_t + value_coefficient * value_t)`.
+    """The loss `sum_t weight_t * (correction_t * surrogate_t + kl_coefficient * kl_t + value_coefficient * value_t)`.
 
-    How tokens are averaged is in the weights and the batch's denominator, see `losses.normalisation`. The same loss
-    around another proximal policy is `replace(loss, off_policy=replace(loss.off_policy, proximal="log_linear"))`, with
+    The weights and the batch's denominator define how tokens are averaged, see `losses.normalisation`. The same loss
+    with another proximal policy is `replace(loss, off_policy=replace(loss.off_policy, proximal="log_linear"))`, with
     `dataclasses.replace`.
 
     Metrics, over the weighted tokens:
 
-    - `clip_fraction`: tokens that the surrogate's clip changes;
-    - `ratio_mean`, `ratio_max`: current / proximal policy, token by token under GSPO too;
+    - `clip_fraction`: share of tokens that the surrogate's clip changes;
+    - `ratio_mean`, `ratio_max`: current / proximal policy, per token even under GSPO;
     - `behaviour_ratio_mean`, `behaviour_ratio_max`, `behaviour_kl`: current / behaviour policy, and the k3 estimate of
       KL(behaviour || current);
-    - `logprob_gap_mean`, `logprob_gap_max`: |current - behaviour log-probability|, never cut off;
-    - `correction_mean`, `corrected_fraction`: the weights, and the tokens capped or masked, if any correction is made;
+    - `logprob_gap_mean`, `logprob_gap_max`: |current - behaviour log-probability|, never clamped;
+    - `correction_mean`, `corrected_fraction`: the weights, and the share of tokens capped or masked, if there is a
+      correction;
     - `kl_reference`: the penalty's estimate, if there is a penalty in the loss;
-    - `value_loss`, `value_clip_fraction`: of the critic, if there is one.
+    - `value_loss`, `value_clip_fraction`: figures of the critic, if there is one.
     """
 
     surrogate: Surrogate
@@ -55,7 +56,7 @@ class PolicyLoss:
 
     @property
     def columns(self) -> frozenset[str]:
-        """See `interfaces.LossFn`: the columns of whichever terms the loss has."""
+        """See `interfaces.LossFn`; these are the columns of all terms that the loss has."""
         terms: set[str] = {"behaviour_logprobs_T"} | self.surrogate.columns | self.off_policy.columns
         if self.kl is not None:
             terms |= {"reference_logprobs_T"}
@@ -64,7 +65,7 @@ class PolicyLoss:
         return frozenset(terms)
 
     def __call__(self, inputs: LossInputs, /) -> LossSums:
-        """The summed loss of one micro-batch."""
+        """Return the summed loss of one micro-batch."""
         proximal_T = self.off_policy.proximal_logprobs(inputs)
         log_ratios_T = inputs.logprobs_T - proximal_T
         losses_T, clipped_T = self.surrogate(inputs, log_ratios_T=log_ratios_T)
@@ -90,7 +91,7 @@ class PolicyLoss:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Measured:
-    """Metric name -> one value a token, to be reported as mean or maximum."""
+    """Metric name -> one value per token, reported as mean or maximum."""
 
     means: dict[str, Tensor]
     maxima: dict[str, Tensor]
@@ -98,7 +99,7 @@ class _Measured:
 
     @classmethod
     def of(cls, inputs: LossInputs, *, log_ratios_T: Tensor) -> _Measured:
-        """What can be said of the three policies' log-probabilities."""
+        """Measure the ratios and differences between the three policies' log-probabilities."""
         current_T, behaviour_T = inputs.logprobs_T.detach(), inputs["behaviour_logprobs_T"]
         ratios_T, behaviour_ratios_T = ratios_of(log_ratios_T), ratios_of(current_T - behaviour_T)
         gaps_T = (current_T - behaviour_T).abs()
@@ -122,12 +123,12 @@ class _Measured:
 
 
 def _largest(values_T: Tensor) -> Tensor:
-    """The maximum of values that are not negative; 0 for a micro-batch in which no token carries a weight."""
+    """Return the maximum of non-negative values; 0 for a micro-batch without weighted tokens."""
     return values_T.max() if len(values_T) else values_T.new_zeros(())
 
 
 def policy_loss_of(stage: RlStage) -> PolicyLoss:
-    """The loss that a recipe's stage describes; a KL penalty in the reward is no part of it."""
+    """Build the loss that a recipe's stage describes; a KL penalty in the reward is not part of it."""
     critic = stage.critic
     in_loss = stage.kl.coefficient > 0 and stage.kl.place == "loss"
     return PolicyLoss(

@@ -1,4 +1,4 @@
-"""PPO's clipped surrogate, token by token: the loss of GRPO, Dr. GRPO, DAPO, RLOO, REINFORCE++ and PPO."""
+"""PPO's clipped surrogate, per token: the loss of GRPO, Dr. GRPO, DAPO, RLOO, REINFORCE++ and PPO."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rlpost.losses.surrogate import SurrogateTokens, clip_ratios
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PpoClip:
-    """`-min(r_t A_t, clip(r_t, 1 - clip_low, 1 + clip_high) A_t)`, where `r_t` is current / proximal policy.
+    """The loss `-min(r_t A_t, clip(r_t, 1 - clip_low, 1 + clip_high) A_t)`, where `r_t` is current / proximal policy.
 
-    With `dual_clip` = c, what is minimised for A_t < 0 is at most `-c A_t` (Ye et al., arXiv 1912.09729, equation 5):
-    the ratio counts as c where it is larger, and the token has no gradient.
+    With `dual_clip` = c, the loss for A_t < 0 is at most `-c A_t` (Ye et al., arXiv 1912.09729, equation 5): a larger
+    ratio counts as c, and the token has no gradient.
     """
 
     clip_low: float
@@ -30,7 +30,7 @@ class PpoClip:
         return frozenset({"advantages_T"})
 
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
-        """Losses without weights; `log_ratios_T` is log(current / proximal) with its gradient."""
+        """Return the losses without weights; `log_ratios_T` is log(current / proximal) with its gradient."""
         ratios_T, advantages_T = ratios_of(log_ratios_T), inputs["advantages_T"]
         tokens = clip_ratios(ratios_T, advantages_T=advantages_T, clip_low=self.clip_low, clip_high=self.clip_high)
         if self.dual_clip is None:

@@ -13,18 +13,18 @@ from rlpost.losses.rows import row_sums
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreferenceLoss:
-    """`sum over pairs of -log sigmoid(beta * (score_chosen - score_rejected))`.
+    """The loss `sum over pairs of -log sigmoid(beta * (score_chosen - score_rejected))`.
 
     A row's score is `sum_t (log pi(token_t) - log pi_ref(token_t))` over its response (DPO, arXiv 2305.18290,
     equation 7), divided by the number of response tokens when `length_normalised` (TULU 3, arXiv 2411.15124,
     equation 6).
 
-    Rows come in pairs of neighbours, chosen before rejected; weights are 1 on response tokens (others weigh the sum and
-    the mean); the denominator is the number of pairs. A pair of which a row has no response token says nothing about a
-    preference and adds nothing.
+    Rows come in adjacent pairs, chosen before rejected. Weights are 1 on response tokens (other weights weigh the sum
+    and the mean), and the denominator is the number of pairs. If a row of a pair has no response token, the pair
+    expresses no preference and adds nothing.
 
     Metrics, all means over pairs: `accuracy` (chosen scored above rejected), `chosen_reward` and `rejected_reward`
-    (beta * score) and their difference `margin`.
+    (beta * score), and their difference `margin`.
     """
 
     beta: float
@@ -36,7 +36,7 @@ class PreferenceLoss:
         return frozenset({"reference_logprobs_T"})
 
     def __call__(self, inputs: LossInputs, /) -> LossSums:
-        """The summed loss of the pairs of one micro-batch."""
+        """Return the summed loss of the pairs of one micro-batch."""
         assert inputs.row_count % 2 == 0, f"preference rows come in pairs, found {inputs.row_count} rows"
         log_ratios_T = inputs.weights_T * (inputs.logprobs_T - inputs["reference_logprobs_T"])
         scores_B = row_sums(log_ratios_T, row_T=inputs.row_T, row_count=inputs.row_count)

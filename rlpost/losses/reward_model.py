@@ -1,4 +1,4 @@
-"""Bradley-Terry: a reward model scores the chosen response above the rejected one."""
+"""The Bradley-Terry loss: a reward model should score the chosen response above the rejected one."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from rlpost.losses.rows import row_sums
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RewardModelLoss:
-    """`sum over pairs of -log sigmoid(score_chosen - score_rejected)` (Ouyang et al., arXiv 2203.02155, equation 1).
+    """The loss `sum over pairs of -log sigmoid(score_chosen - score_rejected)` (Ouyang et al., arXiv 2203.02155,
+    equation 1).
 
-    A row's score is `values_T` at the one token that carries its weight. Rows come in pairs of neighbours, chosen
-    before rejected; the denominator is the number of pairs. A pair of which a row has no such token adds nothing.
+    A row's score is `values_T` at the single token that carries its weight. Rows come in adjacent pairs, chosen before
+    rejected; the denominator is the number of pairs. If a row of a pair has no such token, the pair adds nothing.
 
     Metrics, means over pairs: `accuracy` (chosen scored above rejected) and `margin` (difference of the scores).
     """
 
     @property
     def columns(self) -> frozenset[str]:
-        """See `interfaces.LossFn`: scores are enough."""
+        """See `interfaces.LossFn`; this loss needs only scores."""
         return frozenset()
 
     def __call__(self, inputs: LossInputs, /) -> LossSums:
-        """The summed loss of the pairs of one micro-batch."""
+        """Return the summed loss of the pairs of one micro-batch."""
         assert inputs.values_T is not None, "a reward model's loss needs a learner with a score head"
         assert inputs.row_count % 2 == 0, f"preference rows come in pairs, found {inputs.row_count} rows"
         assert len(inputs.row_T) <= inputs.row_count, "each row must carry its weight on one token"

@@ -1,4 +1,4 @@
-"""The form of every surrogate of the policy gradient, and the clip that PPO and GSPO share."""
+"""The interface of every policy gradient surrogate, and the clip that PPO and GSPO share."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rlpost.interfaces import LossInputs
 
 
 class SurrogateTokens(NamedTuple):
-    """A surrogate, token by token; shape [T] each."""
+    """The result of a surrogate for each token; shape [T] each."""
 
     losses_T: Tensor
     clipped_T: Tensor
-    """Which tokens the clip changes; boolean."""
+    """Marks the tokens that the clip changes; boolean."""
 
 
 class Surrogate(Protocol):
-    """A frozen, picklable dataclass of its coefficients; composed with correction and penalty in `policy_loss`."""
+    """A frozen, picklable dataclass of its coefficients; `policy_loss` composes it with correction and penalty."""
 
     @property
     def columns(self) -> frozenset[str]:
@@ -27,14 +27,14 @@ class Surrogate(Protocol):
         ...
 
     def __call__(self, inputs: LossInputs, *, log_ratios_T: Tensor) -> SurrogateTokens:
-        """Losses without weights; `log_ratios_T` is log(current / proximal) with its gradient, shape [T]."""
+        """Return the losses without weights; `log_ratios_T` is log(current / proximal) with its gradient, shape [T]."""
         ...
 
 
 def clip_ratios(ratios_T: Tensor, *, advantages_T: Tensor, clip_low: float, clip_high: float) -> SurrogateTokens:
-    """`-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)` (PPO, arXiv 1707.06347, equation 7).
+    """Compute `-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)` (PPO, arXiv 1707.06347, equation 7).
 
-    The two bounds apart are DAPO's (arXiv 2503.14476, section 3.1). A clipped token has no gradient.
+    Separate bounds come from DAPO (arXiv 2503.14476, section 3.1). A clipped token has no gradient.
     """
     allowed_T = ratios_T.clamp(1 - clip_low, 1 + clip_high)
     losses_T = -torch.minimum(ratios_T * advantages_T, allowed_T * advantages_T)

@@ -1,4 +1,4 @@
-"""The critic's loss: squared error, clipped around what it predicted before the update."""
+"""The critic's loss: squared error, clipped around the prediction before the update."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rlpost.interfaces import LossInputs
 
 
 class ValueTokens(NamedTuple):
-    """Shape [T] each."""
+    """The result of the loss for each token; shape [T] each."""
 
     losses_T: Tensor
     clipped_T: Tensor
-    """Where the clipped prediction has the larger error, so that the token has no gradient; boolean."""
+    """Marks tokens whose clipped prediction has the larger error, and which therefore have no gradient; boolean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValueLoss:
-    """`max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2) / 2`, times `coefficient` in the total.
+    """The loss `max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2) / 2`, times `coefficient` in the total.
 
-    Source: the PPO of OpenAI baselines (PPO2), whose form TULU 3's code has (arXiv 2411.15124, table 21: clip 0.2,
+    Source: the PPO of OpenAI baselines (PPO2), whose form TULU 3's code uses (arXiv 2411.15124, table 21: clip 0.2,
     coefficient c1 0.1).
     """
 
@@ -31,7 +31,7 @@ class ValueLoss:
     coefficient: float
 
     def __call__(self, inputs: LossInputs) -> ValueTokens:
-        """Losses without weights and without the coefficient; needs a learner with a critic."""
+        """Return the losses without weights and without the coefficient; needs a learner with a critic."""
         assert inputs.values_T is not None, "a value loss needs a learner with a critic"
         near_old_T = inputs["old_values_T"] + (inputs.values_T - inputs["old_values_T"]).clamp(-self.clip, self.clip)
         errors_T = (inputs.values_T - inputs["returns_T"]).square()

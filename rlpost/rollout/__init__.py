@@ -1,1 +1,1 @@
-"""Prompts -> scored rollout groups: the vLLM generator, the collector, and the bounded buffer."""
+"""Turns prompts into scored rollout groups: the vLLM generator, the collector, and the bounded buffer."""

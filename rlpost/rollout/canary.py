@@ -1,7 +1,7 @@
-"""The parity canary: generator and learner must give the same tokens the same log-probabilities.
+"""The parity canary: generator and learner must give the same log-probabilities to the same tokens.
 
-It runs on the first groups sampled after a weight sync, before any of them is trained on: a stale or
-wrongly loaded weight, a missing temperature or a broken mask stops the run instead of teaching the model.
+It checks the first groups sampled after a weight sync, before any of them is trained on. A stale or wrongly loaded
+weight, a missing temperature or a broken mask stops the run instead of corrupting the model.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from rlpost.train_records import TrainBatch, TrainRow, one_component
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 """Several times the largest `relative` of healthy runs, 1.3e-4 and 0.03 (`benchmarks/parity_gap.py`)."""
 _FLOOR = 1e-3
-"""Added to the size of every token's log-probability; a model that is sure of all of a response has none to compare."""
+"""Added to the size of every token's log-probability, because a model that is certain of a whole response leaves
+nothing to compare."""
 _OTHER_FORMAT = 0.1
-"""Three times what one side in bfloat16 and one in float32 are apart at most; other weights mostly are further."""
+"""Three times the largest difference between one side in bfloat16 and one in float32; other weights usually differ
+more."""
 
 
 class ParityGap(NamedTuple):
-    """|log-probability of generator - of learner| over the checked tokens."""
+    """Absolute difference between the log-probabilities of generator and learner, over the checked tokens."""
 
     relative: float
-    """Sum over a response's tokens, as a share of their summed |log-probability|; of these shares the upper median.
+    """Sum of the differences over a response's tokens, as a share of their summed |log-probability|; the upper median
+    of these shares.
 
-    A single token says nothing in bfloat16: where a model decides, one or two in 100,000 are off by more than 0.5
-    on healthy runs. What is wrong with weights, temperature or masks is wrong in most responses.
+    A single token is not conclusive in bfloat16: where a model's decision is close, one or two in 100,000 tokens differ
+    by more than 0.5 in healthy runs. Errors in weights, temperature or masks affect most responses.
     """
     maximum: float
     mean: float
@@ -40,7 +43,7 @@ class ParityGap(NamedTuple):
 
 
 def parity_rows(groups: Sequence[RolloutGroup], *, at_most: int) -> list[TrainRow]:
-    """The first episodes of different groups as rows that carry the generator's numbers; later turns are among them."""
+    """Make rows of the first episodes of different groups, with the generator's numbers; later turns are included."""
     return [
         TrainRow(
             token_ids=trajectory.token_ids,
@@ -61,10 +64,10 @@ def check_parity(
     dtype: str,
     samples: int,
 ) -> ParityGap:
-    """Compare on `samples` episodes, all sampled with the learner's current weights.
+    """Compare log-probabilities on `samples` episodes, all sampled with the learner's current weights.
 
     Raises:
-        ParityError: `relative` is above the tolerance, or a number is not finite; the message names the likely cause.
+        ParityError: `relative` exceeds the tolerance, or a number is not finite; the message names the likely cause.
     """
     rows = parity_rows(groups, at_most=samples)
     gap = _gap(_batch(rows, temperature), learner)
@@ -93,7 +96,7 @@ def _gap(batch: TrainBatch, learner: Learner) -> ParityGap:
     difference_T: FloatArray = np.where(scored_T, np.abs(learners_T - generators_T), 0.0)
     size_T = np.where(scored_T, np.maximum(np.abs(learners_T), np.abs(generators_T)) + _FLOOR, 0.0)
     starts_B = np.cumsum(batch.row_lengths_B) - batch.row_lengths_B
-    with np.errstate(invalid="ignore"):  # `_agrees` refuses what is not finite.
+    with np.errstate(invalid="ignore"):  # `_agrees` rejects numbers that are not finite.
         shares_B = np.add.reduceat(difference_T, starts_B) / np.maximum(np.add.reduceat(size_T, starts_B), _FLOOR)
     return ParityGap(
         relative=float(np.sort(shares_B)[len(shares_B) // 2]),
@@ -104,7 +107,7 @@ def _gap(batch: TrainBatch, learner: Learner) -> ParityGap:
 
 
 def _cause(rows: list[TrainRow], learner: Learner, *, temperature: float, gap: ParityGap, bound: float) -> str:
-    """Repeat the comparison with one thing changed at a time; what makes the gap vanish is the cause."""
+    """Repeat the comparison with one change at a time; the change that closes the gap shows the cause."""
     if temperature != 1.0 and _agrees(_gap(_batch(rows, 1.0), learner), bound):
         return (
             "the generator reports log-probabilities before temperature: its logprobs_mode must be processed_logprobs"

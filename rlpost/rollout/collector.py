@@ -1,4 +1,4 @@
-"""Prompts in, scored groups out: fans a group out into requests, and scores each answer as soon as it is there."""
+"""Turns prompts into scored groups: it splits a group into requests, and scores each response as soon as it arrives."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ _POLL_S = 0.25
 
 
 def request_seed(*parts: object) -> int:
-    """A seed from what a request is, not from when or where it runs: a reissued prompt gives the same answer."""
+    """Derive a seed from the identity of a request, not from its time or place: a reissued prompt gets the same
+    answer.
+    """
     digest = hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 2
 
@@ -53,7 +55,7 @@ class _Unscored(NamedTuple):
     """Key of the open group."""
     sample: Sample
     place: int
-    """Place of the episode in the group."""
+    """Position of the episode in the group."""
 
 
 class _Judged(NamedTuple):
@@ -65,11 +67,11 @@ class _Judged(NamedTuple):
 
 
 class Collector:
-    """Runs groups of `samples` responses a prompt. Not thread-safe: one thread issues and gathers.
+    """Runs groups of `samples` responses per prompt. Not thread-safe: one thread issues and gathers.
 
-    Scoring runs on a thread beside it. Each call of the scorer takes all that waits at that moment, so that a slow
-    verifier gets fewer and larger batches, never a longer queue of small ones. Samples that are judged by what the
-    others of their group say wait for these.
+    Scoring runs on a second thread. Each call of the scorer takes all samples that are waiting at that moment, so a
+    slow verifier gets fewer and larger batches, and never a growing queue of small ones. Samples that are judged
+    together with their group wait for its other samples.
     """
 
     def __init__(
@@ -89,32 +91,32 @@ class Collector:
         self._open: dict[str, _OpenGroup] = {}
         self._probes: dict[str, Probe] = {}
         self._generating = 0
-        # Appended to by the collecting thread, emptied by the scoring thread: both ends of a deque are thread-safe.
-        # Each entry is scored in one call.
+        # The collecting thread appends and the scoring thread removes; both ends of a deque are thread-safe. Each entry
+        # is scored in one call.
         self._unscored: deque[list[_Unscored]] = deque()
         self.faults: Counter[Fault] = Counter()
-        """Of all groups gathered so far."""
+        """Faults of all groups gathered so far."""
         self.scoring_s = 0.0
-        """Spent in the scorer so far."""
+        """Seconds spent in the scorer so far."""
         self._scoring: list[Future[list[_Judged]]] = []
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="score")
         self._last_progress = time.monotonic()
 
     @property
     def in_flight(self) -> int:
-        """Groups and answers to probes that are issued and not yet gathered."""
+        """Number of groups and probe answers that are issued and not gathered yet."""
         return len(self._open) + len(self._probes)
 
     @property
     def paused(self) -> bool:
-        """Whether scoring waits for a service, so that nothing more should be issued."""
+        """Whether scoring is waiting for a service, so that nothing more should be issued."""
         return self._breaker.paused
 
     def issue(self, prompts: Iterable[tuple[int, Prompt]], *, step: int) -> None:
-        """Start one group for each (index, prompt); `step` is the stage's."""
+        """Start one group for each (index, prompt); `step` is the stage's current step."""
         requests: list[GenerationRequest] = []
         for index, prompt in prompts:
-            # The index makes the key unique when the same prompt comes again in a later epoch.
+            # The index keeps keys unique when the same prompt is issued again in a later epoch.
             key = f"{index}:{prompt.id}"
             self._open[key] = _OpenGroup(prompt=prompt, index=index, step=step)
             requests += [
@@ -129,12 +131,12 @@ class Collector:
         self._submit(requests)
 
     def ask(self, probe: Probe) -> None:
-        """Start a probe; `gather` gives it its answers, and does not return them."""
+        """Start a probe; `gather` passes its answers to the probe and does not return them."""
         self._probes.update(dict.fromkeys(probe.keys, probe))
         self._submit(probe.requests(self._sampling, seed=request_seed(self._seed, probe.name)))
 
     def gather(self, *, timeout_s: float) -> list[RolloutGroup]:
-        """Groups whose last verdict came since the last call, in any order; waits up to `timeout_s` for progress.
+        """Return the groups that were completed since the last call, in any order; wait up to `timeout_s` for progress.
 
         Raises:
             DeadlineError: nothing was generated or scored for `stall_timeout_s`.
@@ -149,7 +151,7 @@ class Collector:
             done = [future for future in self._scoring if future.done()]
             judged = [one for future in done for one in future.result()]
             self._scoring = [future for future in self._scoring if future not in done]
-            if done or self._breaker.paused:  # a pause has a longest time of its own
+            if done or self._breaker.paused:  # a pause has its own time limit
                 self._last_progress = time.monotonic()
             elif self.in_flight and time.monotonic() - self._last_progress > self._stall_timeout_s:
                 raise self._overdue()
@@ -194,7 +196,7 @@ class Collector:
             elif len(group.episodes) == self._samples:
                 ordered = [group.episodes[place] for place in range(self._samples)]
                 self._unscored.append([_unscored(key, group, each) for each in ordered])
-        # A call that has not begun will take these too.
+        # A call that has not started yet will take these samples too.
         if all(future.running() or future.done() for future in self._scoring):
             self._scoring.append(self._executor.submit(self._score_what_waits))
 
@@ -224,7 +226,7 @@ class Collector:
 def collect_all(
     prompts: Sequence[Prompt], collector: Collector, *, on_progress: Callable[[int], None]
 ) -> list[RolloutGroup]:
-    """One scored group a prompt, in the order of the prompts; for evaluation and preference pairs."""
+    """Return one scored group per prompt, in the order of the prompts; for evaluation and preference pairs."""
     collector.issue(enumerate(prompts), step=0)
     groups: list[RolloutGroup] = []
     while len(groups) < len(prompts):

@@ -1,4 +1,4 @@
-"""Completions of engines -> episodes: the token-exact record of what the policy did from a prompt."""
+"""Turns completions of engines into episodes: the token-exact record of what the policy did from a prompt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rlpost.records import Completion, Episode, Prompt, Trajectory, Turn, Versio
 
 
 def single_turn(prompt: Prompt, completion: Completion) -> Episode:
-    """The episode of one answer: the prompt's tokens, then the sampled ones, as they were sampled."""
+    """Make the episode of a single answer: the prompt's tokens, then the sampled tokens, unchanged."""
     return Episode(
         sample=completion.key[1],
         trajectories=(answered(prompt, completion),),
@@ -18,7 +18,7 @@ def single_turn(prompt: Prompt, completion: Completion) -> Episode:
 
 
 def answered(prompt: Prompt, completion: Completion) -> Trajectory:
-    """A prompt and one sampled answer as one trajectory."""
+    """Make one trajectory of a prompt and a sampled answer."""
     start = len(prompt.token_ids)
     stop = start + len(completion.token_ids)
     trained_T = np.zeros(stop, np.bool_)

@@ -1,4 +1,4 @@
-"""Faults must not pass for a model that learns nothing, and a service that is down must not cost a run its samples."""
+"""Keeps faults from passing for a model that learns nothing, and a failing service from costing a run its samples."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from rlpost.records import Fault, Mark, RolloutGroup, Sample, Verdict
 from rlpost.telemetry.waits import WAITS
 
 INFRA_FAULT = "infra fault"
-"""Why a group is dropped of which too little was judged to compare."""
+"""The reason for dropping a group with too few judged samples to compare."""
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 PROBES = 4
-"""Failed samples, or groups of them, that are judged again to see whether a service is back."""
+"""Number of failed samples, or groups of them, that are judged again to test whether a service is back."""
 ROUNDS_ONCE_REACHED = 3
-"""How often what failed is judged again once a service answers; what fails then fails for a reason of its own."""
+"""Number of times that failed samples are judged again once a service answers; later failures have another cause."""
 _FEWEST = 20
-"""Verdicts that a share is taken of at least, so that the first few of a run do not stop it."""
+"""Smallest number of verdicts over which a share is taken, so that the first few of a run do not stop it."""
 
 
 class Shares(NamedTuple):
-    """Infra faults among the last verdicts."""
+    """Share of infra faults among the last verdicts."""
 
     faults: int
     verdicts: int
 
     @property
     def share(self) -> float:
-        """0 to 1."""
+        """The share, from 0 to 1."""
         return self.faults / max(_FEWEST, self.verdicts)
 
 
 class CircuitBreaker:
-    """Stands between a collector and its scorer; `judge` is called from one thread, the rest from any.
+    """Sits between a collector and its scorer; `judge` is called from one thread, all other methods are thread-safe.
 
-    Where too many of the last verdicts are infra faults it pauses: it keeps the samples that could not be judged, tries
-    a few of them after growing waits, and judges all of them again once that works. A pause has a longest time. After
-    it the run goes on without those samples, or stops where too much is lost.
+    If too many of the last verdicts are infra faults, it pauses: it keeps the samples that could not be judged, tries a
+    few of them after growing delays, and judges all of them again once that works. A pause has a time limit. After it
+    the run continues without those samples, or stops if too many are lost.
 
     Args:
-        config: Thresholds; `longest_pause_s` is held to as it stands.
-        say: Tells a person.
+        config: Thresholds; `longest_pause_s` is used as it is.
+        say: Prints a line for the user.
     """
 
     def __init__(self, config: OnFaultsConfig, *, say: Callable[[str], None]) -> None:
@@ -60,15 +60,15 @@ class CircuitBreaker:
         """Whether no new prompts should be issued."""
 
     def close(self) -> None:
-        """End a pause under way; `judge` then raises."""
+        """End a pause; `judge` then raises an error."""
         self._closed.set()
 
     def judge(self, scorer: Scorer, samples: Sequence[Sample]) -> list[Verdict]:
-        """What the scorer says, after as many attempts as the thresholds ask for.
+        """Return the scorer's verdicts, after as many attempts as the thresholds require.
 
         Raises:
-            RewardError: too many verdicts are infra faults, and stayed so.
-            CancelledError: closed during a pause.
+            RewardError: too many verdicts are infra faults, even after retries.
+            CancelledError: `close` was called during a pause.
         """
         verdicts = list(scorer.score(samples))
         if self._tolerates and self._with(verdicts).share <= self._config.pause_above:
@@ -88,12 +88,12 @@ class CircuitBreaker:
         return verdicts
 
     def _with(self, verdicts: Sequence[Verdict]) -> Shares:
-        """The window as it will be with these verdicts in it."""
+        """Return the shares of the window with these verdicts added."""
         last = [*self._last, *(verdict.fault is Fault.INFRA for verdict in verdicts)][-self._config.window :]
         return Shares(sum(last), len(last))
 
     def _wait_out(self, scorer: Scorer, samples: Sequence[Sample], verdicts: list[Verdict]) -> None:
-        """Judge again, in place, what may succeed later."""
+        """Judge samples again, in place, if they may succeed later."""
         passing = [verdict for verdict in verdicts if _may_pass(verdict)]
         if not passing:
             return
@@ -134,7 +134,7 @@ class CircuitBreaker:
     def _again(
         self, scorer: Scorer, samples: Sequence[Sample], verdicts: list[Verdict], together: Sequence[list[int]]
     ) -> bool:
-        """Judge these once more, and tell whether any of them has a verdict now."""
+        """Judge these samples once more; return whether any of them has a verdict now."""
         places = [place for group in together for place in group]
         if not places:
             return False
@@ -145,13 +145,15 @@ class CircuitBreaker:
 
 
 def lost_to_infra(group: RolloutGroup) -> str | None:
-    """Why a group is dropped of which infra faults left fewer than two judged samples; None where enough is left."""
+    """Return the reason for dropping a group in which infra faults left fewer than two judged samples; None
+    otherwise.
+    """
     judged = sum(verdict.fault is not Fault.INFRA for verdict in group.verdicts)
     return INFRA_FAULT if judged < min(2, len(group.verdicts)) else None
 
 
 def refuse_if_nothing_was_judged(groups: Sequence[RolloutGroup]) -> None:
-    """Hold one step's or one evaluation's groups against the verifier.
+    """Check that one step's or one evaluation's groups contain a judged sample.
 
     Raises:
         RewardError: every single sample ended in a fault.
@@ -172,7 +174,9 @@ def _may_pass(verdict: Verdict) -> bool:
 
 
 def _together(scorer: Scorer, samples: Sequence[Sample], places: Sequence[int]) -> list[list[int]]:
-    """Places that must be judged in one call: each alone, or with all of its group that are here."""
+    """Group the positions that must be judged in one call: each alone, or together with the present members of its
+    group.
+    """
     found: dict[str | int, list[int]] = {}
     for place in places:
         sample = samples[place]

@@ -1,7 +1,7 @@
-"""What became of every prompt of a stage: issued, scored, and in the end trained or dropped, exactly once.
+"""Accounts for every prompt of a stage: it is issued, scored, and in the end trained or dropped, exactly once.
 
-Prompts are known by their index, which is their place in the order of issue. A run that is resumed from `state` issues
-again what was open, and never what was finished.
+A prompt is identified by its index, which is its position in the order of issue. A run that is resumed from `state`
+issues the open prompts again, and never the finished ones.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Any, NamedTuple
 
 
 class LedgerCut(NamedTuple):
-    """The ledger at one moment: what a line of the journal says, and the state that goes with it."""
+    """The ledger at one moment: the content of one line of the journal, and the matching state."""
 
     issued: int
     """The first index that was never issued, in all runs of the stage."""
     open: tuple[int, ...]
     """Indices below `issued` that are neither trained nor dropped, in order."""
     dropped: dict[int, str]
-    """Index -> reason, of what was dropped since the cut before, in order."""
+    """Index -> reason, for prompts dropped since the previous cut, in order."""
     state: dict[str, Any]
-    """What a resumed stage makes its ledger from."""
+    """The state from which a resumed stage restores its ledger."""
 
 
 class PromptLedger:
-    """Every issued index is in one state; an illegal transition is a bug and asserts. Not thread-safe.
+    """Keeps every issued index in exactly one state; an illegal transition is a bug and asserts. Not thread-safe.
 
-    Keeps what is open, and what is finished above the first open index: both are bounded by the buffer's capacity, not
-    by the length of the run.
+    It stores the open indices, and the finished ones above the first open index: the buffer's capacity bounds both,
+    whatever the length of the run.
     """
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class PromptLedger:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> PromptLedger:
-        """Go on after `state`: its open indices come again, its finished ones never."""
+        """Continue after `state`: its open indices are issued again, its finished ones never."""
         ledger = cls()
         ledger._first_open = ledger._next = state["first_open"]
         ledger._finished_above = set(state["finished_above"])
         ledger._since_train = state["since_train"]
-        # What was open comes again, and was issued all the same.
+        # Open prompts are issued again, but they count as issued all the same.
         ledger._issued = max(ledger._first_open, ledger._since_train, *(one + 1 for one in ledger._finished_above))
         ledger._trained = state["trained"]
         ledger._dropped = dict(state["dropped"])
@@ -57,7 +57,7 @@ class PromptLedger:
         return ledger
 
     def state(self) -> dict[str, Any]:
-        """Plain data for a checkpoint; `since_train` is as in the property of that name."""
+        """Return plain data for a checkpoint; `since_train` has the meaning of the property of that name."""
         return {
             "first_open": self._first_open,
             "finished_above": sorted(self._finished_above),
@@ -67,36 +67,36 @@ class PromptLedger:
         }
 
     def cut(self) -> LedgerCut:
-        """The ledger as it is now; what was dropped up to now is in no later cut."""
+        """Return the current ledger; prompts dropped so far are in no later cut."""
         dropped, self._dropped_since_cut = dict(sorted(self._dropped_since_cut.items())), {}
         open_ones = (one for one in range(self._first_open, self._issued) if one not in self._finished_above)
         return LedgerCut(issued=self._issued, open=tuple(open_ones), dropped=dropped, state=self.state())
 
     @property
     def trained(self) -> int:
-        """Prompts trained so far, in all runs of the stage."""
+        """Number of prompts trained so far, in all runs of the stage."""
         return self._trained
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Reason -> prompts dropped for it so far, in all runs of the stage."""
+        """Reason -> number of prompts dropped for it so far, in all runs of the stage."""
         return dict(self._dropped)
 
     @property
     def since_train(self) -> int:
-        """The first index that was not yet issued when prompts were trained last."""
+        """The first index that was not issued yet when prompts were last trained."""
         return self._since_train
 
     def missing(self) -> list[int]:
-        """Indices that are issued and not yet scored, in order."""
+        """Return the indices that are issued and not scored yet, in order."""
         return sorted(self._issued_at.keys() - self._scored)
 
     def version_of(self, index: int) -> int:
-        """The weight version at which an open index was issued."""
+        """Return the weight version at which an open index was issued."""
         return self._issued_at[index]
 
     def issue(self, *, version: int) -> int:
-        """The next index that was never finished."""
+        """Issue the next index that was never finished, and return it."""
         index = self._next
         assert index not in self._issued_at, f"prompt {index} is open already"
         self._issued_at[index] = version
@@ -107,13 +107,13 @@ class PromptLedger:
         return index
 
     def score(self, index: int) -> None:
-        """All samples of an issued prompt have verdicts."""
+        """Record that all samples of an issued prompt have verdicts."""
         assert index in self._issued_at, f"prompt {index} is not open, so it cannot be scored"
         assert index not in self._scored, f"prompt {index} was scored twice"
         self._scored.add(index)
 
     def train(self, indices: Iterable[int]) -> None:
-        """These scored prompts are handed to the learner, as one step."""
+        """Record that these scored prompts are handed to the learner, as one step."""
         for index in indices:
             assert index in self._scored, f"prompt {index} is not scored, so it cannot be trained"
             self._scored.remove(index)
@@ -122,7 +122,7 @@ class PromptLedger:
         self._since_train = self._next
 
     def drop(self, index: int, reason: str) -> None:
-        """An issued prompt will not be trained."""
+        """Record that an issued prompt will not be trained."""
         assert index in self._issued_at, f"prompt {index} is not open, so it cannot be dropped"
         assert index not in self._scored, f"prompt {index} is ready to be trained, so it cannot be dropped"
         assert reason, "a prompt is dropped with a reason"

@@ -1,7 +1,6 @@
-"""Whether a stage's journal accounts for every prompt: lines in, findings out.
+"""Checks whether a stage's journal accounts for every prompt.
 
-What must hold is written once, in the findings below; a journal without findings has lost nothing and trained nothing
-twice.
+The rules are written once, in the findings below; a journal without findings has lost no prompt and trained none twice.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from typing import NamedTuple
 from rlpost.rollout.ledger_journal import Journal, JournalLine
 
 _NAMED = 10
-"""Indices that a finding names."""
+"""Most indices that a finding names."""
 _NONE = "none"
 
 
 class StageRules(NamedTuple):
-    """What the recipe says about a stage."""
+    """The rules that the recipe sets for a stage."""
 
     steps: int
     prompts_per_step: int
@@ -30,7 +29,7 @@ class StageRules(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedLedger:
-    """What a checkpoint says: the state of `PromptLedger` after `step` steps."""
+    """The content of a checkpoint: the state of `PromptLedger` after `step` steps."""
 
     step: int
     first_open: int
@@ -40,7 +39,7 @@ class SavedLedger:
 
 
 class Finding(NamedTuple):
-    """Something that must hold and does not."""
+    """A rule that does not hold."""
 
     where: str
     rule: str
@@ -52,20 +51,20 @@ class Finding(NamedTuple):
 
 @dataclass(slots=True)
 class LedgerAudit:
-    """What a journal says in sum, and what is wrong with it."""
+    """The totals of a journal, and its findings."""
 
     steps: int = 0
     trained: int = 0
     samples: int = 0
     dropped: Counter[str] = field(default_factory=Counter[str])
-    """Reason -> prompts."""
+    """Reason -> number of prompts."""
     open: int = 0
-    """Prompts that are issued and neither trained nor dropped."""
+    """Number of prompts that are issued and neither trained nor dropped."""
     findings: list[Finding] = field(default_factory=list[Finding])
 
 
 def audit(journal: Journal, rules: StageRules, *, is_finished: bool) -> LedgerAudit:
-    """Hold a stage's journal against its rules; one that is under way may stop anywhere."""
+    """Check a stage's journal against its rules; the journal of a running stage may stop anywhere."""
     auditor = _Auditor(rules)
     for text in journal.unreadable:
         where, _, why = text.partition(": ")
@@ -78,7 +77,7 @@ def audit(journal: Journal, rules: StageRules, *, is_finished: bool) -> LedgerAu
 
 
 def compare(journal: Journal, saved: SavedLedger) -> list[Finding]:
-    """Hold a checkpoint against the lines before its step."""
+    """Compare a checkpoint with the lines before its step."""
     lines = [line for line in journal.lines if line.step < saved.step and line.ended is None]
     finished = {group.place for line in lines for group in line.trained}
     finished |= {prompt.place for line in lines for prompt in line.dropped}
@@ -98,12 +97,12 @@ def compare(journal: Journal, saved: SavedLedger) -> list[Finding]:
 
 
 class _Auditor:
-    """Reads a journal line by line."""
+    """Checks a journal line by line."""
 
     def __init__(self, rules: StageRules) -> None:
         self._rules = rules
         self._finished: dict[int, str] = {}
-        """Index -> what became of it."""
+        """Index -> its outcome."""
         self._issued = 0
         self._too_many_open = False
         self.ended: JournalLine | None = None
@@ -111,11 +110,11 @@ class _Auditor:
         self.result = LedgerAudit()
 
     def find(self, where: str, rule: str, found: str) -> None:
-        """Note what does not hold."""
+        """Record a rule that does not hold."""
         self.result.findings.append(Finding(where, rule, found))
 
     def read(self, line: JournalLine) -> None:
-        """The next line."""
+        """Check the next line."""
         where = f"step {line.step}"
         if self.ended is not None:
             self.find(where, "nothing comes after the stage's end", "another line")
@@ -139,7 +138,7 @@ class _Auditor:
             self.ended = line
 
     def end(self, journal: Journal) -> None:
-        """The stage says that it is finished."""
+        """Check the end of a finished stage."""
         steps, ended = self._rules.steps, self.ended
         if journal.is_cut_off:
             self.find("the last line", "a finished stage has whole lines", "one that is cut off")
@@ -183,7 +182,9 @@ class _Auditor:
             self.find(where, f"a prompt was issued: its index is below {self._issued}", f"prompt {index} {fate}")
 
     def _check_open(self, where: str) -> None:
-        """The buffer issues no more than `max_staleness` steps ahead of what was taken, so a lost prompt shows here."""
+        """Check the number of open prompts: the buffer issues at most `max_staleness` steps ahead, so a lost prompt
+        shows here.
+        """
         most = self._rules.max_staleness * self._rules.prompts_per_step
         if self.result.open > most and not self._too_many_open:
             self._too_many_open = True
@@ -191,11 +192,11 @@ class _Auditor:
             self.find(where, f"at most {most} prompts are open after a step", found)
 
     def _unfinished(self) -> Iterator[int]:
-        """In order, one by one: a number that was altered on disk may be huge."""
+        """Yield open indices in order, one by one, because a number that was altered on disk may be huge."""
         return (index for index in range(self._issued) if index not in self._finished)
 
 
 def _named(indices: Iterable[int]) -> str:
-    """The first few."""
+    """Format the first few indices."""
     first = list(islice(indices, _NAMED + 1))
     return (", ".join(map(str, first[:_NAMED])) + (" ..." if len(first) > _NAMED else "")) or _NONE

@@ -1,4 +1,4 @@
-"""ledger.jsonl: what became of every prompt of a stage, one line a step, so that it can be proved from the file alone.
+"""ledger.jsonl: the outcome of every prompt of a stage, one line per step, so that the file alone can prove it.
 
 {"step": 3, "trained": [[12, "sums/7", 4, 2], ...], "dropped": [[13, "no signal"], ...], "issued": 18}
 
@@ -26,11 +26,11 @@ from rlpost.telemetry.line_files import keep_lines_while
 
 FILE_NAME = "ledger.jsonl"
 STAGE_ENDED = "stage ended"
-"""Why a prompt that was open at the end is not trained."""
+"""The reason why a prompt that was open at the end is not trained."""
 
 
 class TrainedGroup(NamedTuple):
-    """One group as it was handed to the learner; `place` is the prompt's index, its place in the order of issue."""
+    """One group as it was handed to the learner; `place` is the prompt's index, its position in the order of issue."""
 
     place: int
     prompt: str
@@ -54,29 +54,31 @@ class JournalLine:
     dropped: tuple[UntrainedPrompt, ...]
     issued: int
     ended: tuple[UntrainedPrompt, ...] | None = None
-    """Of the last line only; its `step` is the number of steps."""
+    """Set only in the last line, whose `step` is the number of steps."""
 
     def text(self) -> str:
-        """As it stands in the file, without the end of the line."""
+        """Format the line as in the file, without the newline."""
         record = {"step": self.step, "trained": self.trained, "dropped": self.dropped, "issued": self.issued}
         return json.dumps(record if self.ended is None else {**record, "ended": self.ended})
 
 
 class Journal(NamedTuple):
-    """What a file holds."""
+    """The content of a file."""
 
     lines: list[JournalLine]
     unreadable: list[str]
-    """Where and why, one sentence for each whole line that is none of ours."""
+    """Place and reason, one sentence for each complete line that cannot be read."""
     is_cut_off: bool
-    """Whether the last line has no end: it was being written."""
+    """Whether the last line has no newline, because it was being written."""
 
 
 _LINE = TypeAdapter(JournalLine)
 
 
 class LedgerJournal:
-    """Appends a line a step, on disk before it returns. Lines of steps that run again are taken out first."""
+    """Appends a line per step, which is on disk before the call returns. Lines of steps that run again are removed
+    first.
+    """
 
     def __init__(self, directory: Path, *, first_step: int) -> None:
         path = directory / FILE_NAME
@@ -86,12 +88,12 @@ class LedgerJournal:
         self._next_step = first_step
 
     def write(self, step: int, groups: Sequence[RolloutGroup], cut: LedgerCut) -> None:
-        """The groups of one step, and the ledger as it was when they were taken."""
+        """Write the groups of one step, and the ledger as of the time when they were taken."""
         self._append(step_line(step, groups, cut))
         self._next_step = step + 1
 
     def end(self, cut: LedgerCut) -> None:
-        """All steps are taken, and nothing more will be issued."""
+        """Write the last line: all steps are taken, and nothing more will be issued."""
         self._append(end_line(self._next_step, cut))
 
     def close(self) -> None:
@@ -101,12 +103,12 @@ class LedgerJournal:
     def _append(self, line: JournalLine) -> None:
         self._file.write(line.text() + "\n")
         self._file.flush()
-        # A checkpoint is flushed to disk, and must not outlive the lines before it.
+        # Checkpoints are flushed to disk, and must not survive a crash that loses the lines before them.
         os.fsync(self._file.fileno())
 
 
 def step_line(step: int, groups: Sequence[RolloutGroup], cut: LedgerCut) -> JournalLine:
-    """One step's line."""
+    """Make the line of one step."""
     trained = (
         TrainedGroup(group.index, group.prompt.id, len(group.episodes), group.oldest_version) for group in groups
     )
@@ -114,13 +116,13 @@ def step_line(step: int, groups: Sequence[RolloutGroup], cut: LedgerCut) -> Jour
 
 
 def end_line(steps: int, cut: LedgerCut) -> JournalLine:
-    """The line after the last step's."""
+    """Make the line that follows the last step's line."""
     ended = tuple(UntrainedPrompt(index, STAGE_ENDED) for index in cut.open)
     return JournalLine(step=steps, trained=(), dropped=_dropped(cut), issued=cut.issued, ended=ended)
 
 
 def read_journal(path: Path) -> Journal:
-    """Everything in a file, also while it is written."""
+    """Read everything in a file, even while it is being written."""
     whole, _, rest = path.read_bytes().rpartition(b"\n")
     lines: list[JournalLine] = []
     unreadable: list[str] = []
@@ -139,7 +141,9 @@ def _dropped(cut: LedgerCut) -> tuple[UntrainedPrompt, ...]:
 
 
 def _is_of_step(text: bytes, first_step: int) -> bool:
-    """Whether a line is of this step or a later one. One that cannot be read stays, for `read_journal` to tell of."""
+    """Whether a line belongs to this step or a later one. Unreadable lines stay, so that `read_journal` reports
+    them.
+    """
     try:
         return _LINE.validate_json(text, strict=True).step >= first_step
     except ValidationError:

@@ -1,4 +1,4 @@
-"""A few unscored responses beside the normal work, for the parity canary when nothing fresh comes by itself."""
+"""A few unscored responses beside the normal work, for the parity canary when no fresh groups arrive by themselves."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from rlpost.rollout.episodes import single_turn
 
 
 class Probe:
-    """One response for each of some prompts, under keys of their own.
+    """One response to each of some prompts, under separate keys.
 
     Args:
-        prompts: At least one; a prompt may come twice.
+        prompts: At least one prompt; a prompt may occur twice.
         max_tokens: Longest response.
-        name: Distinguishes the keys from those of every other request in flight.
+        name: Distinguishes the keys from those of all other requests in flight.
     """
 
     def __init__(self, prompts: Sequence[Prompt], *, max_tokens: int, name: str) -> None:
         assert prompts, "a probe needs at least one prompt"
         self.answered: Future[list[RolloutGroup]] = Future()
-        """One group a prompt, in their order, each with one episode and no verdict; `index` is the prompt's place."""
+        """One group per prompt, in their order, each with one episode and no verdict; `index` is the prompt's
+        position."""
         self.name = name
         self._prompts, self._max_tokens = prompts, max_tokens
         self._places = {f"{name}/{place}:{prompt.id}": place for place, prompt in enumerate(prompts)}
@@ -34,7 +35,7 @@ class Probe:
         return list(self._places)
 
     def requests(self, sampling: Sampling, *, seed: int) -> list[GenerationRequest]:
-        """What to ask the generator."""
+        """Return the requests for the generator."""
         return [
             GenerationRequest(
                 key=(key, 0),
@@ -47,7 +48,7 @@ class Probe:
         ]
 
     def file(self, completion: Completion) -> None:
-        """Take one answer; the last one completes `answered`."""
+        """Store one answer; the last one completes `answered`."""
         place = self._places[completion.key[0]]
         assert place not in self._episodes, f"{completion.key[0]} came twice"
         self._episodes[place] = single_turn(self._prompts[place], completion)

@@ -1,4 +1,4 @@
-"""quarantine.jsonl: rows whose reference the verifier cannot read, for a person to mend or remove."""
+"""quarantine.jsonl: rows whose reference the verifier cannot read, for a person to repair or remove."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FILE_NAME = "quarantine.jsonl"
 
 
 class Quarantine:
-    """Each row is written once, also over the runs that a stage takes. Used by one thread at a time.
+    """Writes each row once, even if a stage takes several runs. Only one thread may use it at a time.
 
     Args:
-        directory: Where the file lies; it is made with the first row. None keeps the rows in memory only.
+        directory: The folder of the file, which is created with the first row. None keeps the rows in memory only.
     """
 
     def __init__(self, directory: Path | None) -> None:
@@ -26,7 +26,7 @@ class Quarantine:
         if self._path is not None and self._path.exists():
             lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("\n")]
-            if len(whole) < len(lines):  # the last one was being written when the run was killed
+            if len(whole) < len(lines):  # the last line was incomplete when the run was killed
                 self._path.write_text("".join(whole), encoding="utf-8")
             records: list[dict[str, Any]] = [json.loads(line) for line in whole]
             self._reasons = {record["id"]: record["reason"] for record in records}
@@ -38,11 +38,11 @@ class Quarantine:
         return prompt_id in self._reasons
 
     def reason(self, prompt_id: str) -> str:
-        """Why a row is in here."""
+        """Return the reason why a row is quarantined."""
         return self._reasons[prompt_id]
 
     def add(self, prompt: Prompt, unreadable: Verdict) -> None:
-        """Set a row aside, with the gold fault that it got."""
+        """Quarantine a row, with the gold fault that it got."""
         if prompt.id in self._reasons:
             return
         self._reasons[prompt.id] = unreadable.reason
@@ -59,7 +59,7 @@ class Quarantine:
             file.write(json.dumps(hidden_in(record), default=repr) + "\n")
 
     def add_from(self, groups: Sequence[RolloutGroup]) -> None:
-        """Set the rows aside of which any answer got a gold fault."""
+        """Quarantine the rows of which any answer got a gold fault."""
         for group in groups:
             unreadable = next((verdict for verdict in group.verdicts if verdict.fault is Fault.GOLD), None)
             if unreadable is not None:

@@ -1,4 +1,4 @@
-"""LoRA adapters of several versions inside one vLLM engine: each response ends with the one that it began with."""
+"""LoRA adapters of several versions in one vLLM engine: each response ends with the adapter that it began with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Adapter:
-    """One version of the adapter and the number of responses that are being decoded with it."""
+    """One version of the adapter, and the number of responses that are being decoded with it."""
 
     version: int
     lora_request: LoRARequest
@@ -25,7 +25,7 @@ class Adapter:
 
 
 class Adapters:
-    """The adapters that an engine holds: the current one, and older ones for as long as responses use them."""
+    """The adapters that an engine holds: the current one, and older ones while responses use them."""
 
     def __init__(self, engine: LLMEngine) -> None:
         """Serve the model without an adapter until the first `switch`."""
@@ -34,10 +34,10 @@ class Adapters:
         self._loaded = 0
 
     def switch(self, manifest: WeightManifest) -> str:
-        """Load the adapter of `manifest` for the requests that follow; returns the checksum of what was read.
+        """Load the adapter of `manifest` for the following requests; return the checksum of the bytes read.
 
         Raises:
-            WeightSyncError: The engine takes no adapters, or the file is missing or altered; nothing has changed.
+            WeightSyncError: the engine takes no adapters, or the file is missing or modified; nothing has changed.
         """
         from vllm.lora.request import LoRARequest
 
@@ -48,7 +48,7 @@ class Adapters:
             )
         path = Path(manifest.path) / ADAPTER_FILE
         checksum = verified_checksum(path, expected=manifest.checksum, version=manifest.version)
-        # vLLM tells adapters apart by number and name, and numbers begin with 1.
+        # vLLM distinguishes adapters by number and name, and numbers start at 1.
         self._loaded += 1
         lora_request = LoRARequest(
             lora_name=f"{manifest.version}-{self._loaded}", lora_int_id=self._loaded, lora_path=manifest.path
@@ -59,19 +59,19 @@ class Adapters:
         return checksum
 
     def drop_current(self) -> None:
-        """Serve the requests that follow without an adapter."""
+        """Serve the following requests without an adapter."""
         previous, self._current = self._current, None
         if previous is not None:
             self._remove_if_idle(previous)
 
     def borrow(self) -> Adapter | None:
-        """The adapter for one more request; to be given back."""
+        """Lend the adapter to one more request, which must give it back."""
         if self._current is not None:
             self._current.users += 1
         return self._current
 
     def give_back(self, adapter: Adapter | None) -> None:
-        """A request with this adapter has ended."""
+        """Record that a request with this adapter has ended."""
         if adapter is not None:
             adapter.users -= 1
             self._remove_if_idle(adapter)

@@ -1,4 +1,6 @@
-"""One vLLM engine inside this process, in the project's records. Not thread-safe: `VllmGenerator` adds the thread."""
+"""One vLLM engine in this process, which speaks the project's records. Not thread-safe: `VllmGenerator` adds the
+thread.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """A request and when it arrived, on the monotonic clock."""
+    """A request, and its time of arrival on the monotonic clock."""
 
     request: GenerationRequest
     arrival_s: float
@@ -41,9 +43,11 @@ class VllmEngine:
     """Adds requests, steps, and replaces weights between two steps."""
 
     def __init__(self, arguments: EngineArgs, *, name: str, weight_version: int) -> None:
-        """Start vLLM; `name` goes onto receipts, `weight_version` names the weights of the model directory."""
+        """Start vLLM; `name` appears on receipts, and `weight_version` is the version of the model directory's
+        weights.
+        """
         register_weight_backend()
-        # From here, not from vllm's front page: this is the engine core that is stepped by its caller.
+        # Imported from here and not from vLLM's top level, because the caller steps this engine core itself.
         from vllm.v1.engine.llm_engine import LLMEngine
 
         from rlpost.rollout.vllm_stats import StepStats
@@ -65,15 +69,15 @@ class VllmEngine:
         self._busy_s = 0.0
         self._preemptions = 0
         self._put_back = 0
-        """Responses that we put back to change weights, and that vLLM has not told of yet."""
+        """Number of responses that were preempted here to change weights, and that vLLM has not reported yet."""
 
     @property
     def busy(self) -> bool:
-        """Whether a step would do something."""
+        """Whether a step would do anything."""
         return bool(self._running)
 
     def load(self) -> EngineLoad:
-        """What the engine is doing, as of its last step."""
+        """Return the load of the engine as of its last step."""
         return EngineLoad(
             generator=self._name,
             limit=self._limit.limit,
@@ -87,13 +91,14 @@ class VllmEngine:
         )
 
     def add(self, submission: Submission) -> None:
-        """Take in one request, to be decoded by the steps that follow."""
+        """Accept one request, which the following steps decode."""
         from vllm.inputs import tokens_input
 
         request = submission.request
         self._limit.admit_group(request.key[1] + 1)
-        # Blocks of the prefix cache are found by the number of weight updates before them, too: a prompt never meets
-        # keys and values of other weights, and the cache need not be cleared while responses use it.
+        # Blocks of the prefix cache are looked up together with the number of earlier weight updates. A prompt
+        # therefore never meets keys and values of other weights, and the cache need not be cleared while responses use
+        # it.
         prompt = tokens_input(request.prompt_token_ids.tolist(), cache_salt=str(self._pulls))
         request_id, adapter = next(self._request_ids), self._adapters.borrow()
         self._engine.add_request(
@@ -105,7 +110,7 @@ class VllmEngine:
         self._running[request_id] = _Running(submission=submission, adapter=adapter)
 
     def step(self) -> list[Completion]:
-        """Sample one token for every response that is being decoded; returns those that ended."""
+        """Sample one token for every response that is being decoded, and return the responses that ended."""
         start, told_before = time.monotonic(), self._stats.preempted
         outputs = cast("list[RequestOutput]", self._engine.step())
         completions = [self._completion(output.outputs[0], self._end(output.request_id)) for output in outputs]
@@ -123,13 +128,13 @@ class VllmEngine:
         return completions
 
     def pull_weights(self, manifest: WeightManifest, *, keep_kv_cache: bool) -> WeightReceipt:
-        """Load the weights of `manifest`; what vLLM has not begun yet is begun with them.
+        """Load the weights of `manifest`; requests that vLLM has not started yet will start with them.
 
-        Responses under way go on with a new model, their keys and values kept or computed again. With a new adapter on
-        the same model they end with the adapter that they began with.
+        With a new model, responses in progress continue with it, and their keys and values are kept or recomputed. With
+        a new adapter on the same model, they end with the adapter that they began with.
 
         Raises:
-            WeightSyncError: The weights were refused before anything was touched. Any other error leaves it broken.
+            WeightSyncError: the weights were rejected before any change. Any other error leaves the engine broken.
         """
         start = time.monotonic()
         if manifest.kind == "adapter":
@@ -149,11 +154,11 @@ class VllmEngine:
         )
 
     def abandon(self) -> None:
-        """Drop all responses under way, with what they have so far."""
+        """Drop all responses in progress, including their tokens so far."""
         self._engine.abort_request(list(self._running))
         for request_id in list(self._running):
             self._end(request_id)
-        # vLLM tells no more of those that we had put back.
+        # vLLM will not report the responses that were preempted here.
         self._put_back = 0
 
     def shutdown(self) -> None:
@@ -161,7 +166,7 @@ class VllmEngine:
         self._engine.engine_core.shutdown()
 
     def _replace_model(self, manifest: WeightManifest) -> str:
-        """By vLLM's weight-transfer protocol; returns the checksum of the bytes that its workers read."""
+        """Load the model by vLLM's weight-transfer protocol; return the checksum of the bytes that its workers read."""
         update = {"path": manifest.path, "checksum": manifest.checksum, "version": manifest.version}
         self._engine.collective_rpc("start_weight_update")
         self._engine.collective_rpc("update_weights", kwargs={"update_info": update})
@@ -172,14 +177,16 @@ class VllmEngine:
         return checksums.pop()
 
     def _take_back_what_has_not_begun(self) -> list[Submission]:
-        """A request that waits inside vLLM would still look for cached blocks of the weights it was added under."""
+        """Take waiting requests out of vLLM, because they would still look for cached blocks of the weights at their
+        arrival.
+        """
         states = self._engine.output_processor.request_states.values()
         request_ids = [state.external_req_id for state in states if state.is_prefilling]
         self._engine.abort_request(request_ids)
         return [self._end(request_id).submission for request_id in request_ids]
 
     def _put_back_what_runs(self) -> None:
-        """Clear the cache, so that running responses compute keys and values of their tokens with the new weights."""
+        """Clear the cache, so that running responses recompute keys and values of their tokens with the new weights."""
         self._engine.reset_prefix_cache(reset_running_requests=True)
         self._put_back += self._stats.running
         self._stats.running = 0
@@ -190,7 +197,7 @@ class VllmEngine:
         return running
 
     def _without_ours(self, preempted: int) -> int:
-        """Of the responses that vLLM tells of, as they come back, those that it put back by itself."""
+        """Return how many of the responses that vLLM reports as preempted were preempted by vLLM itself."""
         ours = min(preempted, self._put_back)
         self._put_back -= ours
         return preempted - ours
@@ -214,7 +221,7 @@ class VllmEngine:
 
 
 def _version_spans(completion: CompletionOutput, adapter: Adapter | None) -> tuple[VersionSpan, ...]:
-    """By vLLM's account of the model's weights; a response with an adapter has that adapter's version throughout."""
+    """Return the versions by vLLM's record of the model's weights; a response with an adapter has a single version."""
     if adapter is not None:
         return (VersionSpan(start=0, stop=len(completion.token_ids), version=adapter.version),)
     spans = completion.weight_versions
@@ -223,7 +230,7 @@ def _version_spans(completion: CompletionOutput, adapter: Adapter | None) -> tup
 
 
 def _concurrency_limit(config: VllmConfig) -> ConcurrencyLimit:
-    """From what the KV cache holds of the longest sequences up to what vLLM decodes at a time."""
+    """Make a limit that ranges from the number of longest sequences in the KV cache to vLLM's own maximum."""
     blocks = config.cache_config.num_gpu_blocks
     assert blocks is not None, "vLLM has made its KV cache when it has started"
     ceiling = config.scheduler_config.max_num_seqs
@@ -232,5 +239,5 @@ def _concurrency_limit(config: VllmConfig) -> ConcurrencyLimit:
 
 
 def _loaded_checksum(worker: Any) -> str:
-    """Runs in a vLLM worker: the checksum of the file that our backend loaded last."""
+    """Return the checksum of the file that our backend loaded last; runs in a vLLM worker."""
     return worker.weight_transfer_engine.loaded_checksum

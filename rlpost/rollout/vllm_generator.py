@@ -1,4 +1,4 @@
-"""A generator of one vLLM engine, which runs in a thread of its own inside this process."""
+"""A generator of one vLLM engine, which runs on its own thread in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rlpost.settings import EngineSettings
 
 @dataclass(kw_only=True, slots=True)
 class _Pull:
-    """Weights to load, and what came of it."""
+    """Weights to load, and the outcome."""
 
     manifest: WeightManifest
     keep_kv_cache: bool
@@ -27,7 +27,7 @@ class _Pull:
 
 @dataclass(kw_only=True, slots=True)
 class _Abandon:
-    """All requests before it are to be dropped."""
+    """A command to drop all earlier requests."""
 
     done: bool = False
 
@@ -36,22 +36,22 @@ _Command = Submission | _Pull | _Abandon
 
 
 class VllmGenerator:
-    """A `Generator` of one engine. All methods may be called from any thread.
+    """A `Generator` with one engine. All methods are thread-safe.
 
-    The engine is built, stepped and updated by one thread only. Callers leave commands for it, and it carries them out
-    between two steps, in order; so a weight update never meets a running forward pass.
+    Only one thread builds, steps and updates the engine. Callers queue commands, which that thread carries out in order
+    between two steps; so a weight update never meets a running forward pass.
 
-    A failure of the engine ends it for good: every later call raises a `ClusterError` with the cause.
+    A failure of the engine is permanent: every later call raises a `ClusterError` with the cause.
 
-    Log-probabilities are of the distribution that was sampled from; at temperature 0, where that has one token only,
-    they are those of temperature 1.
+    Log-probabilities refer to the distribution that was sampled from. At temperature 0, where that distribution has
+    only one token, they are those of temperature 1.
     """
 
     def __init__(self, settings: EngineSettings, *, name: str) -> None:
-        """Start the engine and wait until it serves; `name` stands on receipts and in errors.
+        """Start the engine and wait until it serves; `name` appears on receipts and in errors.
 
         Raises:
-            ClusterError: The process environment is not the engine's, or the engine did not start.
+            ClusterError: the process environment is not suitable for an engine, or the engine did not start.
         """
         require_engine_environment()
         self._name, self._max_length = name, settings.max_length
@@ -73,11 +73,11 @@ class VllmGenerator:
             self._raise_if_failed()
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
-        """Start these requests, or none of them; returns at once.
+        """Start all of these requests, or none of them, and return at once.
 
         Raises:
-            DataError: A prompt is empty or leaves no room for a response.
-            ClusterError: The engine has failed.
+            DataError: a prompt is empty or leaves no room for a response.
+            ClusterError: the engine has failed.
         """
         for request in requests:
             length = len(request.prompt_token_ids)
@@ -90,10 +90,10 @@ class VllmGenerator:
         self._leave([Submission(request=request, arrival_s=now) for request in requests])
 
     def poll(self, timeout_s: float) -> list[Completion]:
-        """All completions finished since the last call; waits up to `timeout_s` for the first one.
+        """Return all completions finished since the last call; wait up to `timeout_s` for the first one.
 
         Raises:
-            ClusterError: The engine has failed.
+            ClusterError: the engine has failed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._finished or self._failure, timeout=timeout_s)
@@ -102,14 +102,14 @@ class VllmGenerator:
         return finished
 
     def pull_weights(self, manifest: WeightManifest, *, keep_kv_cache: bool) -> list[WeightReceipt]:
-        """Load the published weights; returns when the engine serves them.
+        """Load the published weights, and return when the engine serves them.
 
-        Requests in flight go on with the new weights: their keys and values are computed again from their tokens, or
-        kept (`keep_kv_cache`). With an adapter they end with the one that they began with.
+        Requests in flight continue with the new weights: their keys and values are recomputed from their tokens, or
+        kept (`keep_kv_cache`). With an adapter, they end with the one that they began with.
 
         Raises:
-            WeightSyncError: The file is not what the manifest says; the engine goes on with the weights it had.
-            ClusterError: The engine has failed.
+            WeightSyncError: the file differs from the manifest; the engine continues with its previous weights.
+            ClusterError: the engine has failed.
         """
         pull = _Pull(manifest=manifest, keep_kv_cache=keep_kv_cache)
         self._leave([pull])
@@ -123,10 +123,10 @@ class VllmGenerator:
             return [pull.outcome]
 
     def abandon(self) -> None:
-        """Drop all requests and what they have so far.
+        """Drop all requests, including their tokens so far.
 
         Raises:
-            ClusterError: The engine has failed.
+            ClusterError: the engine has failed.
         """
         abandon = _Abandon()
         self._leave([abandon])
@@ -135,10 +135,10 @@ class VllmGenerator:
             self._raise_if_failed()
 
     def loads(self) -> list[EngineLoad]:
-        """What the engine said after its last step or update, and what was submitted since.
+        """Return the load after the engine's last step or update, plus the requests submitted since.
 
         Raises:
-            ClusterError: The engine has failed.
+            ClusterError: the engine has failed.
         """
         with self._changed:
             self._raise_if_failed()
@@ -147,14 +147,14 @@ class VllmGenerator:
             return [replace(self._load, waiting=self._load.waiting + submitted)]
 
     def close(self) -> None:
-        """Stop the engine and free its memory; what is in flight is lost. Idempotent."""
+        """Stop the engine and free its memory; requests in flight are lost. Idempotent."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
 
     def _leave(self, commands: Sequence[_Command]) -> None:
-        """Put commands where the engine's thread finds them after its current step."""
+        """Queue commands for the engine's thread, which takes them after its current step."""
         with self._changed:
             self._raise_if_failed()
             assert not self._closing, f"generator {self._name} was used after close()"
@@ -169,7 +169,7 @@ class VllmGenerator:
     # From here on: what the engine's thread does.
 
     def _run(self, start: Callable[[], VllmEngine]) -> None:
-        """Build the engine and serve until closed; any failure is left where every caller looks."""
+        """Build the engine and serve until closed; a failure is stored where every caller checks for it."""
         try:
             with rarely_waking():
                 engine = start()
@@ -188,7 +188,7 @@ class VllmGenerator:
                 self._changed.notify_all()
 
     def _next_commands(self, engine: VllmEngine) -> list[_Command] | None:
-        """The commands that have arrived; waits for one while the engine has nothing to do. None when closing."""
+        """Return the commands that have arrived; wait for one while the engine is idle. None when closing."""
         with self._changed:
             self._changed.wait_for(lambda: engine.busy or self._commands or self._closing)
             commands, self._commands = self._commands, []

@@ -1,6 +1,6 @@
-"""How a vLLM engine is set up: the process environment, the engine's arguments, and one request's sampling.
+"""The configuration of a vLLM engine: the process environment, the engine's arguments, and the sampling of a request.
 
-Nothing here imports vLLM at module level: the environment must be known before vLLM is first imported.
+This module imports vLLM only inside functions, because the environment must be set before vLLM is first imported.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from vllm.config.lora import MaxLoRARanks
 
 WEIGHT_BACKEND = "rlpost_weight_file"
-"""Our entry in vLLM's registry of weight-transfer backends."""
+"""Name of our backend in vLLM's registry of weight-transfer backends."""
 
 CPU_STEP_TOKENS = 2048
-"""Most tokens, of prompts above all, that an engine on CPU takes in at a step, if sequences and rows are fewer."""
+"""Most tokens, chiefly of prompts, that an engine on CPU processes in a step, unless sequences or rows need more."""
 CPU_BLOCK_TOKENS = 32
-"""Tokens of a block of the KV cache on CPU, the fewest that its kernel takes: prompts are shared in whole blocks, and
-vLLM's own 128 are more than most prompts have."""
+"""Tokens per block of the KV cache on CPU, the smallest number that its kernel supports. Prompts are shared in whole
+blocks, and most prompts are shorter than vLLM's default of 128."""
 
 CPU_KERNELS_KEPT = 256
-"""Matrix products that oneDNN keeps compiled, one for each weight's shape and number of rows. Its own 1024 take
-hundreds of MiB, which fill over minutes of ever new batch sizes like a leak, and decode no faster (LOG.md)."""
+"""Number of matrix products that oneDNN keeps compiled, one per weight shape and number of rows. Its default of 1024
+takes hundreds of MiB, which fill up over minutes of new batch sizes like a leak, and decodes no faster (LOG.md)."""
 
 ADAPTERS_HELD = 1024
-"""More than will ever be in flight, so that vLLM never drops an adapter by itself to read it again from its folder."""
+"""More adapters than will ever be in use, so that vLLM never drops an adapter and reads it again from its folder."""
 
 
 def engine_environment(device: Device, threads: int) -> dict[str, str]:
-    """Environment variables that a process needs before it imports vLLM; `threads` are those of CPU operators.
+    """Return environment variables that a process needs before it imports vLLM; `threads` are those of CPU operators.
 
-    On CPU, compilation costs 2 to 9 seconds at the first request and gains nothing at eager execution, and vLLM's own
-    thread binding would put every engine of a machine on the same cores.
+    On CPU, compilation costs 2 to 9 seconds at the first request and gains nothing in eager mode, and vLLM's own thread
+    binding would put every engine of a machine on the same cores.
     """
     environment = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -56,7 +56,7 @@ def engine_environment(device: Device, threads: int) -> dict[str, str]:
 
 
 def require_engine_environment() -> None:
-    """Refuse a process in which vLLM would move the engine to a child process, out of our thread's reach.
+    """Reject a process in which vLLM would move the engine to a child process, out of reach of our thread.
 
     Raises:
         ClusterError: `engine_environment` was not applied before this process started.
@@ -71,7 +71,7 @@ def require_engine_environment() -> None:
 
 @cache
 def register_weight_backend() -> None:
-    """Tell vLLM, once a process, where our weight-transfer backend is; vLLM imports it when an engine asks for it."""
+    """Register our weight-transfer backend with vLLM, once per process; vLLM imports it when an engine uses it."""
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
     WeightTransferEngineFactory.register_engine(
@@ -80,10 +80,10 @@ def register_weight_backend() -> None:
 
 
 def engine_arguments(settings: EngineSettings) -> EngineArgs:
-    """Arguments of one engine; `kv_cache_mib` counts on CPU, `memory_fraction` on CUDA.
+    """Return the arguments of one engine; `kv_cache_mib` applies on CPU, `memory_fraction` on CUDA.
 
     Raises:
-        ClusterError: `lora_rank` is beyond what vLLM takes.
+        ClusterError: `lora_rank` is larger than vLLM supports.
     """
     from vllm import EngineArgs
     from vllm.config import WeightTransferConfig
@@ -93,7 +93,7 @@ def engine_arguments(settings: EngineSettings) -> EngineArgs:
         model=settings.model_dir,
         dtype=settings.dtype,
         trust_remote_code=settings.trust_remote_code,
-        # Where it finds none it would take pickled weights.
+        # Without safetensors files, vLLM would otherwise load pickled weights.
         load_format="safetensors",
         max_model_len=settings.max_length,
         max_num_seqs=settings.max_concurrent,
@@ -103,15 +103,15 @@ def engine_arguments(settings: EngineSettings) -> EngineArgs:
         gpu_memory_utilization=settings.memory_fraction,
         block_size=CPU_BLOCK_TOKENS if on_cpu else None,
         enforce_eager=on_cpu,
-        # A prompt split over two steps would be sampled from once too early, and a seeded generator cannot step back
-        # on CPU: vLLM raises "CPU Generator does not use offset". So there a step takes whole prompts only.
+        # A prompt split over two steps would be sampled from once too early, and a seeded generator cannot step back on
+        # CPU: vLLM raises "CPU Generator does not use offset". Therefore a step on CPU takes only whole prompts.
         enable_chunked_prefill=not on_cpu,
         max_num_batched_tokens=max(CPU_STEP_TOKENS, settings.max_length, settings.max_concurrent) if on_cpu else None,
-        # One step at a time: no token is in the making while weights change, so each is booked on its own version.
+        # One step at a time: no token is being computed while weights change, so each is assigned to the right version.
         async_scheduling=False,
-        # After temperature, as the learner computes them; vLLM's own default is before temperature.
+        # Log-probabilities after temperature, as the learner computes them; vLLM's default is before temperature.
         logprobs_mode="processed_logprobs",
-        # Sampling is the recipe's; a generation_config.json in the model directory must not change it.
+        # The recipe defines sampling; a generation_config.json in the model directory must not change it.
         generation_config="vllm",
         weight_transfer_config=WeightTransferConfig(backend=WEIGHT_BACKEND),
         enable_lora=settings.lora_rank is not None,
@@ -124,7 +124,7 @@ def engine_arguments(settings: EngineSettings) -> EngineArgs:
 
 
 def _lora_rank_of_kernels(rank: int) -> MaxLoRARanks:
-    """The least rank that vLLM has kernels for and that adapters of `rank` fit into."""
+    """Return the smallest rank that vLLM has kernels for and that adapters of `rank` fit into."""
     from vllm.config.lora import MaxLoRARanks
 
     supported: tuple[MaxLoRARanks, ...] = get_args(MaxLoRARanks)
@@ -138,10 +138,10 @@ def _lora_rank_of_kernels(rank: int) -> MaxLoRARanks:
 
 
 def sampling_params(request: GenerationRequest) -> SamplingParams:
-    """One request in vLLM's terms.
+    """Convert one request to vLLM's parameters.
 
-    Tokens are decoded once at the end, by us. Only the request's own stop tokens end a response, not others that the
-    model's config may name.
+    We decode tokens once at the end. Only the request's own stop tokens end a response, and no others that the model's
+    config may name.
     """
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 

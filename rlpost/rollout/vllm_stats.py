@@ -1,4 +1,6 @@
-"""What vLLM says about each step, by its stat-logger protocol. Imports vLLM: to be imported when an engine starts."""
+"""The figures that vLLM reports about each step, by its stat-logger protocol. Imports vLLM, so import it with the
+engine.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,19 @@ from vllm.v1.metrics.stats import IterationStats, MultiModalCacheStats, Schedule
 class StepStats(PrometheusStatLogger):
     """Figures of the last step, and sums since the engine started.
 
-    In the place of vLLM's Prometheus logger, which vLLM adds itself unless a logger is of that kind: nobody reads it
-    here, and its series become more with every adapter that is served.
+    It replaces vLLM's Prometheus logger, which vLLM adds itself unless it is given a logger of that kind: nobody reads
+    that logger here, and its series grow in number with every adapter.
     """
 
-    # vLLM's own initialisation would make the series that this class stands in for.
+    # vLLM's own initialisation would create the series that this class replaces.
     def __init__(self, vllm_config: VllmConfig, engine_indexes: list[int] | None = None) -> None:
         del vllm_config, engine_indexes
         self.running = 0
         self.kv_cache_use = 0.0
         self.tokens = 0
         self.preempted = 0
-        """Responses that were put back and have come to be known of, by want of KV cache or by us, in all steps."""
+        """Number of responses reported as preempted in all steps, by vLLM for lack of KV cache, or here for new
+        weights."""
 
     def record(
         self,
@@ -30,7 +33,7 @@ class StepStats(PrometheusStatLogger):
         mm_cache_stats: MultiModalCacheStats | None = None,
         engine_idx: int = 0,
     ) -> None:
-        """Called by vLLM after each step."""
+        """Store the figures; vLLM calls this after each step."""
         del mm_cache_stats, engine_idx
         if scheduler_stats is not None:
             self.running = scheduler_stats.num_running_reqs
@@ -40,4 +43,4 @@ class StepStats(PrometheusStatLogger):
             self.preempted += iteration_stats.num_preempted_reqs
 
     def log_engine_initialized(self) -> None:
-        """Nothing to announce."""
+        """Do nothing, since there is nothing to announce."""
