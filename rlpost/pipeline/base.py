@@ -52,6 +52,11 @@ def build_base(recipe: Recipe, model_dir: Path) -> None:
         _write_new_model(recipe, model_dir, config=config)
 
 
+def has_tokenizer(model_dir: Path) -> bool:
+    """Whether a directory holds the files of a tokenizer."""
+    return any(any(model_dir.glob(name)) for name in _TOKENIZERS)
+
+
 def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     source = recipe.model.tokenizer or recipe.model.path
     if isinstance(source, TokenizerTraining):
@@ -61,7 +66,7 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         return train_tokenizer(tokenizer_texts(examples), vocab_size=source.vocab_size)
     assert source is not None
     # For a model type that it knows, transformers would make up an empty tokenizer.
-    if Path(source).is_dir() and not any(any(Path(source).glob(name)) for name in _TOKENIZERS):
+    if Path(source).is_dir() and not has_tokenizer(Path(source)):
         raise ModelError(f"{source} must hold a tokenizer ({', '.join(_TOKENIZERS)}): set model.tokenizer")
     return load_tokenizer(source, trust_remote_code=recipe.model.trust_remote_code)
 

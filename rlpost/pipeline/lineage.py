@@ -60,6 +60,7 @@ def parent_key(parent: Parent) -> str:
 
 def _recipe_part(recipe: Recipe, part: RecipePart, *, data: DataIdentities) -> Any:
     values: dict[RecipePart, Callable[[], Any]] = {
+        "base": lambda: base_inputs_hash(recipe, data=data),
         "model.dtype": lambda: recipe.model.dtype,
         "model.max_length": lambda: recipe.model.max_length,
         "held_out": lambda: _chosen(data, recipe.evaluate.data if recipe.evaluate else []),

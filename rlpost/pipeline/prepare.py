@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from rlpost.data.chat import ChatFormat, model_stop_ids
@@ -11,11 +13,14 @@ from rlpost.data.library import DataLibrary
 from rlpost.data.preference import pairs_from_examples
 from rlpost.data.rows import demonstration_rows, document_rows
 from rlpost.data.tokenizer import load_tokenizer
+from rlpost.errors import ModelError
 from rlpost.pipeline.artifacts import MODEL, Manifest, read_manifest
-from rlpost.pipeline.base import build_base
+from rlpost.pipeline.base import build_base, has_tokenizer
 from rlpost.pipeline.lineage import DataIdentities, base_inputs_hash, data_identities
 from rlpost.pipeline.publish import publish_artifact
 from rlpost.pipeline.run_directory import RunDirectory
+from rlpost.recipe.check_starts import merged_models
+from rlpost.recipe.model_layout import refuse_difference
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.stages import AnyStage
 from rlpost.scoring.routes import refuse_unrouted
@@ -47,6 +52,7 @@ def prepare(recipe: Recipe, run: RunDirectory, console: Console) -> Prepared:
     data = DataLibrary(recipe, chat, say=console.say)
     for stage in recipe.stages:
         _check_stage_data(stage, data, recipe)
+        _check_merged(stage, recipe, base=model_dir, vocabulary=tokenizer.get_vocab())
     if recipe.evaluate is not None:
         refuse_unrouted(recipe, data.held_out_prompts(max_tokens=recipe.evaluate.sampling.max_tokens))
     return Prepared(base, data, identities)
@@ -81,9 +87,25 @@ def _check_stage_data(stage: AnyStage, data: DataLibrary, recipe: Recipe) -> Non
         prompts = data.prompts(stage.data_sets, stage=stage.name, max_tokens=sampled.config.max_tokens)
         refuse_unrouted(recipe, prompts)
         return
-    if not stage.data_sets or stage.data_use == "judging":
+    use = stage.data_use
+    if use is None or use == "judging":
         return
-    examples = data.examples(stage.data_sets, stage=stage.name, use=stage.data_use)
+    examples = data.examples(stage.data_sets, stage=stage.name, use=use)
     demonstrations = partial(demonstration_rows, train_on=stage.trained_turns)
-    make = {"cpt": document_rows, "sft": demonstrations, "pairs": pairs_from_examples}[stage.data_use]
+    make = {"cpt": document_rows, "sft": demonstrations, "pairs": pairs_from_examples}[use]
     make(examples, chat=data.format, max_length=recipe.model.max_length)
+
+
+def _check_merged(stage: AnyStage, recipe: Recipe, *, base: Path, vocabulary: Mapping[str, int]) -> None:
+    """Hold the models that a stage merges against each other, and the given ones against the run's tokenizer."""
+    models = list(dict.fromkeys(model for _, model in merged_models(recipe, stage, base=base)))
+    for model in models[1:]:
+        refuse_difference(models[0], model)
+    for model in models:
+        if model == base or not has_tokenizer(model):
+            continue
+        if load_tokenizer(str(model), trust_remote_code=recipe.model.trust_remote_code).get_vocab() != vocabulary:
+            raise ModelError(
+                f"stage {stage.name} gives the merged model the run's tokenizer, so every merged model must have its "
+                f"vocabulary; that of {model} differs: merge models of one tokenizer, or set model.tokenizer to it"
+            )

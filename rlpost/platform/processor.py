@@ -29,13 +29,14 @@ def slow_format_lines(recipe: Recipe, cluster: ClusterConfig) -> list[str]:
     """Warn about number formats that make a run many times slower, judged by the machine that this runs on (LOG.md)."""
     if has_bfloat16_kernels() is not False:
         return []
-    formats = {stage.learner.compute_dtype or recipe.model.dtype for stage in recipe.stages}
+    trained = [stage.training for stage in recipe.stages if stage.training is not None]
+    formats = {stage.learner.compute_dtype or recipe.model.dtype for stage in trained}
     parts = ["training"] if cluster.learner.device == "cpu" and "bfloat16" in formats else []
     engines = cluster.launcher == "ray" and cluster.rollout.actors > 0 and generates(recipe)
     parts += ["generation"] if engines and cluster.rollout.device == "cpu" and recipe.model.dtype == "bfloat16" else []
     if not parts:
         return []
-    own = any(stage.learner.compute_dtype == "bfloat16" for stage in recipe.stages)
+    own = any(stage.learner.compute_dtype == "bfloat16" for stage in trained)
     remedy = "model.dtype: float32" + (" and learner.compute_dtype: float32" if own else "")
     return [
         f"SLOW: {' and '.join(parts)} on cpu in bfloat16, and this machine's processor has no instructions for it: "

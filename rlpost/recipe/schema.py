@@ -8,10 +8,7 @@ from pydantic import Field, model_validator
 
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
 from rlpost.recipe.sections import DataConfig, EvaluateConfig, ModelConfig, Name, Section
-from rlpost.recipe.stages import AnyStage, Parent, Product
-
-BASE = "base"
-"""Name of the artifact before the first stage."""
+from rlpost.recipe.stages import BASE, AnyStage, Parent, Product
 
 
 class ExtraMetadata(Section):

@@ -8,6 +8,7 @@ from typing import Any
 from rlpost.stages.context import StageContext
 from rlpost.stages.cpt import run_cpt
 from rlpost.stages.dpo import run_dpo
+from rlpost.stages.merge import run_merge
 from rlpost.stages.reward_model import run_reward_model
 from rlpost.stages.rl.loop import run_rl
 from rlpost.stages.sft import run_sft
@@ -21,6 +22,7 @@ RUNNERS: Mapping[str, Callable[[StageContext, Any], Scores | None]] = {
     "reward_model": run_reward_model,
     "grpo": run_rl,
     "ppo": run_rl,
+    "merge": run_merge,
 }
 """Kind -> function of the context and the stage's section; it returns the scores that the stage measured itself."""
 

@@ -7,18 +7,22 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from rlpost.recipe.stages.merge import MergeSource, MergeStage
 from rlpost.recipe.stages.pairs import DpoStage, OwnSamplesConfig, PairStage, RewardModelStage
 from rlpost.recipe.stages.policy_gradient import GrpoStage, PpoStage
 from rlpost.recipe.stages.rl import RlStage
-from rlpost.recipe.stages.stage import Parent, Product, RecipePart, Role, Stage, TrainedStage
+from rlpost.recipe.stages.stage import BASE, Parent, Product, RecipePart, Role, Stage, TrainedStage
 from rlpost.recipe.stages.supervised import CptStage, SftStage, SupervisedStage
 
 __all__ = [
+    "BASE",
     "STAGE_CLASSES",
     "AnyStage",
     "CptStage",
     "DpoStage",
     "GrpoStage",
+    "MergeSource",
+    "MergeStage",
     "OwnSamplesConfig",
     "PairStage",
     "Parent",
@@ -35,7 +39,7 @@ __all__ = [
 ]
 
 AnyStage = Annotated[
-    CptStage | SftStage | DpoStage | RewardModelStage | GrpoStage | PpoStage, Field(discriminator="kind")
+    CptStage | SftStage | DpoStage | RewardModelStage | GrpoStage | PpoStage | MergeStage, Field(discriminator="kind")
 ]
 STAGE_CLASSES: Mapping[str, type[Stage]] = {stage.kind_name(): stage for stage in get_args(get_args(AnyStage)[0])}
 """Kind -> class."""

@@ -18,14 +18,17 @@ from rlpost.recipe.rl import ValueConfig
 from rlpost.recipe.sections import LearnerConfig, LoraConfig, Name, OptimizerConfig, SamplingConfig, Section
 from rlpost.recipe.yaml_tree import KeyPath
 
+BASE = "base"
+"""Name of the artifact before the first stage."""
 Requirement = Annotated[str, Field(pattern=r"^\s*(>=|>|<=|<)\s*-?\d+(\.\d+)?\s*$")]
 TrainedTurns = Literal["all", "last"]
 """The turns of the assistant that a demonstration trains."""
 Product = Literal["language_model", "reward_model"]
 """A language model can answer, be evaluated, and be the start of any stage; a reward model gives scores."""
-Role = Literal["start", "critic"]
-"""`start`: the model that a stage begins from; `critic`: the model that a value model begins from."""
-RecipePart = Literal["model.dtype", "model.max_length", "held_out", "rewards", "seed", "deterministic"]
+Role = Literal["start", "critic", "source", "task_base"]
+"""`start`: the model that a stage begins from; `critic`: the model that a value model begins from; `source`: a model
+that is merged with others; `task_base`: the model that the task vectors of a merge are differences to."""
+RecipePart = Literal["base", "model.dtype", "model.max_length", "held_out", "rewards", "seed", "deterministic"]
 """A part of the recipe, outside the stage's own section and its data sets, that can affect a stage's result."""
 
 

@@ -1,0 +1,110 @@
+"""The names and shapes of a model directory's weights, read from the headers of its files; no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from rlpost.errors import ModelError
+
+Layout = Mapping[str, tuple[int, ...]]
+"""Name of a weight -> its shape; a tied output head, which is the embedding once more, is left out."""
+
+_INDEX = "model.safetensors.index.json"
+_WHOLE = "model.safetensors"
+_HEAD = "lm_head.weight"
+
+
+def weight_files(model_dir: Path) -> dict[str, Path]:
+    """Name of each weight of the model -> the file that holds it.
+
+    Raises:
+        ModelError: the directory holds no such files, or broken ones.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    files: dict[str, Path] = {}
+    for file in _files(model_dir):
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                files.update(dict.fromkeys(opened.keys(), file))
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{file} must be a whole *.safetensors file: {error}") from error
+    if is_tied(model_dir):
+        files.pop(_HEAD, None)
+    return files
+
+
+def layout(model_dir: Path) -> Layout:
+    """The shapes of the model's weights.
+
+    Raises:
+        ModelError: the directory holds no such files, or broken ones.
+    """
+    from safetensors import safe_open
+
+    files, shapes = weight_files(model_dir), dict[str, tuple[int, ...]]()
+    for file in sorted(set(files.values())):
+        with safe_open(file, framework="numpy") as opened:
+            for name in (name for name, place in files.items() if place == file):
+                shapes[name] = tuple(opened.get_slice(name).get_shape())
+    return shapes
+
+
+def refuse_difference(first: Path, other: Path) -> None:
+    """Compare the names and shapes of the weights of two models.
+
+    Raises:
+        ModelError: they differ, or one of the directories holds no weights that can be read.
+    """
+    mine, theirs = layout(first), layout(other)
+    for name in sorted(mine.keys() | theirs.keys()):
+        if mine.get(name) != theirs.get(name):
+            raise ModelError(
+                f"models can be merged if all their weights have the same names and shapes; {name} is "
+                f"{_words(mine.get(name))} in {first} and {_words(theirs.get(name))} in {other}: merge models that "
+                "were trained from one base"
+            )
+
+
+def model_config(model_dir: Path) -> dict[str, Any]:
+    """What config.json says.
+
+    Raises:
+        ModelError: there is no such file, or it is no JSON object.
+    """
+    file = model_dir / "config.json"
+    try:
+        content: Any = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{file} must be the JSON configuration of a model: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file} must be a JSON object; found a {type(content).__name__}")
+    return cast("dict[str, Any]", content)
+
+
+def is_tied(model_dir: Path) -> bool:
+    """Whether the output head is the embedding matrix."""
+    return bool(model_config(model_dir).get("tie_word_embeddings", False))
+
+
+def _files(model_dir: Path) -> list[Path]:
+    """Those that the index names where there is one: a directory may hold the weights a second time in another form."""
+    index = model_dir / _INDEX
+    if index.is_file():
+        try:
+            named = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ModelError(f"{index} must map the names of weights to files: {error!r}") from error
+        return [model_dir / Path(name).name for name in named]
+    whole = model_dir / _WHOLE
+    files = [whole] if whole.is_file() else sorted(model_dir.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{model_dir} must hold weights as *.safetensors; it has none: convert the model first")
+    return files
+
+
+def _words(shape: tuple[int, ...] | None) -> str:
+    return "not there" if shape is None else f"of shape {list(shape)}"
