@@ -149,8 +149,22 @@ def test_a_loss_of_ones_own_sees_rows_without_signal(tmp_path: Path) -> None:
     assert batch.row_lengths_B.tolist() == [4, 6]
 
 
-@pytest.mark.parametrize("stage", [grpo(), grpo(kl={"coefficient": 0.1}), ppo(), ppo(kl={"coefficient": 0.1})])
-def test_a_stage_fills_in_every_column_that_it_promises_to_losses(stage: GrpoStage | PpoStage) -> None:
+ALWAYS = {"advantages_T", "behaviour_logprobs_T", "proximal_logprobs_T", "proximal_mix_T"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "columns"),
+    [
+        (grpo(), ALWAYS),
+        (grpo(kl={"coefficient": 0.1}), ALWAYS | {"reference_logprobs_T"}),
+        (ppo(), ALWAYS | {"returns_T", "old_values_T"}),
+        (ppo(kl={"coefficient": 0.1}), ALWAYS | {"returns_T", "old_values_T", "reference_logprobs_T"}),
+    ],
+)
+def test_a_stage_fills_in_every_column_that_it_promises_to_losses(
+    stage: GrpoStage | PpoStage, columns: set[str]
+) -> None:
+    assert stage.fills_columns == columns
     (batch,) = train_batches(
         [make_group(scored(1, 0))],
         FakeLearner(),
@@ -159,7 +173,7 @@ def test_a_stage_fills_in_every_column_that_it_promises_to_losses(stage: GrpoSta
         advantage=advantage_for(stage),
         version=0,
     )
-    assert batch.columns.keys() == stage.fills_columns
+    assert batch.columns.keys() == columns
 
 
 def test_a_penalty_in_the_loss_keeps_rows_without_signal_and_looks_the_reference_up() -> None:
