@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 from rewards import chem_molecules as molecules
-from rewards.chem_molecules import MoleculeError, canonical, read_molecule
+from rewards.chem_molecules import MoleculeError, canonical, read_molecule, smiles_in
 from rewards.extraction import OnMany, Where, final_answer
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
@@ -31,6 +31,7 @@ SMILES_CASES = (
     Case(response="CC(C)(C)(C)C", gold="CC(C)(C)C", expect="reject", note="five bonds at a carbon"),
     Case(response="ethanol", gold="CCO", expect="reject"),
     Case(response="CCO.Cl", gold="CCO", expect="reject", note="another salt"),
+    Case(response="The answer is CCO.", gold="CCO", expect="accept", note="in a sentence"),
     Case(response="CCO.CCN.CCC", gold="CCO", expect="adversarial", note="all candidates as one mixture"),
     Case(response="CCO.CCN", gold="CCO", params={"fragments": "without_salts"}, expect="adversarial"),
     Case(response="CCN CCO", gold="CCO", expect="adversarial", note="a second answer as the molecule's name"),
@@ -53,6 +54,7 @@ CONSTRAINT_CASES = (
     Case(response="CCCO.C=O", gold={"formula": "C4H10O2"}, expect="adversarial", note="two molecules add up"),
     Case(response="C[N+](C)(C)C.[Cl-]", gold={"contains": ["[N+]"], "charge": 0}, expect="adversarial"),
     Case(response="*C(=O)O", gold={"contains": ["C(=O)[OX2H1]"]}, expect="adversarial", note="a wildcard"),
+    Case(response="CCCNNNNN", gold={"formula": "C3H13N5"}, expect="adversarial", note="no such molecule can be made"),
     Case(response="[C][O]", gold={"formula": "CO"}, expect="adversarial", note="open valences"),
     Case(response="C" * 100_000, gold={"min_heavy_atoms": 3}, expect="adversarial", note="huge"),
 )
@@ -113,6 +115,7 @@ def constraint(
     on_many: OnMany = "reject",
     partial: bool = False,
     max_atoms: int = 300,
+    plausible: bool = True,
 ) -> Verdict:
     """1 when the answer is a valid molecule within every constraint of the gold, otherwise 0.
 
@@ -128,6 +131,7 @@ def constraint(
         partial: Give the share of the named constraints that hold as the score, if fragments and radical electrons are
             right.
         max_atoms: Largest number of atoms of an accepted answer.
+        plausible: Reject a molecule that no chemist would expect to exist, such as a chain of five nitrogen atoms.
     """
     try:
         checks = _checks(sample.gold)
@@ -136,6 +140,9 @@ def constraint(
     answer = _answer(sample, where=where, on_many=on_many, max_atoms=max_atoms)
     if isinstance(answer, Verdict):
         return answer
+    strange = molecules.implausible(answer) if plausible else None
+    if strange is not None:
+        return Verdict(score=0.0, parsed=canonical(answer, stereo=True), reason=f"not plausible: {strange}")
     text = canonical(answer, stereo=True)
     parts = {check.name: float(check.holds(answer)) for check in checks}
     broken = [check.name for check in checks if not parts[check.name]]
@@ -149,11 +156,26 @@ def constraint(
 
 def _answer(sample: Sample, *, where: Where, on_many: OnMany, max_atoms: int) -> Any:
     """Return the molecule in the response, or the verdict on a response without one."""
-    found = final_answer(sample.response, where=where, on_many=on_many)
+
+    def form(text: str) -> str | None:
+        try:
+            return canonical(read_molecule(smiles_in(text), max_atoms=max_atoms), stereo=True)
+        except MoleculeError:
+            return None
+
+    last = final_answer(sample.response, where=where, on_many="last").text
+    expected = None if last is None else form(last)
+    # Two ways to write one molecule are one answer.
+    found = final_answer(
+        sample.response,
+        where=where,
+        on_many=on_many,
+        accepts=lambda text: expected is not None and form(text) == expected,
+    )
     if found.text is None:
         return Verdict(score=0.0, reason=found.reason, tags=found.tags)
     try:
-        return read_molecule(found.text, max_atoms=max_atoms)
+        return read_molecule(smiles_in(found.text), max_atoms=max_atoms)
     except MoleculeError as error:
         return Verdict(score=0.0, parsed=found.text[:200], reason=str(error))
 

@@ -11,9 +11,44 @@ LONGEST_SMILES = 2_000
 _ELEMENT = re.compile(r"([A-Z][a-z]?)(\d{0,5})")
 _FORMULA = re.compile(r"((?:[A-Z][a-z]?\d{0,5})+)(?:([+-])(\d{0,2}))?")
 
+_QUOTES = " \t\n`'\"*"
+_BEFORE_NAME = re.compile(r"(?P<smiles>\S+)\s+\([a-z][a-z0-9 ,'-]*\)\.?")
+_SENTENCE = re.compile(
+    r"(?P<words>[A-Za-z][\w'(),-]*(?:\s+[\w'(),-]+){0,15}?)\s*(?:[:=](?=\s)|\s(?:is|are|be)(?=[\s:])\s*:?)\s*(?P<smiles>\S+)"
+)
+_NO_SENTENCE = re.compile(r"\b(?!SMILES\b|IUPAC\b)[A-Z][A-Z]+\b|(?i:\b(?:not|or|either|neither|nor|if)\b|n't)")
+"""Words before a molecule that deny it or offer another one, or letters that may be another molecule."""
+_IMPLAUSIBLE = {
+    "a chain of three nitrogen or oxygen atoms": "[NX3+0,OX2+0;!a]-[NX3+0,OX2+0;!a]-[NX3+0,OX2+0;!a]",
+    "a triple bond in a small ring": "[r3,r4,r5,r6,r7]#[r3,r4,r5,r6,r7]",
+    "two double bonds at one atom of a small ring": "[r3,r4,r5,r6]=[X2;r3,r4,r5,r6]=[r3,r4,r5,r6]",
+    "three hydroxy groups at one carbon": "[CX4]([OX2H1])([OX2H1])[OX2H1]",
+}
+"""SMARTS of parts that fill up a formula, and that do not occur in substances that can be kept."""
+
 
 class MoleculeError(Exception):
     """The text is not a molecule, or the molecule is rejected; the message says why in a few words."""
+
+
+def smiles_in(answer: str) -> str:
+    """Return the SMILES that an answer names: alone, quoted, behind "the SMILES is", or before its name in parentheses.
+
+    Anything else is returned as it is.
+    """
+    text = answer.replace("\\#", "#").replace("\\_", "_").strip().strip("$").strip(_QUOTES)
+    named = _BEFORE_NAME.fullmatch(text)
+    if named is not None:
+        return named["smiles"]
+    sentence = _SENTENCE.fullmatch(text)
+    if sentence is None or _NO_SENTENCE.search(sentence["words"]):
+        return text.rstrip(".;,")
+    return sentence["smiles"].strip(_QUOTES).rstrip(".;,").strip(_QUOTES)
+
+
+def implausible(molecule: Any) -> str | None:
+    """Say which part of a molecule no chemist would expect to exist; None if there is none."""
+    return next((name for name, pattern in _implausible_parts() if molecule.HasSubstructMatch(pattern)), None)
 
 
 def read_molecule(text: str, *, max_atoms: int) -> Any:
@@ -132,6 +167,11 @@ def _parameters() -> Any:
     parameters.parseName = False
     parameters.allowCXSMILES = False
     return parameters
+
+
+@cache
+def _implausible_parts() -> tuple[tuple[str, Any], ...]:
+    return tuple((name, read_pattern(smarts)) for name, smarts in _IMPLAUSIBLE.items())
 
 
 @cache

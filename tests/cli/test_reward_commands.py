@@ -105,14 +105,14 @@ def test_list_survives_a_distribution_that_cannot_be_loaded(monkeypatch: pytest.
 
 def test_show_tells_parameters_with_their_docs_and_the_cases(hedger: str) -> None:
     shown = reward("show", "text.contains").stdout
-    assert "max_words: int = 50\n      A longer response gets nothing, so that naming everything does not pay." in shown
+    assert "max_words: int = 50\n      A longer response gets 0, so that naming everything is not rewarded." in shown
     assert "adversarial" in shown and "scores      0 to 1" in shown
     record = json.loads(reward("show", "text.contains", "--json").stdout)
     assert record["parameters"][0] == {
         "name": "max_words",
         "type": "int",
         "default": 50,
-        "about": "A longer response gets nothing, so that naming everything does not pay.",
+        "about": "A longer response gets 0, so that naming everything is not rewarded.",
     }
     assert "parameters  none" in reward("show", hedger).stdout
 

@@ -120,3 +120,86 @@ def test_the_share_of_constraints_is_paid_only_for_one_sound_molecule() -> None:
 )
 def test_odd_smiles_get_nothing(text: str) -> None:
     assert [judged(smiles, text, "CCO").score, judged(constraint, text, {"formula": "C2H6O"}).score] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "CCO",
+        "OCC",
+        "CCO.",
+        "`CCO`",
+        '"CCO"',
+        "**CCO**",
+        "The answer is CCO.",
+        "The SMILES is CCO",
+        "The SMILES of ethanol is `CCO`.",
+        "SMILES: CCO",
+        "Answer: CCO",
+        "So the molecule is: CCO",
+        "CCO (ethanol)",
+        r"\boxed{CCO}",
+        r"\boxed{\text{CCO}}",
+        r"$\boxed{\mathrm{CCO}}$",
+        r"\boxed{\texttt{CCO}}",
+        r"\boxed{CCO} is \boxed{OCC}",
+        "<answer>CCO</answer>",
+        "```\nCCO\n```",
+        "```smiles\nCCO\n```",
+        "Here it is:\n\n```\nCCO\n```",
+        "<think>CCN</think>CCO",
+    ],
+)
+def test_smiles_is_read_from_boxes_tags_fences_and_sentences(response: str) -> None:
+    assert judged(smiles, response, "CCO").score == 1.0
+
+
+def test_escaped_signs_and_bonds_with_direction_are_read() -> None:
+    assert judged(smiles, r"\boxed{CC\#N}", "CC#N").score == 1.0
+    assert judged(smiles, r"\boxed{C/C=C\C}", r"C/C=C\C").score == 1.0
+    assert judged(smiles, r"\boxed{C/C=C/C}", r"C/C=C\C").score == 0.0
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "CCN",
+        "The answer is not CCO.",
+        "The answer is CCO or CCN",
+        "CCN is CCO",
+        "CCO, CCN",
+        "CCN CCO",
+        "It is CCO, not CCN",
+        r"\boxed{CCO} \boxed{CCN}",
+        r"\boxed{CCO}. The answer is CCN.",
+        "<answer>CCN</answer>",
+        "<think>CCO",
+        "ethanol",
+        "If it were CCO",
+    ],
+)
+def test_another_molecule_or_several_are_not_paid(response: str) -> None:
+    assert judged(smiles, response, "CCO").score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "score"),
+    [
+        ("CCCNNNNN", {"formula": "C3H13N5"}, 0.0),
+        ("CNN(N)C", {"formula": "C2H9N3"}, 0.0),
+        ("COOOC", {"formula": "C2H6O3"}, 0.0),
+        ("C1#CCCC1", {"rings": 1}, 0.0),
+        ("CC(O)(O)O", {"formula": "C2H6O3"}, 0.0),
+        ("CNN", {"formula": "CH6N2"}, 1.0),
+        ("COOC", {"formula": "C2H6O2"}, 1.0),
+        ("CN=[N+]=[N-]", {"formula": "CH3N3"}, 1.0),
+        ("C[N+](=O)[O-]", {"formula": "CH3NO2"}, 1.0),
+        ("CO[N+](=O)[O-]", {"formula": "CH3NO3"}, 1.0),
+        ("c1ccc2[nH]nnc2c1", {"formula": "C6H5N3"}, 1.0),
+        ("NC(=O)NN", {"formula": "CH5N3O"}, 1.0),
+    ],
+)
+def test_a_molecule_that_cannot_be_made_fits_no_constraint(answer: str, gold: Mapping[str, Any], score: float) -> None:
+    assert judged(constraint, answer, gold).score == score
+    if not score:
+        assert judged(constraint, answer, gold, plausible=False).score == 1.0
