@@ -141,6 +141,14 @@ def tags(text: str) -> Boxes:
     return Boxes(marks, bool(found) and not found[-1][3])
 
 
+def inside_tag(text: str) -> str:
+    """Return the text inside the only `<answer>` tag, if it begins a line; else the text itself."""
+    found = tags(text)
+    if len(found.marks) != 1 or text[: found.marks[0].start].rpartition("\n")[2].strip():
+        return text
+    return found.marks[0].text
+
+
 def labelled(text: str) -> list[Mark]:
     """What stands behind each "the answer is", `Answer:` or `####`: the rest of the sentence, or the next line."""
     found: list[Mark] = []

@@ -11,7 +11,7 @@ LONGEST_SMILES = 2_000
 _ELEMENT = re.compile(r"([A-Z][a-z]?)(\d{0,5})")
 _FORMULA = re.compile(r"((?:[A-Z][a-z]?\d{0,5})+)(?:([+-])(\d{0,2}))?")
 
-_QUOTES = " \t\n`'\"*"
+_QUOTES = " \t\n`'\""
 _BEFORE_NAME = re.compile(r"(?P<smiles>\S+)\s+\([a-z][a-z0-9 ,'-]*\)\.?")
 _SENTENCE = re.compile(
     r"(?P<words>[A-Za-z][\w'(),-]*(?:\s+[\w'(),-]+){0,15}?)\s*(?:[:=](?=\s)|\s(?:is|are|be)(?=[\s:])\s*:?)\s*(?P<smiles>\S+)"

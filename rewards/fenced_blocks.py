@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from rewards.answer_marks import inside_tag
 from rewards.extraction import Extracted, OnMany, after_thinking
 
 _FENCES = ("```", "~~~")
@@ -20,7 +21,7 @@ def fenced_or_whole(response: str, *, languages: Collection[str], on_many: OnMan
         languages: Lower-case language names that may follow the opening fence.
         on_many: Whether several different blocks are rejected or the last one counts.
     """
-    text = after_thinking(response)
+    text = inside_tag(after_thinking(response))
     blocks, is_open = _blocks(text, languages=languages)
     if is_open:
         return Extracted(text=None, reason="the last block is not closed", tags=("truncated",))

@@ -4,9 +4,9 @@ Policies, each with a case or a test:
 
 - Rows are compared as a multiset; their order counts if and only if the reference's outermost query has ORDER BY. Rows
   that tie in that order must come in the order in which the reference returned them.
-- The answer must read a table that the reference reads, and a column if the reference does, because a result made of
-  constants was not looked up. `meta.database` may be a list of databases on which all results must agree, so that a
-  constant that is right on one is wrong on another.
+- The answer must read a table that the reference reads, and must not be made up: no constant in place of a column, and
+  no result that stays the same on copies of the database, with every other row, on which the reference's changes.
+  `meta.database` may be a list of databases on which all results must agree.
 - A reference that returns no row on any database cannot distinguish a right query from one with an impossible
   condition; it is a gold fault, unless `empty` is `compare`.
 - The answer is one read-only statement. Writing, attaching, settings, files and functions with changing values are
@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from rewards.extraction import OnMany
 from rewards.fenced_blocks import fenced_or_whole
+from rewards.sql_constants import constant_columns, made_up, query_in
 from rewards.sql_engines import MOST_ROWS, DatabaseError, Engine, QueryError, Result, parsed, run_query
 from rewards.sql_rows import Tolerance, difference
 from rlpost.records import Fault, Sample, Verdict
@@ -54,6 +55,8 @@ CASES = (
         note="but for rounding",
     ),
     Case(response=_ITALY, gold=_ITALY, meta=_META, params={"engine": "duckdb"}, expect="accept"),
+    Case(response=f"SQL: {_ITALY}", gold=_ITALY, meta=_META, expect="accept"),
+    Case(response="SELECT count(*) FROM city", gold="SELECT count(name) FROM city", meta=_META, expect="accept"),
     Case(response="SELECT name FROM city", gold=_ITALY, meta=_META, expect="reject"),
     Case(response="SELECT name, country FROM city WHERE country = 'Italy'", gold=_ITALY, meta=_META, expect="reject"),
     Case(response="SELECT name FROM city ORDER BY people", gold=_ORDERED, meta=_META, expect="reject", note="order"),
@@ -79,6 +82,13 @@ CASES = (
         meta={"database": [_CITIES, _OTHER_CITIES]},
         expect="adversarial",
         note="right on one of two databases",
+    ),
+    Case(
+        response="SELECT 3 FROM city WHERE name = 'Rome'",
+        gold="SELECT count(name) FROM city",
+        meta=_META,
+        expect="adversarial",
+        note="a constant beside a column",
     ),
     Case(
         response=_FOR_EVER,
@@ -144,6 +154,7 @@ def execution(
     relative_tolerance: float = 1e-6,
     absolute_tolerance: float = 1e-9,
     query_seconds: float = 2.0,
+    check_constants: bool = True,
 ) -> Verdict:
     """1 when the answer returns the same result as the reference query, otherwise 0.
 
@@ -158,6 +169,8 @@ def execution(
         relative_tolerance: Largest relative difference of two equal numbers, unless both are whole.
         absolute_tolerance: Largest absolute difference of such numbers.
         query_seconds: Time limit of one query.
+        check_constants: Reject an answer with a constant in place of a column, or whose result stays the same on copies
+            of the database, with every other row, on which the reference's changes.
     """
     databases = _databases(sample.meta["database"])
     if not databases or not isinstance(sample.gold, str) or not sample.gold.strip():
@@ -174,29 +187,85 @@ def execution(
     found = fenced_or_whole(sample.response, languages=("sql", "sqlite", "duckdb"), on_many=on_many)
     if found.text is None:
         return Verdict(score=0.0, reason=found.reason, tags=found.tags)
-    tolerance = Tolerance(relative=relative_tolerance, absolute=absolute_tolerance)
-    for database, gold in zip(databases, results, strict=True):
+    query = query_in(found.text)
+    settings = _Settings(
+        engine, in_order, column_order, Tolerance(relative_tolerance, absolute_tolerance), query_seconds
+    )
+    reason, tags = _why_not(query, sample.gold, databases, results, settings, check_constants=check_constants)
+    return Verdict(score=0.0 if reason else 1.0, parsed=query[:2000], reason=reason or "equal", tags=tags)
+
+
+class _Settings(NamedTuple):
+    """How two results are compared."""
+
+    engine: Engine
+    in_order: bool
+    column_order: bool
+    tolerance: Tolerance
+    query_seconds: float
+
+
+def _why_not(
+    query: str,
+    gold: str,
+    databases: Sequence[str],
+    results: Sequence[Result],
+    settings: _Settings,
+    *,
+    check_constants: bool,
+) -> tuple[str | None, tuple[str, ...]]:
+    """Why a query does not return what the reference does, and tags; (None, ()) when it does."""
+    engine, in_order, column_order, tolerance, seconds = settings
+    answers: list[Result] = []
+    for database, expected in zip(databases, results, strict=True):
         try:
-            answer = run_query(
-                found.text, database=database, engine=engine, most_rows=len(gold.rows), seconds=query_seconds
-            )
+            answer = run_query(query, database=database, engine=engine, most_rows=len(expected.rows), seconds=seconds)
         except QueryError as error:
-            return Verdict(score=0.0, parsed=found.text[:2000], reason=f"does not run: {error}", tags=_tags(error))
-        reason = _unread(answer, gold) or difference(
-            answer.rows, gold.rows, ordered=in_order, column_order=column_order, tolerance=tolerance
+            return f"does not run: {error}", _tags(error)
+        if expected.tables and not answer.tables & expected.tables:
+            return "reads no table of the reference", ()
+        reason = difference(
+            answer.rows, expected.rows, ordered=in_order, column_order=column_order, tolerance=tolerance
         )
         if reason is not None:
-            return Verdict(score=0.0, parsed=found.text[:2000], reason=reason)
-    return Verdict(score=1.0, parsed=found.text[:2000], reason="equal")
+            return reason, ()
+        answers.append(answer)
+    if check_constants:
+        reason = _constant_reason(query, answers, gold, databases, results, settings)
+        return reason, ("stuffed",) if reason else ()
+    return None, ()
 
 
-def _unread(answer: Result, gold: Result) -> str | None:
-    """Say why the answer cannot have looked up its rows; None if it may have."""
-    if gold.tables and not answer.tables & gold.tables:
-        return "reads no table of the reference"
-    if gold.reads_columns and not answer.reads_columns:
-        return "reads no column"
-    return None
+def _constant_reason(
+    query: str,
+    answers: Sequence[Result],
+    gold: str,
+    databases: Sequence[str],
+    results: Sequence[Result],
+    settings: _Settings,
+) -> str | None:
+    """Why an equal result was not looked up; None when it may have been."""
+    if query.strip(" ;\n") == gold.strip(" ;\n"):
+        return None
+    made, asked = (constant_columns(text, engine=settings.engine) for text in (query, gold))
+    if made is not None and asked is not None and made > asked:
+        return "a constant in place of a column"
+    told = [
+        made_up(
+            query,
+            answer.rows,
+            gold=gold,
+            gold_rows=expected.rows,
+            database=database,
+            engine=settings.engine,
+            seconds=settings.query_seconds,
+        )
+        for database, answer, expected in zip(databases, answers, results, strict=True)
+    ]
+    if True in told:
+        return "a result that does not depend on the data"
+    unread = any(one.reads_columns and not other.reads_columns for one, other in zip(results, answers, strict=True))
+    return "reads no column" if unread and False not in told else None
 
 
 def _databases(value: object) -> list[str]:

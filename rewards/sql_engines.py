@@ -18,12 +18,15 @@ from urllib.parse import quote
 from rewards.sql_rows import Row, plain_cell
 
 Engine = Literal["sqlite", "duckdb"]
+Kept = Literal["all", "even", "odd"]
+"""The rows of every table that a database keeps: all of them, or every other one."""
 LONGEST_QUERY = 20_000
 MOST_ROWS = 20_000
 _MOST_BYTES = 16 * 2**20
 _LONGEST_VALUE = 2**20
 _SQLITE_HEAP_BYTES = 256 * 2**20
 _STEPS_BETWEEN_LOOKS = 10_000
+_MOST_COPIED_BYTES = 32 * 2**20
 _VOLATILE = re.compile(
     r"\b(?:random|randomblob|uuid|uuidv4|uuidv7|gen_random_uuid|setseed|nextval|load_extension|fts3_tokenizer)\s*\(",
     re.IGNORECASE,
@@ -45,7 +48,7 @@ class Result(NamedTuple):
     """Whether the query read any column, and not only the number of rows."""
 
 
-def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, seconds: float) -> Result:
+def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, seconds: float, kept: Kept = "all") -> Result:
     """Run one read-only query.
 
     Args:
@@ -54,6 +57,7 @@ def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, second
         engine: The database system.
         most_rows: The query fails if it returns more rows.
         seconds: The query fails if it takes longer; creating the database has the same limit of its own.
+        kept: The rows of every table that are there; other than `all`, the query runs on a copy.
 
     Raises:
         QueryError: the query does not parse, is not read-only, fails, or exceeds a limit.
@@ -70,10 +74,10 @@ def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, second
     is_script = _SCRIPT.search(database) is not None
     changed = 0 if is_script else Path(database).stat().st_mtime_ns
     if engine == "sqlite":
-        return _run_sqlite(
-            _open_sqlite(database, is_script, changed, seconds), sql, most_rows=most_rows, seconds=seconds
-        )
-    return _run_duckdb(_open_duckdb(database, is_script, changed, seconds), sql, most_rows=most_rows, seconds=seconds)
+        connection = _open_sqlite(database, is_script, changed, seconds, kept)
+        return _run_sqlite(connection, sql, most_rows=most_rows, seconds=seconds)
+    connection = _open_duckdb(database, is_script, changed, seconds, kept)
+    return _run_duckdb(connection, sql, most_rows=most_rows, seconds=seconds)
 
 
 class DatabaseError(Exception):
@@ -81,7 +85,7 @@ class DatabaseError(Exception):
 
 
 @lru_cache(maxsize=8)
-def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float) -> sqlite3.Connection:
+def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float, kept: Kept) -> sqlite3.Connection:
     """Open a read-only connection; `changed` only distinguishes cache entries."""
     if is_script:
         connection = sqlite3.connect(":memory:", check_same_thread=False)
@@ -90,6 +94,8 @@ def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float) -
         # else.
         uri = f"file:{quote(str(Path(database).absolute()))}?mode=ro&immutable=1"
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        if kept != "all":
+            connection = _in_memory(connection, database)
     connection.text_factory = _decoded
     connection.execute("PRAGMA temp_store=MEMORY")
     connection.execute(f"PRAGMA hard_heap_limit={_SQLITE_HEAP_BYTES}")
@@ -105,6 +111,8 @@ def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float) -
         except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as error:
             raise DatabaseError(f"{error!s:.200}") from error
     connection.set_authorizer(None)
+    if kept != "all":
+        _remove_every_other_row(connection, first=kept == "even", seconds=seconds)
     connection.execute("PRAGMA query_only=ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
@@ -143,6 +151,54 @@ def _run_sqlite(connection: sqlite3.Connection, sql: str, *, most_rows: int, sec
     return Result(rows=rows, tables=tables, reads_columns=any(column for _, column in reads))
 
 
+def _in_memory(connection: sqlite3.Connection, database: str) -> sqlite3.Connection:
+    """Copy a small database file into memory.
+
+    Raises:
+        DatabaseError: the file is too large, or not a database.
+    """
+    try:
+        if Path(database).stat().st_size > _MOST_COPIED_BYTES:
+            raise DatabaseError("too large to be copied")
+        copy = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.backup(copy)
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{error!s:.200}") from error
+    finally:
+        connection.close()
+    return copy
+
+
+def _remove_every_other_row(connection: sqlite3.Connection, *, first: bool, seconds: float) -> None:
+    """Remove the first, third, ... row of every table, or the second, fourth, ...
+
+    Raises:
+        DatabaseError: that takes too long.
+    """
+    connection.set_progress_handler(_deadline(seconds), _STEPS_BETWEEN_LOOKS)
+    try:
+        found = connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('table', 'trigger')").fetchall()
+        for kind, name in sorted(found, reverse=True):  # triggers before tables
+            quoted = '"' + str(name).replace('"', '""') + '"'
+            if kind == "trigger":
+                connection.execute(f"DROP TRIGGER {quoted}")
+                continue
+            numbered = f"SELECT rowid AS r, row_number() OVER (ORDER BY rowid) AS n FROM {quoted}"
+            try:
+                connection.execute(
+                    f"DELETE FROM {quoted} WHERE rowid IN (SELECT r FROM ({numbered}) WHERE n % 2 = {int(first)})"
+                )
+            except sqlite3.OperationalError as error:
+                if str(error) == "interrupted":
+                    raise
+                # A table without row numbers, or one of sqlite's own, stays as it is.
+        connection.commit()
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{error!s:.200}") from error
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
 def _script_authorizer(action: int, *_: str | None) -> int:
     if action == sqlite3.SQLITE_PRAGMA:
         return sqlite3.SQLITE_IGNORE  # dumps set some pragmas; none is needed
@@ -158,10 +214,12 @@ def _deadline(seconds: float) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _open_duckdb(database: str, is_script: bool, changed: int, seconds: float) -> Any:
+def _open_duckdb(database: str, is_script: bool, changed: int, seconds: float, kept: Kept) -> Any:
     """Open a read-only connection; `changed` only distinguishes cache entries."""
     import duckdb
 
+    if kept != "all" and not is_script:
+        raise DatabaseError("a duckdb file is not copied")
     config: dict[str, Any] = {
         "enable_external_access": "false",
         "autoinstall_known_extensions": "false",
@@ -174,6 +232,10 @@ def _open_duckdb(database: str, is_script: bool, changed: int, seconds: float) -
         connection = duckdb.connect(":memory:" if is_script else database, read_only=not is_script, config=config)
         if is_script:
             _timed(connection, database, seconds=seconds)
+        if kept != "all":
+            for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+                quoted = '"' + str(name).replace('"', '""') + '"'
+                _timed(connection, f"DELETE FROM {quoted} WHERE rowid % 2 = {int(kept == 'odd')}", seconds=seconds)
         connection.execute("SET max_temp_directory_size='0KB'")
         connection.execute("SET lock_configuration=true")
     except duckdb.Error as error:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+from rewards.answer_marks import inside_tag
 from rewards.extraction import OnMany, after_thinking
 
 DEEPEST_NESTING = 64
@@ -48,7 +49,7 @@ def payload(response: str, *, fence: Fence, text_around: bool, on_many: OnMany) 
         text_around: Whether text may precede or follow the fence.
         on_many: Whether several fences with different contents are rejected or the last one counts.
     """
-    text = after_thinking(response).strip()
+    text = inside_tag(after_thinking(response)).strip()
     if not text:
         return Payload(None, "the response is empty", ("no_answer",))
     if len(text) > LONGEST_TEXT:
