@@ -1,11 +1,11 @@
-"""A step against the time that its parts take alone: what the loop itself costs.
+"""Compares a step with the time that its parts take alone, which shows the cost of the loop itself.
 
     .venv/bin/python benchmarks/against_limit.py FOLDER [--only even-3m long-3m] [--rounds 3]
 
 Asynchronous: step time over the longer of generation alone and training alone, each pinned to the one core that it has
-in the run. Synchronous: step time over their sum, each with both cores. The parts do what the run does (`alone.py`):
-same prompts, order, seeds and verifier, batches made from those answers. The run's learning rate is next to nothing,
-so that its weights, and with them its answers, stay as they are. Runs and parts take turns.
+in the run. Synchronous: step time over their sum, each with both cores. The parts do the same work as the run
+(`alone.py`): same prompts, order, seeds and verifier, and batches made from those answers. The run's learning rate is
+close to 0, so that its weights, and with them its answers, stay the same. Runs and parts alternate.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WARMUP = 4
 
 
 class Part(NamedTuple):
-    """What a part has in the run."""
+    """The resources of a part in the run."""
 
     threads: int
     cores: set[int]
@@ -46,7 +46,7 @@ PARTS: dict[Mode, dict[str, Part]] = {
 
 
 def against_limit(workload: Workload, mode: Mode, folder: Path, *, rounds: int) -> dict[str, Any]:
-    """All rounds of one workload in one mode, and the bar."""
+    """Measure all rounds of one workload in one mode; return them with the bar."""
     place = prepared(workload, folder)
     measured = [one_round(mode, place, steps=STEPS[workload.name]) for _ in range(rounds)]
     ratio = statistics.median(turn["ratio"] for turn in measured)
@@ -65,7 +65,7 @@ def against_limit(workload: Workload, mode: Mode, folder: Path, *, rounds: int) 
 
 
 def one_round(mode: Mode, place: Path, *, steps: int) -> dict[str, Any]:
-    """Generation alone, training alone, the run."""
+    """Measure generation alone, training alone, and the run."""
     with tempfile.TemporaryDirectory() as scratch:
         rollouts = Path(scratch) / "rollouts.jsonl"
         generation = alone("generation", mode, place, rollouts, steps=steps)
@@ -86,7 +86,7 @@ def one_round(mode: Mode, place: Path, *, steps: int) -> dict[str, Any]:
 
 
 def alone(what: Literal["generation", "training"], mode: Mode, place: Path, rollouts: Path, *, steps: int) -> Any:
-    """One part in a process of its own, on the cores that it has in the run."""
+    """Run one part in its own process, on the cores that it has in the run."""
     part = PARTS[mode][what]
     staleness = STALENESS if mode == "async" else 0
     command = [sys.executable, str(ROOT / "benchmarks" / "alone.py"), what, str(place), str(rollouts)]
@@ -96,7 +96,7 @@ def alone(what: Literal["generation", "training"], mode: Mode, place: Path, roll
 
 
 def whole_run(mode: Mode, place: Path, *, steps: int) -> Any:
-    """The run on both cores."""
+    """Run the whole stage on both cores."""
     command = [sys.executable, str(ROOT / "benchmarks" / "rlpost_grpo.py"), str(place)]
     command += ["--steps", str(steps), "--warmup", str(WARMUP), *our_settings(mode)]
     command += ["--staleness", str(STALENESS if mode == "async" else 0)]
@@ -105,7 +105,7 @@ def whole_run(mode: Mode, place: Path, *, steps: int) -> Any:
 
 
 def answer_of(command: list[str], *, cores: set[int]) -> Any:
-    """The JSON that a command prints on its last line."""
+    """Return the JSON that a command prints on its last line."""
     ended = subprocess.run(
         command,
         cwd=ROOT,

@@ -1,11 +1,10 @@
-"""rlpost against TRL's GRPOTrainer on one machine: trained samples per second, runs in the order A B A B.
+"""Compares rlpost with TRL's GRPOTrainer on one machine: trained samples per second, in alternating runs.
 
     .venv/bin/python benchmarks/against_trl.py FOLDER [--only even-3m long-3m] [--rounds 3] [--accuracy]
 
 FOLDER keeps the workloads (`workloads.py`) and TRL's fastest settings (`trl_settings.py`) for the next time. In a round
-each side runs once: TRL, ours synchronous, ours asynchronous; a ratio compares runs of one round, and the median over
-rounds is held against the bar. Starting up is outside the clock on both sides, and every process of both is pinned to
-the same cores.
+each side runs once: TRL, ours synchronous, ours asynchronous. A ratio compares runs of one round, and the median over
+rounds is compared with the bar. Start-up is not timed on either side, and all processes are pinned to the same cores.
 
 `--accuracy` trains both sides on the same number of samples from 3 seeds and compares held-out accuracy.
 """
@@ -31,11 +30,11 @@ SIDES: tuple[Side, ...] = ("trl", "sync", "async")
 STALENESS = 4
 BARS = {("even", "sync"): 1.0, ("even", "async"): 1.3, ("long", "sync"): 1.5, ("long", "async"): 2.5}
 CORES = {0, 1}
-"""All processes of a side share these two."""
+"""The two cores that all processes of a side share."""
 
 
 class Steps(NamedTuple):
-    """Of one run; fewer where a step takes long."""
+    """Numbers of steps of one run; fewer if a step takes long."""
 
     trl: int
     ours: int
@@ -51,11 +50,11 @@ STEPS = {
 ACCURACY_STEPS = 60
 ACCURACY_SEEDS = (0, 1, 2)
 WITHIN_NOISE = 2.0
-"""Standard errors that our accuracy may lie below TRL's."""
+"""Number of standard errors by which our accuracy may be below TRL's."""
 
 
 def compared(workload: Workload, folder: Path, *, rounds: int) -> dict[str, Any]:
-    """All rounds of one workload, and the bars."""
+    """Measure all rounds of one workload; return them with the bars."""
     place = prepared(workload, folder)
     runs: dict[Side, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for _ in range(rounds):
@@ -78,22 +77,22 @@ def compared(workload: Workload, folder: Path, *, rounds: int) -> dict[str, Any]
 
 
 def ratios_to_trl(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[float]:
-    """One a round."""
+    """Return one ratio per round."""
     return [round(run["samples_per_s"] / other["samples_per_s"], 3) for run, other in zip(ours, theirs, strict=True)]
 
 
 def held_against(measured: float, *, bar: float) -> dict[str, Any]:
-    """A figure that should be at least the bar."""
+    """Describe a figure that should reach the bar."""
     return {"bar": bar, "measured": measured, "met": measured >= bar}
 
 
 def median_speed(runs: list[dict[str, Any]]) -> float:
-    """Samples per second."""
+    """Return the median of samples per second."""
     return round(statistics.median(run["samples_per_s"] for run in runs), 1)
 
 
 def run_side(side: Side, place: Path, steps: Steps, *, extra: list[str]) -> dict[str, Any]:
-    """One run in a process of its own."""
+    """Make one run in its own process."""
     script = "trl_grpo.py" if side == "trl" else "rlpost_grpo.py"
     command = [sys.executable, str(ROOT / "benchmarks" / script), str(place), "--warmup", str(steps.warmup)]
     command += ["--steps", str(steps.trl if side == "trl" else steps.ours), *extra]
@@ -108,16 +107,16 @@ def run_side(side: Side, place: Path, steps: Steps, *, extra: list[str]) -> dict
 
 
 def our_settings(side: Literal["sync", "async"]) -> list[str]:
-    """Products in the faster format, over float32 master weights; keys and values outlive a weight update.
+    """Use products in the faster format, over float32 master weights, and keep keys and values across weight updates.
 
-    TRL runs at the fastest setting that a search finds. Computing all keys and values again at each update is ours to
-    leave out: of answers of 33 tokens it takes a fifth of an engine's time (LOG.md).
+    TRL runs at the fastest setting that a search finds. Recomputing all keys and values at each update is an option of
+    ours that is switched off: for answers of 33 tokens, it takes a fifth of an engine's time (LOG.md).
     """
     return ["--dtype", FASTER_FORMAT, *(["--kv-cache", "keep"] if side == "async" else [])]
 
 
 def accuracies(workload: Workload, folder: Path) -> dict[str, Any]:
-    """Held-out accuracy of every side after the same number of samples, over seeds; is ours within noise?"""
+    """Compare held-out accuracies of all sides after the same number of samples, over several seeds."""
     place = prepared(workload, folder)
     found: dict[Side, list[float]] = {side: [] for side in SIDES}
     for seed in ACCURACY_SEEDS:
@@ -141,20 +140,20 @@ def accuracies(workload: Workload, folder: Path) -> dict[str, Any]:
 
 
 def standard_errors_ahead(ours: list[float], theirs: list[float]) -> float:
-    """Difference of the means in units of its own standard error."""
+    """Return the difference of the means in units of its own standard error."""
     error = np.sqrt(np.var(ours, ddof=1) / len(ours) + np.var(theirs, ddof=1) / len(theirs))
     return round(float((np.mean(ours) - np.mean(theirs)) / max(error, 1e-4)), 2)
 
 
 def held_out_accuracy(model: Path, place: Path) -> float:
-    """Share of right answers, sampled at temperature 1."""
+    """Return the share of right answers, sampled at temperature 1."""
     command = [sys.executable, str(ROOT / "benchmarks" / "held_out.py"), str(model), str(place)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(ended.stdout.splitlines()[-1])["accuracy"]
 
 
 def pin_to_two_cores() -> None:
-    """This process and all that it starts."""
+    """Pin this process and all its children to two cores."""
     os.sched_setaffinity(0, CORES & os.sched_getaffinity(0))
 
 

@@ -1,12 +1,12 @@
-"""Generation alone and training alone, each as it is inside a run: what `against_limit.py` compares a run with.
+"""Runs generation alone and training alone, each as in a run; `against_limit.py` compares a run with them.
 
     .venv/bin/python benchmarks/alone.py generation WORKLOAD_FOLDER ROLLOUTS --steps 20 --threads 2 --ahead 0
     .venv/bin/python benchmarks/alone.py training WORKLOAD_FOLDER ROLLOUTS --steps 20 --threads 2
 
-`generation` samples the answers that a run samples while its weights stay as they are: same prompts, order and seeds.
-With `--ahead 0` a step's 64 answers are waited for before the next step's begin, as in a synchronous run; with
-`--ahead k` answers of k more steps are under way. It leaves the answers in the file ROLLOUTS, and `training` learns
-from them, a batch a step.
+`generation` samples the answers that a run with constant weights samples: same prompts, order and seeds. With `--ahead
+0`, the next step's answers begin when a step's 64 answers are finished, as in a synchronous run; with `--ahead k`,
+answers of k more steps are in progress. It writes the answers to the file ROLLOUTS, and `training` learns from them,
+one batch per step.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 def generation(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds for the answers of one step."""
+    """Return the seconds for the answers of each step."""
     workload = WORKLOADS[options.workload.name]
     generator = start_engine(options.workload / "model", workload, threads=options.threads, dtype=options.dtype)
     waiting = requests_in_order(options)
@@ -69,8 +69,8 @@ def generation(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def answers_in_order(rollouts: list[Completion], generator: Generator, *, steps: int) -> list[Completion]:
-    """All answers to the prompts of these steps, by prompt. Off the clock, the longest are waited for: without them
-    training would get too few and too short ones.
+    """Return all answers to the prompts of these steps, by prompt. The wait for the longest ones is not timed: without
+    them, training would get too few answers and too short ones.
     """
     wanted = range(steps * GROUPS_PER_STEP)
     while True:
@@ -81,7 +81,7 @@ def answers_in_order(rollouts: list[Completion], generator: Generator, *, steps:
 
 
 def requests_in_order(options: argparse.Namespace) -> Iterator[GenerationRequest]:
-    """With the seeds that a run gives them; enough that the engine is as full at the end as before."""
+    """Yield requests with a run's seeds; there are enough to keep the engine as full at the end as before."""
     from rlpost.records import GenerationRequest
     from rlpost.rollout.collector import request_seed
 
@@ -99,7 +99,7 @@ def requests_in_order(options: argparse.Namespace) -> Iterator[GenerationRequest
 
 
 def record_of(rollout: Completion) -> dict[str, Any]:
-    """As JSON."""
+    """Convert to JSON."""
     return {
         "key": rollout.key,
         "token_ids": rollout.token_ids.tolist(),
@@ -111,7 +111,7 @@ def record_of(rollout: Completion) -> dict[str, Any]:
 
 
 def rollout_of(record: dict[str, Any]) -> Completion:
-    """From JSON."""
+    """Convert from JSON."""
     token_ids = np.array(record["token_ids"], np.int32)
     return Completion(
         key=(record["key"][0], record["key"][1]),
@@ -125,7 +125,7 @@ def rollout_of(record: dict[str, Any]) -> Completion:
 
 
 def training(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds for one optimizer step on 64 answers, credit and packing included."""
+    """Return the seconds for one optimizer step on 64 answers, including advantages and packing."""
     from rlpost.stages.rl.batch import advantage_for, train_batches
     from rlpost.stages.rl.loop import loss_of
 
@@ -152,7 +152,7 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def build_learner(options: argparse.Namespace, stage: GrpoStage) -> Learner:
-    """The run's learner, as the only rank of this process."""
+    """Build the run's learner, with a single rank in this process."""
     import torch.distributed as dist
 
     from rlpost.learner.local import LocalLearner
@@ -181,7 +181,7 @@ def build_learner(options: argparse.Namespace, stage: GrpoStage) -> Learner:
 
 
 def recorded_groups(options: argparse.Namespace) -> list[RolloutGroup]:
-    """The answers of `generation`, judged, in the order of their prompts."""
+    """Read the answers of `generation`, judged, in the order of their prompts."""
     chat = chat_of(options.workload / "model")
     prompts = issued_prompts(options.workload, chat, steps=2 * options.steps, seed=options.seed)
     members: dict[int, list[Completion]] = {}
@@ -193,7 +193,7 @@ def recorded_groups(options: argparse.Namespace) -> list[RolloutGroup]:
 
 
 def judged_group(prompt: Prompt, index: int, rollouts: list[Completion]) -> RolloutGroup:
-    """By the verifier of the run."""
+    """Judge answers by the run's verifier."""
     verdicts = [
         exact.judge(Sample(id="", prompt="", response=rollout.text, gold=prompt.gold), params=VERIFIER_PARAMS)
         for rollout in rollouts
@@ -203,7 +203,7 @@ def judged_group(prompt: Prompt, index: int, rollouts: list[Completion]) -> Roll
 
 
 def step_times(ended_s: list[float], *, warmup: int) -> dict[str, Any]:
-    """Between the ends of steps, the warm-up left out."""
+    """Return the times between the ends of steps, without the warm-up."""
     counted = ended_s[warmup - 1 :]
     return {
         "mean_step_s": round((counted[-1] - counted[0]) / (len(counted) - 1), 4),

@@ -1,9 +1,9 @@
-"""Runs the benchmarks one after the other and prints every bar: figure, bar, passed or MISSED.
+"""Runs the benchmarks one after another and prints every bar: figure, bar, passed or MISSED.
 
     .venv/bin/python benchmarks/bench.py FOLDER [--quick] [--only NAME ...] [--resume]
 
-FOLDER keeps workloads, TRL's fastest settings, and each benchmark's JSON. A benchmark that fails is reported as failed,
-and the others still run. What was cut off goes on with `--resume`. Nothing else should run on the machine.
+FOLDER keeps workloads, TRL's fastest settings, and each benchmark's JSON. A failing benchmark is reported as failed,
+and the others still run. `--resume` continues an interrupted series. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from workloads import ROOT
 
 
 class Benchmark(NamedTuple):
-    """One command."""
+    """One benchmark command."""
 
     name: str
     script: str
@@ -31,7 +31,7 @@ class Benchmark(NamedTuple):
 
 
 def benchmarks(*, quick: bool) -> list[Benchmark]:
-    """What to run, the short ones first."""
+    """List the benchmarks, the short ones first."""
     scripts = ("control_plane", "learner_memory", "weight_sync", "sandbox_speed")
     own = [Benchmark(name, f"{name}.py", (), False) for name in scripts]
     small = ("--only", "even-3m", "long-3m")
@@ -53,7 +53,9 @@ def benchmarks(*, quick: bool) -> list[Benchmark]:
 
 
 def run(benchmark: Benchmark, folder: Path, *, resume: bool) -> dict[str, Any] | None:
-    """What it found, also left as `<name>.json`; None when it failed. Resuming, one that has left it is not run."""
+    """Run a benchmark; return its result, which is also written to `<name>.json`, or None if it failed. With `resume`,
+    a benchmark with a result is not run again.
+    """
     answer = folder / f"{benchmark.name}.json"
     if resume and answer.exists():
         return {"found": answer_in(answer.read_text())}
@@ -71,7 +73,9 @@ def run(benchmark: Benchmark, folder: Path, *, resume: bool) -> dict[str, Any] |
 
 
 def answer_in(output: str) -> Any:
-    """The JSON that ends the output; an engine may have logged lines before it, some of which begin with a bracket."""
+    """Return the JSON that ends the output; an engine may have logged lines before it, some of which begin with a
+    bracket.
+    """
     lines = output.splitlines()
     for start, line in enumerate(lines):
         if line.startswith(("{", "[")):
@@ -83,7 +87,7 @@ def answer_in(output: str) -> Any:
 
 
 def bars_in(found: Any) -> dict[str, dict[str, Any]]:
-    """Every `bars` table anywhere in a benchmark's answer."""
+    """Return every `bars` table anywhere in a benchmark's result."""
     if isinstance(found, list):
         return {name: bar for part in found for name, bar in bars_in(part).items()}
     if not isinstance(found, dict):
@@ -93,13 +97,13 @@ def bars_in(found: Any) -> dict[str, dict[str, Any]]:
 
 
 def row_of(name: str, bar: dict[str, Any]) -> tuple[str, str, str, str]:
-    """A bar is a least or a largest value; which one shows in whether it was met."""
+    """Format a bar, which is a lower or an upper limit; whether it was met shows which one."""
     sign = ">=" if (bar["measured"] >= bar["bar"]) == bar["met"] else "<="
     return name, f"{bar['measured']:g}", f"{sign} {bar['bar']:g}", "passed" if bar["met"] else "MISSED"
 
 
 def show(answers: dict[str, dict[str, Any] | None]) -> bool:
-    """Print the table; whether every bar was met."""
+    """Print the table; return whether every bar was met."""
     table = Table(title="benchmark bars", title_justify="left")
     for heading in ("benchmark", "name", "figure", "bar", ""):
         table.add_column(heading, overflow="fold")

@@ -1,11 +1,11 @@
-"""Other projects' public test cases against our verifiers, from copies of these projects outside this repository.
+"""Runs other projects' public test cases on our verifiers, from copies of these projects outside this repository.
 
     .venv/bin/python benchmarks/conformance.py PATH [PATH ...] [--differences FILE]
 
-Each PATH is a checkout of Math-Verify (its tables of gold, prediction and expectation are read, not run; they are given
-to `math.equivalent`) or of TRL (its `tests/test_rewards.py` runs with TRL's rewards replaced by ours, see
-`trl_rewards.py` beside this file). Nothing of theirs is kept here. Prints the pass counts, and every difference with
-the reason that our verdict gave.
+Each PATH is a checkout of Math-Verify or of TRL. The tables of Math-Verify (gold, prediction and expectation) are read,
+not run, and given to `math.equivalent`. TRL's `tests/test_rewards.py` runs with TRL's rewards replaced by ours, see
+`trl_rewards.py` beside this file. No code of these projects is kept here. Prints the pass counts, and every difference
+with our verdict's reason.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from rlpost.workbench.verifier_runner import VerifierRunner
 COLUMNS = {"gold", "pred"}
 EXPECTATIONS = ("expected", "result")
 SETTINGS = {"precision", "strict", "allow_set_relation_comp", "config"}
-"""Columns of tests of options that we do not have."""
+"""Columns for tests of options that we do not have."""
 TRL_TESTS = "tests/test_rewards.py"
 TRL_TIMEOUT_S = 300
 NOT_OURS = "rlpost has no cosine-scaled reward"
-"""What `trl_rewards.py` raises for a reward that we leave out."""
+"""The error that `trl_rewards.py` raises for a reward that we leave out."""
 HELPERS = """class TrlTestCase:
     pass
 
@@ -48,7 +48,7 @@ def require_math_latex(test):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A case on which we and they do not agree."""
+    """A case on which our verdict and theirs differ."""
 
     suite: str
     case: str
@@ -63,17 +63,17 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Of one suite."""
+    """The result of one suite."""
 
     passed: int
     total: int
     left_out: Mapping[str, int]
-    """Why -> cases that were not asked."""
+    """Reason -> number of cases that were skipped."""
     differences: Sequence[Difference]
 
 
 def main() -> None:
-    """Find out what each path is, run it, print."""
+    """Identify each path, run its suite, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--where", default="auto", help="parameter of math.equivalent (default: auto)")
@@ -100,7 +100,7 @@ def main() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """One case of Math-Verify's tables."""
+    """One case in Math-Verify's tables."""
 
     suite: str
     gold: str
@@ -109,7 +109,7 @@ class TableRow:
 
 
 def math_verify_outcome(tests: Path, *, where: str) -> Outcome:
-    """Every literal row of a table with gold, prediction and expectation, judged by `math.equivalent`."""
+    """Judge every literal row of a table with gold, prediction and expectation by `math.equivalent`."""
     left_out: Counter[str] = Counter()
     rows = [row for file in sorted(tests.glob("test_*.py")) for row in table_rows(file, left_out)]
     samples = [Sample(id=row.suite, prompt="", response=row.prediction, gold=row.gold) for row in rows]
@@ -130,7 +130,7 @@ def math_verify_outcome(tests: Path, *, where: str) -> Outcome:
 
 
 def table_rows(file: Path, left_out: Counter[str]) -> Iterator[TableRow]:
-    """The rows of `pytest.mark.parametrize` over gold, prediction and expectation; nothing of the file is executed."""
+    """Yield the rows of `pytest.mark.parametrize` over gold, prediction and expectation, without executing the file."""
     for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if not isinstance(function, ast.FunctionDef) or not function.name.startswith("test_"):
             continue
@@ -164,7 +164,7 @@ def _rows_of_table(table: ast.Call, *, suite: str, left_out: Counter[str]) -> It
 
 
 def trl_outcome(checkout: Path) -> Outcome:
-    """TRL's own tests of its rewards, run on ours in a process and folder of their own."""
+    """Run TRL's own tests of its rewards on ours, in a separate process and folder."""
     beside = Path(__file__).with_name("trl_rewards.py")
     with tempfile.TemporaryDirectory() as folder:
         package, stub = Path(folder) / "trl_tests", Path(folder) / "trl" / "rewards"

@@ -1,12 +1,12 @@
-"""What a sample costs on its way from a generator into a train batch, at 8, 64 and 512 generators of 64 slots each.
+"""Measures the cost of a sample between generator and train batch, at 8, 64 and 512 generators of 64 slots each.
 
-An event simulation: generators are scripted and live in virtual time, where each response takes as long as its length
-(lognormal, mean 60 tokens, at most 512) and a lognormal speed say. All else is the real code, with its real threads:
-collector, hand-off to a scorer (whose verdict is a lookup), ledger, buffer, dynamic sampling, credit (GRPO) and packing
-into a TrainBatch. The process is pinned to one core.
+It is an event simulation: the generators are scripted and live in virtual time, where the duration of a response
+follows from its length (lognormal, mean 60 tokens, at most 512) and a lognormal speed. Everything else is the real
+code, with its real threads: collector, hand-over to a scorer (whose verdict is a lookup), ledger, buffer, dynamic
+sampling, advantages (GRPO) and packing into a TrainBatch. The process is pinned to one core.
 
-A cost is processor time from one `take` to a later one, all threads together, less that of the simulated generators,
-which is measured by itself. Responses are drawn before the clock starts. A sample counts when it is scored.
+A cost is the processor time of all threads between two calls of `take`, minus that of the simulated generators, which
+is measured separately. Responses are drawn before the measurement. A sample counts once it is scored.
 
     .venv/bin/python benchmarks/control_plane.py [--generators 8 64 512] [--samples 60000] [--rounds 3]
 """
@@ -64,13 +64,13 @@ PROMPTS = [
 
 
 def own_score(verdict: Verdict) -> float:
-    """What the advantages are made of."""
+    """The score from which the advantages are computed."""
     assert verdict.score is not None
     return verdict.score
 
 
 class Response(NamedTuple):
-    """What a simulated engine will answer, drawn beforehand."""
+    """The response of a simulated engine, drawn beforehand."""
 
     token_ids: np.ndarray[Any, np.dtype[np.int32]]
     logprobs_T: np.ndarray[Any, np.dtype[np.float32]]
@@ -79,7 +79,7 @@ class Response(NamedTuple):
 
 
 def draw_responses(count: int, *, seed: int) -> list[Response]:
-    """Lognormal lengths whose mean is MEAN_TOKENS, and lognormal speeds of median SECONDS_PER_TOKEN."""
+    """Draw lognormal lengths with mean MEAN_TOKENS, and lognormal speeds with median SECONDS_PER_TOKEN."""
     rng = np.random.default_rng(seed)
     lengths = rng.lognormal(np.log(MEAN_TOKENS) - LENGTH_SIGMA**2 / 2, LENGTH_SIGMA, count)
     responses: list[Response] = []
@@ -92,7 +92,7 @@ def draw_responses(count: int, *, seed: int) -> list[Response]:
 
 
 class SimulatedGenerators:
-    """A `Generator` in virtual time: all slots of all engines, one queue before them. Adds up its processor time."""
+    """A `Generator` in virtual time with the slots of all engines and one queue. It adds up its processor time."""
 
     def __init__(self, responses: Sequence[Response], *, slots: int) -> None:
         self.version = 0
@@ -103,14 +103,14 @@ class SimulatedGenerators:
         self._running: list[tuple[float, int, GenerationRequest, int]] = []
 
     def submit(self, requests: Sequence[GenerationRequest]) -> None:
-        """Queue them."""
+        """Queue the requests."""
         started = time.thread_time()
         self._queue.extend(requests)
         self._fill_slots()
         self.thread_s += time.thread_time() - started
 
     def poll(self, timeout_s: float) -> list[Completion]:
-        """What finishes within the next tick of virtual time; never waits in real time."""
+        """Return the responses that finish within the next tick of virtual time; never wait in real time."""
         del timeout_s
         started = time.thread_time()
         self._now += TICK_S
@@ -124,15 +124,15 @@ class SimulatedGenerators:
         return finished
 
     def pull_weights(self, manifest: WeightManifest, *, keep_kv_cache: bool) -> list[WeightReceipt]:
-        """Not part of what is measured."""
+        """Unused here."""
         raise NotImplementedError
 
     def abandon(self) -> None:
-        """Not part of what is measured."""
+        """Unused here."""
         raise NotImplementedError
 
     def loads(self) -> list[EngineLoad]:
-        """Not part of what is measured."""
+        """Unused here."""
         raise NotImplementedError
 
     def _fill_slots(self) -> None:
@@ -157,17 +157,17 @@ class SimulatedGenerators:
 
 
 class LookupScorer:
-    """A `Scorer` that costs next to nothing, so that what is measured is the way to it and back."""
+    """A `Scorer` that costs almost nothing, so that only the way to it and back is measured."""
 
     def __init__(self) -> None:
         self.scored = 0
 
     def by_group(self, sample: Sample) -> bool:
-        """Each sample by itself."""
+        """Score each sample by itself."""
         return False
 
     def score(self, samples: Sequence[Sample]) -> list[Verdict]:
-        """One score for easy prompts, otherwise by whether the response's length is odd."""
+        """Give easy prompts a constant score, and others one that depends on whether the response's length is odd."""
         self.scored += len(samples)
         return [_VERDICTS[sample.token_count % 2 if sample.gold == "mixed" else 1] for sample in samples]
 
@@ -176,7 +176,9 @@ _VERDICTS = (Verdict(score=0.0), Verdict(score=1.0))
 
 
 def stage_of(generators: int) -> GrpoStage:
-    """One step trains half as many samples as there are slots, so that half as many again wait for a slot."""
+    """Make a stage whose step trains half as many samples as there are slots, so that half as many again wait for a
+    slot.
+    """
     return GrpoStage(
         kind="grpo",
         name="rl",
@@ -191,7 +193,7 @@ def stage_of(generators: int) -> GrpoStage:
 
 
 def collector_of(stage: GrpoStage, engines: SimulatedGenerators, scorer: LookupScorer) -> Collector:
-    """As a run has it."""
+    """Make a collector as in a run."""
     return Collector(
         engines,
         scorer,
@@ -260,7 +262,7 @@ def measure(generators: int, responses: Sequence[Response], *, samples: int) -> 
 
 
 def report(sizes: Sequence[int], *, samples: int, rounds: int) -> dict[str, Any]:
-    """All sizes in turn, `rounds` times; of each size the round of median cost. And the bars."""
+    """Measure all sizes in turn, `rounds` times; report each size's round of median cost, and the bars."""
     responses = draw_responses(8192, seed=0)
     measured = [[measure(size, responses, samples=samples) for size in sizes] for _ in range(rounds)]
     costs = [[size["cost_us_per_sample"] for size in one_round] for one_round in measured]

@@ -1,4 +1,4 @@
-"""How long a model's answers are and how many are right: sampled at temperature 1 by one vLLM engine.
+"""Measures the length and accuracy of a model's answers, sampled at temperature 1 by one vLLM engine.
 
     .venv/bin/python benchmarks/held_out.py MODEL WORKLOAD_FOLDER
 
@@ -21,11 +21,11 @@ from rewards.text import exact
 from rlpost.records import Completion, Example, GenerationRequest, Message, Sample
 
 SAMPLES = 4
-"""Answers to every held-out prompt."""
+"""Number of answers to every held-out prompt."""
 
 
 def sample_answers(model: Path, place: Path) -> tuple[list[Completion], list[str]]:
-    """Answers to the held-out prompts, and for each the gold."""
+    """Return answers to the held-out prompts, and the gold of each."""
     workload = WORKLOADS[place.name]
     generator, chat = start_engine(model, workload, threads=2, dtype="float32"), chat_of(model)
     rows = read_jsonl(place / "held_out.jsonl")
@@ -48,13 +48,13 @@ def sample_answers(model: Path, place: Path) -> tuple[list[Completion], list[str
 
 
 def is_right(answer: str, gold: str) -> bool:
-    """By the verifier that both sides are rewarded by."""
+    """Judge an answer by the verifier that rewards both sides."""
     sample = Sample(id="", prompt="", response=answer, gold=gold)
     return exact.judge(sample, params=VERIFIER_PARAMS).score == 1.0
 
 
 def described(answers: list[Completion], golds: list[str]) -> dict[str, Any]:
-    """Accuracy with its standard error over prompts, and the lengths."""
+    """Return accuracy with its standard error over prompts, and the lengths."""
     right = np.array([is_right(answer.text, gold) for answer, gold in zip(answers, golds, strict=True)])
     lengths = np.array([len(answer.token_ids) for answer in answers])
     by_prompt: dict[str, list[bool]] = {}

@@ -1,4 +1,4 @@
-"""The prompts of a workload in the order in which a run issues them; the other side and the parts alone use it too."""
+"""The prompts of a workload in the order in which a run issues them, also for TRL and for the parts alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlpost.records import Prompt
 
 
 def issued_prompts(place: Path, chat: ChatFormat, *, steps: int, seed: int) -> list[Prompt]:
-    """Of the first steps, 8 a step."""
+    """Return the prompts of the first steps, 8 per step."""
     examples = load_examples("prompts", DataConfig(source=f"jsonl:{place / 'prompts.jsonl'}"))
     plan = BatchPlan(row_count=len(examples), rows_per_step=GROUPS_PER_STEP, seed=seed)
     chosen = [examples[row] for step in range(steps) for row in plan.rows_at(step)]

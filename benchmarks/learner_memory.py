@@ -1,9 +1,9 @@
-"""Peak memory of a learner against the written formula (`rlpost/recipe/memory.py`), for three sizes.
+"""Compares a learner's peak memory with the formula in `rlpost/recipe/memory.py`, for three sizes.
 
-Each size runs in a process of its own. What is measured is the kernel's high-water mark of resident memory during
-optimizer steps, above what the process held before the model was built, libraries in use included. The process gives
-every freed tensor back at once (MALLOC_MMAP_THRESHOLD_), because what malloc keeps for later is not what the learner
-needs.
+Each size runs in its own process. The measured figure is the kernel's high-water mark of resident memory during
+optimizer steps, minus the memory before the model was built, which includes the libraries in use. The process returns
+every freed tensor to the system at once (MALLOC_MMAP_THRESHOLD_), because memory that malloc keeps for later is not
+needed by the learner.
 
     .venv/bin/python benchmarks/learner_memory.py
 """
@@ -36,7 +36,7 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One model and how it is trained."""
+    """One model, with its training settings."""
 
     layers: int
     hidden: int
@@ -63,7 +63,7 @@ class Case:
         }
 
     def shape(self) -> ModelShape:
-        """As the formula wants it."""
+        """The model's shape for the formula."""
         return ModelShape(
             layers=self.layers,
             hidden=self.hidden,
@@ -95,7 +95,7 @@ LARGEST_DEVIATION = 0.15
 
 
 def main() -> None:
-    """Every case, as one JSON object."""
+    """Measure every case, and print one JSON object."""
     results: dict[str, Any] = {}
     for name in CASES:
         process = subprocess.run(
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Predicted and measured peak of this process."""
+    """Return the predicted and the measured peak of this process."""
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     import torch.distributed as dist
 
@@ -149,7 +149,7 @@ def measure(case: Case) -> dict[str, Any]:
 
 
 def build_learner(case: Case) -> LocalLearner:
-    """With random weights."""
+    """Build a learner with random weights."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from rlpost.learner.local import LocalLearner
@@ -183,7 +183,7 @@ def build_learner(case: Case) -> LocalLearner:
 
 
 def batch_of(case: Case) -> TrainBatch:
-    """Two full micro-batches of rows in which every token but the first is scored."""
+    """Make two full micro-batches of rows in which every token except the first is scored."""
     random = np.random.default_rng(0)
     weights_T = np.ones(ROW_LENGTH, np.float32)
     weights_T[0] = 0
@@ -195,7 +195,7 @@ def batch_of(case: Case) -> TrainBatch:
 
 
 def resident_bytes(line: Literal["VmRSS", "VmHWM"]) -> int:
-    """Of this process, as the kernel counts."""
+    """Return this process's memory as counted by the kernel."""
     for text in Path("/proc/self/status").read_text().splitlines():
         if text.startswith(f"{line}:"):
             return 1024 * int(text.split()[1])

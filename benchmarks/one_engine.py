@@ -1,4 +1,4 @@
-"""One vLLM engine in this process on a workload's model, as a run on a laptop has it."""
+"""One vLLM engine in this process on a workload's model, configured as in a run on a laptop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def start_engine(
     model: Path, workload: Workload, *, threads: int, dtype: Literal["float32", "bfloat16"]
 ) -> VllmGenerator:
-    """Set the process environment, then start the engine; call it before anything imports torch or vllm."""
+    """Set the process environment, then start the engine; call this before anything imports torch or vllm."""
     os.environ.update(engine_environment("cpu", threads))
     from rlpost.rollout.vllm_generator import VllmGenerator
     from rlpost.settings import EngineSettings
@@ -44,7 +44,7 @@ def start_engine(
 
 
 def chat_of(model: Path) -> ChatFormat:
-    """The model's tokenizer and template."""
+    """Return the model's tokenizer and template."""
     from transformers import AutoTokenizer
 
     from rlpost.data.chat import ChatFormat
@@ -53,7 +53,7 @@ def chat_of(model: Path) -> ChatFormat:
 
 
 def sampling_of(workload: Workload, chat: ChatFormat) -> Sampling:
-    """From the whole distribution, up to the workload's limit."""
+    """Sample from the whole distribution, up to the workload's limit."""
     return Sampling(
         temperature=1.0, top_p=1.0, top_k=0, max_tokens=workload.max_tokens, stop_token_ids=chat.stop_token_ids
     )

@@ -1,12 +1,12 @@
-"""How far apart engine and learner are, as the parity canary measures it, when all is well and when it is not.
+"""Measures the difference between engine and learner as the parity canary does, in healthy and in broken runs.
 
     .venv/bin/python benchmarks/alone.py generation WORKLOAD_FOLDER ROLLOUTS --steps 64 --threads 2
     .venv/bin/python benchmarks/parity_gap.py WORKLOAD_FOLDER ROLLOUTS --steps 64 [--temperature 0.9]
         [--learner-of OTHER_WORKLOAD_FOLDER] [--dtype bfloat16]
 
-`--temperature` is the learner's alone, as if the engine had left it out; with `--learner-of` the learner has the
-weights of another folder's model, as if the engine had missed a sync: for example of a copy of the folder whose model
-`rlpost_grpo.py --save` has trained. Every rollout is checked once, 8 of different groups at a time, as a run does it.
+`--temperature` applies only to the learner, as if the engine had ignored it. With `--learner-of`, the learner has the
+weights of another folder's model, as if the engine had missed a sync: for example those of a copy of the folder whose
+model `rlpost_grpo.py --save` has trained. Every rollout is checked once, 8 of different groups at a time, as in a run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NO_BOUND = 1e9
 
 
 def gaps(options: argparse.Namespace) -> list[ParityGap]:
-    """One for every 8 rollouts."""
+    """Return one gap for every 8 rollouts."""
     groups = recorded_groups(options)
     theirs = argparse.Namespace(**vars(options) | {"workload": options.learner_of or options.workload})
     (stage,) = Recipe.model_validate(grpo_recipe(theirs, options.rollouts.parent)).stages
@@ -51,7 +51,7 @@ def gaps(options: argparse.Namespace) -> list[ParityGap]:
 
 
 def described(found: list[ParityGap]) -> dict[str, Any]:
-    """Smallest, middle and largest of each figure."""
+    """Return the minimum, median and maximum of each figure."""
     figures = {name: [getattr(gap, name) for gap in found] for name in ("relative", "maximum", "mean")}
     quantiles = {name: np.quantile(values, [0, 0.5, 1]).tolist() for name, values in figures.items()}
     return {"checks": len(found), "tokens": sum(gap.token_count for gap in found), **quantiles}

@@ -1,4 +1,4 @@
-"""Draws a finished run: held-out pass@1 after every stage, and what RL did to reward and length, step by step."""
+"""Draws a finished run: held-out pass@1 after every stage, and reward and length over the steps of RL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLUE, ORANGE, GREY = "#2f6db3", "#d9822b", "#8a8f98"
 
 
 def draw(run: Path, picture: Path) -> None:
-    """Read summary.json and the GRPO stage's metrics, write an SVG."""
+    """Read summary.json and the GRPO stage's metrics, and write an SVG."""
     stages = [stage for stage in json.loads((run / "summary.json").read_text())["stages"] if stage["scores"]]
     folder = next(path for path in sorted((run / "stages").iterdir()) if path.name.endswith("-grpo"))
     steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

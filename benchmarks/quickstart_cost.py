@@ -1,4 +1,5 @@
-"""What the quickstart costs: wall time by stage, peak memory of all processes, engine start, sync, orchestration.
+"""Measures the cost of the quickstart: wall time by stage, peak memory of all processes, engine start, sync,
+orchestration.
 
 Peak memory is the sum of PSS (memory shared by n processes counts 1/n for each), sampled twice a second.
 """
@@ -39,7 +40,7 @@ os._exit(0)
 
 
 def measure(recipe: Path, output: Path, *, overrides: list[str]) -> dict[str, Any]:
-    """Run the recipe once and read what it wrote."""
+    """Run the recipe once and read its results."""
     command = [sys.executable, "-m", "rlpost", "run", str(recipe), "--fresh", "--set", f"output={output}"]
     command += [part for override in overrides for part in ("--set", override)]
     started, peak_bytes = time.perf_counter(), 0
@@ -67,7 +68,7 @@ def measure(recipe: Path, output: Path, *, overrides: list[str]) -> dict[str, An
 
 
 def memory_of(pid: int) -> int:
-    """PSS of a process and all its descendants, in bytes."""
+    """Return the PSS of a process and all its descendants, in bytes."""
     total = 0
     try:
         processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
@@ -82,12 +83,12 @@ def memory_of(pid: int) -> int:
 
 
 def median(steps: list[dict[str, float]], name: str) -> float:
-    """Of one metric over steps."""
+    """Return the median of one metric over steps."""
     return round(statistics.median(step[name] for step in steps), 4)
 
 
 def engine_start(model: Path) -> float:
-    """Seconds from a bare process to an engine that serves, vLLM's import included."""
+    """Return the seconds from a bare process to an engine that serves, including vLLM's import."""
     code = ENGINE_START.format(model=str(model))
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return round(float(ended.stdout.split()[-1]), 1)

@@ -1,8 +1,8 @@
-"""GRPO by rlpost on a workload: seconds, rewards and lengths of every step, as JSON.
+"""Runs GRPO by rlpost on a workload, and prints seconds, rewards and lengths of every step as JSON.
 
     .venv/bin/python benchmarks/rlpost_grpo.py WORKLOAD_FOLDER --steps 20 --staleness 0
 
-The times are those of the run's metrics.jsonl; starting up is not in them.
+The times come from the run's metrics.jsonl and do not include start-up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from workloads import (
 )
 
 TAKE_TURNS, SIDE_BY_SIDE = ROOT / "ray_configs" / "laptop.yaml", ROOT / "ray_configs" / "laptop_overlap.yaml"
-"""Each role has both cores while it works, or one core all the time."""
+"""Cluster files: roles that alternate on both cores, or roles that each have one core all the time."""
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def grpo_recipe(options: argparse.Namespace, run: Path) -> dict[str, Any]:
-    """One optimizer step on 64 samples: clipped surrogate, one mean over tokens, no KL."""
+    """Make a recipe with one optimizer step on 64 samples: clipped surrogate, one mean over tokens, no KL."""
     workload, place = WORKLOADS[options.workload.name], options.workload
     stage: dict[str, Any] = {
         "name": "grpo",
@@ -78,7 +78,7 @@ def grpo_recipe(options: argparse.Namespace, run: Path) -> dict[str, Any]:
 
 
 def summary(steps: list[dict[str, float]], *, warmup: int) -> dict[str, Any]:
-    """Wall time of the steps after the warm-up; a step is timed from the end of the one before it."""
+    """Return the wall time of the steps after the warm-up; a step is timed from the end of the previous one."""
     counted = steps[warmup:]
     wall_s = sum(step["time/step_s"] for step in counted)
     parts = sorted({name for step in counted for name in step if name.startswith("time/") and name.endswith("_s")})

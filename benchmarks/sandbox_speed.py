@@ -1,11 +1,11 @@
-"""Programs a second on one core in the sandbox: `code.unit_tests`, and `code.stdio` with one test.
+"""Measures programs per second on one core in the sandbox: `code.unit_tests`, and `code.stdio` with one test.
 
-Both verifiers are called as a worker calls them, one sample after the other, with this process and all that it starts
-on one core; self-test and start of the launcher are left out. Programs and tests are what coding data sets have: a few
-functions, three asserts or one input. Every verdict is checked.
+Both verifiers are called as a worker calls them, one sample after another, with this process and its children on one
+core; self-test and launcher start are not timed. Programs and tests are typical of coding data sets: a few functions,
+three asserts or one input. Every verdict is checked.
 
-A rate is programs by seconds of wall clock, the median of the rounds. Beside it stands the processor time of one
-program, everything together, which a busy machine changes less.
+A rate is programs per second of wall-clock time, the median of the rounds. The processor time of one program is shown
+beside it, which a busy machine changes less.
 
     .venv/bin/python benchmarks/sandbox_speed.py [--programs 300] [--rounds 5]
 """
@@ -52,7 +52,7 @@ _MAIN = "\nprint(*running_maximum([int(word) for word in input().split()]))\n"
 
 
 def unit_test_samples(count: int) -> list[Sample]:
-    """Every second one is wrong."""
+    """Make samples of which every second one is wrong."""
     wrong = _PROGRAM.replace("max(found[-1], number)", "number")
     return [
         Sample(id=str(place), prompt="", response=f"```python\n{wrong if place % 2 else _PROGRAM}```", gold=_ASSERTS)
@@ -61,7 +61,7 @@ def unit_test_samples(count: int) -> list[Sample]:
 
 
 def stdio_samples(count: int) -> list[Sample]:
-    """Every second one is wrong."""
+    """Make samples of which every second one is wrong."""
     gold = [{"input": "1 3 2 5\n", "output": "1 3 3 5\n"}]
     wrong = (_PROGRAM + _MAIN).replace("max(found[-1], number)", "number")
     return [
@@ -71,7 +71,7 @@ def stdio_samples(count: int) -> list[Sample]:
 
 
 def measure(verifier: Verifier, samples: Sequence[Sample]) -> dict[str, float]:
-    """Programs a second, and processor milliseconds for one."""
+    """Return programs per second, and processor milliseconds per program."""
     params = verifier.validated({})
     started, cpu_before = time.perf_counter(), _cpu_seconds()
     scores = [verifier.judge(sample, params=params).score for sample in samples]
@@ -81,7 +81,7 @@ def measure(verifier: Verifier, samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def _cpu_seconds() -> float:
-    """Of this process, its launcher, and the guests that the launcher has waited for."""
+    """Return the processor time of this process, its launcher, and the guests that the launcher has reaped."""
     ticks = os.sysconf("SC_CLK_TCK")
     fields = Path(f"/proc/{launcher().process_id}/stat").read_text().rpartition(")")[2].split()
     own = os.times()
@@ -89,7 +89,7 @@ def _cpu_seconds() -> float:
 
 
 def report(*, programs: int, rounds: int) -> dict[str, Any]:
-    """All rounds, their medians, and the bar."""
+    """Measure all rounds; return them with their medians and the bar."""
     require_containment()
     measured = {
         "code.unit_tests": [measure(unit_tests, unit_test_samples(programs)) for _ in range(rounds)],

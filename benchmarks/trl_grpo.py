@@ -1,7 +1,7 @@
-"""GRPO by TRL's stock GRPOTrainer on a workload: seconds, rewards and lengths of every step, as JSON.
+"""Runs GRPO by TRL's stock GRPOTrainer on a workload, and prints seconds, rewards and lengths of every step as JSON.
 
-Everything that decides what is learnt is fixed here to what our side does; what only decides how fast it is, is a
-flag, so that its fastest setting can be found (`trl_settings.py`).
+Every setting that affects what is learnt is fixed to that of our side. A setting that affects only the speed is a flag,
+so that the fastest one can be found (`trl_settings.py`).
 
     .venv/bin/python benchmarks/trl_grpo.py WORKLOAD_FOLDER --steps 20
 """
@@ -21,7 +21,7 @@ from workloads import ADAMW, GROUP_SIZE, SAMPLES_PER_STEP, VERIFIER_PARAMS, WORK
 
 
 def main(options: argparse.Namespace) -> dict[str, Any]:
-    """Train and return what was measured."""
+    """Train and return the measurements."""
     import torch
 
     torch.set_num_threads(options.threads)
@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def rows_in_our_order(options: argparse.Namespace, tokenizer: Any) -> list[dict[str, Any]]:
-    """Prompts as our side issues them with this seed: TRL takes 8 rows a step from the front."""
+    """Return the prompts as our side issues them with this seed: TRL takes 8 rows per step from the front."""
     from issued_prompts import issued_prompts
 
     from rlpost.data.chat import ChatFormat
@@ -69,7 +69,9 @@ def rows_in_our_order(options: argparse.Namespace, tokenizer: Any) -> list[dict[
 
 
 def training_arguments(options: argparse.Namespace) -> Any:
-    """GRPO with one optimizer step on 64 samples: clipped surrogate, one mean over tokens, no KL."""
+    """Return arguments for GRPO with one optimizer step on 64 samples: clipped surrogate, one mean over tokens, no
+    KL.
+    """
     from trl.trainer.grpo_config import GRPOConfig
 
     workload = WORKLOADS[options.workload.name]
@@ -123,7 +125,7 @@ def training_arguments(options: argparse.Namespace) -> Any:
 
 
 class StepRecord:
-    """When each step ended, and what it sampled; TRL calls `reward` once a step."""
+    """The end time and the samples of each step; TRL calls `reward` once per step."""
 
     def __init__(self, *, samples: int) -> None:
         self._samples = samples
@@ -134,7 +136,7 @@ class StepRecord:
     def reward(
         self, completions: list[Any], gold: list[str], completion_ids: list[list[int]], **_: Any
     ) -> list[float | None]:
-        """1 for a right answer, by the verifier that our side is judged by."""
+        """Return 1 for a right answer, by the verifier of our side."""
         from rewards.text import exact
         from rlpost.records import Sample
 
@@ -148,7 +150,7 @@ class StepRecord:
         return scores
 
     def summary(self, options: argparse.Namespace) -> dict[str, Any]:
-        """Seconds between the ends of steps, the warm-up left out."""
+        """Return the seconds between the ends of steps, without the warm-up."""
         ended_s = self.ended_s[options.warmup - 1 :]
         counted = self._lengths[options.warmup : len(self.ended_s)]
         steps = len(ended_s) - 1
@@ -164,14 +166,14 @@ class StepRecord:
 
 
 def step_callback(record: StepRecord) -> Any:
-    """Writes down when a step ends."""
+    """Make a callback that records the end of each step."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
-        """One time a step."""
+        """Records one time per step."""
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            """The optimizer has stepped."""
+            """Record the time; the optimizer has stepped."""
             record.ended_s.append(time.perf_counter())
 
     return Clock()

@@ -1,7 +1,7 @@
-"""TRL's rewards by their names and signatures, answered by our verifiers; `conformance.py` runs TRL's tests on it.
+"""TRL's rewards with their names and signatures, computed by our verifiers; `conformance.py` runs TRL's tests on them.
 
-Ours lie in [0, 1] where TRL's penalties lie in [-1, 0], so 1 is taken off. What TRL calls None is a gold fault. Tokens
-are numbers there and words here, so each number becomes a word.
+Our scores lie in [0, 1] and TRL's penalties in [-1, 0], so 1 is subtracted. TRL's None corresponds to a gold fault.
+Tokens are numbers in TRL's tests and words here, so each number becomes a word.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Rewards = list[float | None]
 
 
 def think_format_reward(completions: Completions, **_: Any) -> Rewards:
-    """`format.tags` with one section and the answer behind it."""
+    """Compute `format.tags` with one section and the answer after it."""
     params = {"tags": ["think"], "after": "required"}
     return [_value(_judged("format.tags", completion[0]["content"], params=params)) for completion in completions]
 
 
 def get_soft_overlong_punishment(max_completion_len: int, soft_punish_cache: int) -> Callable[..., Rewards]:
-    """`shape.overlong` less 1."""
+    """Compute `shape.overlong` minus 1."""
     params = {"max_tokens": max_completion_len, "buffer_tokens": soft_punish_cache}
 
     def soft_overlong_punishment_reward(completion_ids: Sequence[Sequence[int]], **_: Any) -> Rewards:
@@ -37,7 +37,7 @@ def get_soft_overlong_punishment(max_completion_len: int, soft_punish_cache: int
 
 
 class RepetitionPenalty:
-    """`shape.repetition` less 1, times the largest penalty."""
+    """Computes `shape.repetition` minus 1, times the largest penalty."""
 
     __name__ = "repetition_penalty_reward"
 
@@ -47,19 +47,19 @@ class RepetitionPenalty:
         self._ngram, self._largest = ngram_size, -max_penalty
 
     def __call__(self, completion_ids: Sequence[Sequence[int]], **_: Any) -> Rewards:
-        """One penalty a completion."""
+        """Return one penalty per completion."""
         texts = [" ".join(f"word{number}" for number in ids) for ids in completion_ids]
         values = [_value(_judged("shape.repetition", text, params={"ngram": self._ngram}), less=1.0) for text in texts]
         return [None if value is None else value * self._largest for value in values]
 
 
 def get_repetition_penalty_reward(ngram_size: int, max_penalty: float) -> RepetitionPenalty:
-    """As TRL calls it."""
+    """Make the reward, with TRL's signature."""
     return RepetitionPenalty(ngram_size=ngram_size, max_penalty=max_penalty)
 
 
 def accuracy_reward(completions: Completions, solution: Sequence[str], **_: Any) -> Rewards:
-    """`math.equivalent` as it is."""
+    """Compute `math.equivalent` unchanged."""
     return [
         _value(_judged("math.equivalent", completion[0]["content"], gold=gold))
         for completion, gold in zip(completions, solution, strict=True)
@@ -67,12 +67,14 @@ def accuracy_reward(completions: Completions, solution: Sequence[str], **_: Any)
 
 
 def reasoning_accuracy_reward(completions: Completions, solution: Sequence[str], **_: Any) -> Rewards:
-    """`math.equivalent` too, which reads what stands after the last `</think>`; other delimiters it does not know."""
+    """Compute `math.equivalent`, which reads the text after the last `</think>`; it knows no other delimiters."""
     return accuracy_reward(completions, solution)
 
 
 def get_cosine_scaled_reward(**_: Any) -> Callable[..., Rewards]:
-    """We have no such shape: a weight on `shape.length` beside a verifier takes its place in a recipe."""
+    """Raise an error, because rlpost has no such reward: in a recipe, combine a weight on `shape.length` with a
+    verifier.
+    """
     raise NotImplementedError("left out: rlpost has no cosine-scaled reward")
 
 

@@ -1,9 +1,10 @@
 """Finds TRL's fastest setting on this machine for a workload: tries each switch alone, then the useful ones together.
-Where these do not go together, or gain nothing by it, they join one by one, the fastest first.
+If the combination fails, or is no faster, the switches are added one by one, the fastest first.
 
-A trial of the large model takes minutes: where the small model's search is there, it tries what was fastest there, and
-the switches that weigh more the larger a model is. Every switch leaves what is learnt as it is, up to rounding. Leaves
-`trl_settings.json` in the workload's folder with the speed of every trial; `against_trl.py` runs TRL with the fastest.
+A trial of the large model takes minutes. If a search for the small model exists, only the switches that were fastest
+there are tried, and those that gain more the larger a model is. No switch changes what is learnt, except for rounding.
+Writes `trl_settings.json` into the workload's folder, with the speed of every trial; `against_trl.py` runs TRL with the
+fastest setting.
 
     .venv/bin/python benchmarks/trl_settings.py WORKLOAD_FOLDER [--steps 12]
 """
@@ -23,7 +24,7 @@ from typing import Any
 from workloads import ROOT, write_json
 
 Trials = dict[str, dict[str, Any]]
-"""Names of switches, joined by " + " -> what came of it."""
+"""Names of switches, joined by " + " -> the result of the trial."""
 SETTINGS_FILE = "trl_settings.json"
 START: dict[str, str] = {"--precision": "float32", "--threads": "2"}
 SWITCHES: dict[str, dict[str, str]] = {
@@ -41,14 +42,14 @@ SWITCHES: dict[str, dict[str, str]] = {
 }
 WEIGHS_MORE_WITH_SIZE = ("bfloat16 autocast", "micro-batches of 16")
 WORTH_IT = 1.03
-"""A switch joins the combination when it is at least this much faster than none."""
+"""A switch joins the combination if it makes a run at least this many times as fast."""
 TRIAL_TIMEOUT_S = 900.0
 CANNOT_WIN = 1.5
-"""A trial that takes this many times as long as the first one is ended: it will not be the fastest."""
+"""A trial that takes this many times as long as the first one is stopped: it will not be the fastest."""
 
 
 def fastest_settings(place: Path, *, steps: int) -> list[str]:
-    """Flags of `trl_grpo.py`; from the file of an earlier search if there is one."""
+    """Return flags of `trl_grpo.py`, from the file of an earlier search if there is one."""
     found = place / SETTINGS_FILE
     if not found.exists():
         write_json(found, search(place, steps=steps))
@@ -56,7 +57,7 @@ def fastest_settings(place: Path, *, steps: int) -> list[str]:
 
 
 def search(place: Path, *, steps: int) -> dict[str, Any]:
-    """Each switch alone, then the useful ones in combination; the fastest of all trials wins."""
+    """Try each switch alone, then the useful ones in combination, and return all trials."""
     trials: Trials = {}
     timeout_s = TRIAL_TIMEOUT_S
     for name, switch in switches_for(place).items():
@@ -72,7 +73,7 @@ def search(place: Path, *, steps: int) -> dict[str, Any]:
 
 
 def add_combinations(trials: Trials, useful: list[str], attempt: Callable[[dict[str, str]], dict[str, Any]]) -> None:
-    """All useful switches together; where that is no faster than the fastest alone, one after the other joins it."""
+    """Try all useful switches together; if that is no faster than the fastest alone, add them one after another."""
 
     def combine(names: list[str]) -> bool:
         before = speed(trials[fastest(trials)])
@@ -90,17 +91,17 @@ def add_combinations(trials: Trials, useful: list[str], attempt: Callable[[dict[
 
 
 def speed(tried: dict[str, Any]) -> float:
-    """Samples per second; 0 where it did not run."""
+    """Return samples per second; 0 for a trial that did not run."""
     return tried.get("samples_per_s", 0.0)
 
 
 def fastest(trials: Trials) -> str:
-    """The name of the fastest."""
+    """Return the name of the fastest trial."""
     return max(trials, key=lambda name: speed(trials[name]))
 
 
 def switches_for(place: Path) -> dict[str, dict[str, str]]:
-    """What to try alone, the plain setting first."""
+    """Return the switches to try alone, the plain setting first."""
     small = place.with_name(place.name.replace("50m", "3m")) / SETTINGS_FILE
     if "50m" not in place.name or not small.exists():
         return SWITCHES
@@ -109,7 +110,7 @@ def switches_for(place: Path) -> dict[str, dict[str, str]]:
 
 
 def trial(place: Path, settings: dict[str, str], *, steps: int, timeout_s: float) -> dict[str, Any]:
-    """Samples per second with these settings, or why it does not run."""
+    """Return samples per second with these settings, or the reason why they do not run."""
     flags = [part for flag, value in settings.items() for part in ((flag, value) if value else (flag,))]
     command = [sys.executable, str(ROOT / "benchmarks" / "trl_grpo.py"), str(place), "--steps", str(steps), *flags]
     try:

@@ -1,10 +1,10 @@
-"""What two cores are worth when both are busy: virtual ones may share a core, or be slowed by neighbours.
+"""Measures how much two busy cores are worth: virtual cores may share a physical one, or be slowed by neighbours.
 
     .venv/bin/python benchmarks/two_cores.py
 
 A loop of plain Python runs alone on core 0, then on cores 0 and 1 at the same time. `share` is the speed of the slower
-of the two over the speed alone: 1 on cores of one's own. A step that overlaps two jobs of equal length takes 1 / share
-of either.
+loop divided by the speed alone: 1 on cores that share nothing. A step that overlaps two jobs of equal length takes 1 /
+share times as long as one of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ROUNDS = 3
 
 
 def measured() -> dict[str, Any]:
-    """The median round."""
+    """Return the median round."""
     rounds = sorted((one_round() for _ in range(ROUNDS)), key=lambda turn: turn["share"])
     return rounds[ROUNDS // 2]
 
 
 def one_round() -> dict[str, Any]:
-    """Alone, then side by side."""
+    """Measure one loop alone, then two at the same time."""
     (alone,) = loops_on([0])
     both = loops_on([0, 1])
     return {
@@ -38,14 +38,14 @@ def one_round() -> dict[str, Any]:
 
 
 def loops_on(cores: list[int]) -> list[float]:
-    """Turns a second of one loop on each of the cores, at the same time."""
+    """Return iterations per second of one loop on each of the cores, at the same time."""
     commands = [[sys.executable, __file__, str(core)] for core in cores]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     return [float(process.communicate()[0]) for process in running]
 
 
 def loop_on(core: int) -> float:
-    """Turns a second."""
+    """Return iterations per second."""
     os.sched_setaffinity(0, {core})
     turns, started = 0, time.perf_counter()
     while (passed_s := time.perf_counter() - started) < SECONDS:

@@ -1,7 +1,8 @@
-"""What a weight sync costs: writing, pulling, and what the engine loses, for models of about 3 M and 50 M parameters.
+"""Measures the cost of a weight sync: writing, pulling, and the engine's lost time, for models of about 3 M and 50 M
+parameters.
 
-One engine on CPU in this process, idle and with 64 responses under way, with the KV cache kept or computed again.
-Medians of `--syncs` syncs each, in seconds.
+One engine runs on CPU in this process, idle or with 64 responses in progress, with the KV cache kept or recomputed.
+Figures are medians of `--syncs` syncs each, in seconds.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ LENGTH = 512
 
 @dataclass
 class StateWriter:
-    """The one thing that a store asks of a learner."""
+    """The part of a learner that a weight store uses."""
 
     state: dict[str, Any]
 
@@ -50,7 +51,7 @@ class StateWriter:
 
 
 def requests(count: int, *, first: int) -> list[GenerationRequest]:
-    """Long responses, so that all of them are under way during a sync."""
+    """Make long responses, so that all of them are in progress during a sync."""
     sampling = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_tokens=LENGTH - 64, stop_token_ids=())
     prompts = np.random.default_rng(0).integers(2, 258, (count, 40)).astype(np.int32)
     return [
@@ -61,7 +62,7 @@ def requests(count: int, *, first: int) -> list[GenerationRequest]:
 
 @contextmanager
 def engine_of(model_dir: Path, *, parameters: int) -> Yields[tuple[VllmGenerator, SharedMemoryStore]]:
-    """An engine that serves `model_dir`, and its store."""
+    """Start an engine that serves `model_dir`, with its store."""
     from rlpost.rollout.vllm_generator import VllmGenerator
     from rlpost.settings import EngineSettings
 
@@ -91,7 +92,7 @@ def engine_of(model_dir: Path, *, parameters: int) -> Yields[tuple[VllmGenerator
 
 
 def summary(reports: list[PublishReport]) -> dict[str, float]:
-    """Medians; `engine_s` is how long the engine took no steps."""
+    """Return medians; `engine_s` is the time in which the engine took no steps."""
     return {
         "write_s": statistics.median(report.write_seconds for report in reports),
         "pull_s": statistics.median(report.pull_seconds for report in reports),
@@ -101,7 +102,7 @@ def summary(reports: list[PublishReport]) -> dict[str, float]:
 
 
 def measure(shape: str, syncs: int, folder: Path) -> dict[str, Any]:
-    """All figures of one model."""
+    """Measure all figures of one model."""
     # Beside this folder, on the path that main sets.
     import tiny_models  # pyright: ignore[reportMissingImports] from tests/
 

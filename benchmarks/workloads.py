@@ -1,8 +1,9 @@
-"""What is benchmarked: two sizes of model x two shapes of answers, each with a model that really gives such answers.
+"""The benchmarked workloads: two sizes of model x two shapes of answers, each with a model that really gives such
+answers.
 
-A workload is a folder: `model/` (trained here by SFT on `demonstrations.jsonl`), `prompts.jsonl` (to learn from by RL),
-`held_out.jsonl`, and `sampled.json` (how long the model's answers are, and how many are right). Preparing one takes
-minutes; a finished one is used again.
+A workload is a folder: `model/` (trained here by SFT on `demonstrations.jsonl`), `prompts.jsonl` (for RL),
+`held_out.jsonl`, and `sampled.json` (lengths and accuracy of the model's answers). Preparing one takes minutes; a
+finished one is reused.
 
     .venv/bin/python benchmarks/workloads.py FOLDER [--only even-3m ...]
 """
@@ -26,13 +27,13 @@ ROOT = Path(__file__).parents[1]
 GROUPS_PER_STEP, GROUP_SIZE = 8, 8
 SAMPLES_PER_STEP = GROUPS_PER_STEP * GROUP_SIZE
 VERIFIER, VERIFIER_PARAMS = "text.exact", {"where": "last_boxed", "on_many": "reject"}
-"""Judges the answers of both sides: the text in the last box is the gold."""
+"""The verifier of both sides: the text in the last box must be the gold."""
 ADAMW: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0}
-"""Of RL, on both sides."""
+"""AdamW settings for RL, on both sides."""
 WRONG_SHARE = 0.45
-"""Demonstrations whose boxed answer has a wrong digit: they leave RL something to learn."""
+"""Share of demonstrations whose boxed answer has a wrong digit, which leaves RL something to learn."""
 FASTER_FORMAT = "bfloat16" if has_bfloat16_kernels() else "float32"
-"""Of matrix products on our side and where workloads are made: bfloat16 only where the processor is made for it."""
+"""Format of matrix products on our side and for making workloads: bfloat16 only on processors that support it."""
 DEMONSTRATIONS, PROMPTS, HELD_OUT = 12_000, 4_000, 512
 
 SHAPES: dict[str, dict[str, int]] = {
@@ -50,27 +51,29 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """`even-3m`, for example; the name of its folder."""
+        """Its name, for example `even-3m`, which is also the name of its folder."""
         return f"{self.answers}-{self.size}"
 
     @property
     def max_tokens(self) -> int:
-        """Of an answer, the end token included."""
+        """Longest answer, including the end token."""
         return 48 if self.answers == "even" else 512
 
     @property
     def max_length(self) -> int:
-        """Of prompt and answer."""
+        """Longest prompt and answer together."""
         return self.max_tokens + 48
 
     @property
     def digits(self) -> int:
-        """Of the numbers to add: long answers think first, and then need fewer columns."""
+        """Number of digits of the numbers to add: long answers think first, and therefore need fewer columns."""
         return 3 if self.answers == "even" else 2
 
     @property
     def learning_rate(self) -> float:
-        """Of RL, on both sides: one at which all sides learn; at 1e-4 a bound of 4 versions let answers run away."""
+        """Learning rate of RL, on both sides, at which all sides learn; at 1e-4 and up to 4 versions of staleness,
+        answers grew without bound.
+        """
         return 2e-5
 
 
@@ -86,7 +89,7 @@ WORKLOADS = {
 
 
 def prepared(workload: Workload, folder: Path) -> Path:
-    """The workload's folder under `folder`, made if it is not there."""
+    """Return the workload's folder under `folder`; make it if it does not exist."""
     place = folder / workload.name
     if not (place / "sampled.json").exists():
         place.mkdir(parents=True, exist_ok=True)
@@ -97,7 +100,7 @@ def prepared(workload: Workload, folder: Path) -> Path:
 
 
 def write_rows(workload: Workload, place: Path) -> None:
-    """Demonstrations, prompts to learn from and held-out prompts, as JSON lines; no problem is in two of them."""
+    """Write demonstrations, prompts for RL and held-out prompts as JSON lines; no problem occurs in two of them."""
     from rlpost.data.sources import load_examples
     from rlpost.recipe.sections import DataConfig
 
@@ -152,7 +155,7 @@ def train(workload: Workload, place: Path) -> None:
 
 
 def sft_recipe(workload: Workload, place: Path) -> dict[str, Any]:
-    """Fewer and smaller steps for the large model: it needs fewer, and each takes seconds."""
+    """Make an SFT recipe; the large model gets fewer and smaller steps, because each takes seconds."""
     small = workload.size == "3m"
     return {
         "name": "workload",
@@ -191,7 +194,7 @@ def sft_recipe(workload: Workload, place: Path) -> dict[str, Any]:
 
 
 def measure_answers(workload: Workload, place: Path) -> None:
-    """Leaves `sampled.json`: lengths and share of right answers of the model as RL will find it."""
+    """Write `sampled.json`: lengths and accuracy of the model's answers, as RL will find them."""
     command = [sys.executable, str(ROOT / "benchmarks" / "held_out.py"), str(place / "model"), str(place)]
     ended = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     answers = json.loads(ended.stdout.splitlines()[-1])
@@ -201,7 +204,7 @@ def measure_answers(workload: Workload, place: Path) -> None:
 
 
 def run_rlpost(recipe: Path, *, cluster: Path, overrides: Sequence[str] = ()) -> None:
-    """`rlpost run`, from the start; its own output goes to `<recipe>.log`."""
+    """Run `rlpost run` from the start; its output goes to `<recipe>.log`."""
     command = [sys.executable, "-m", "rlpost", "run", str(recipe), "--cluster", str(cluster), "--fresh"]
     command += [part for override in overrides for part in ("--set", override)]
     log = recipe.with_suffix(".log")
@@ -212,17 +215,17 @@ def run_rlpost(recipe: Path, *, cluster: Path, overrides: Sequence[str] = ()) ->
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """All rows of a file."""
+    """Read all rows of a file."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """One row a line."""
+    """Write one row per line."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Indented; a recipe may be JSON, because JSON is YAML."""
+    """Write indented JSON; a recipe may be JSON, because JSON is YAML."""
     path.write_text(json.dumps(content, indent=2))
 
 

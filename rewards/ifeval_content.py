@@ -37,7 +37,7 @@ def has_letter_often(text: str, *, letter: str, let_frequency: int, let_relation
 
 
 def has_capital_words_often(text: str, *, capital_frequency: int, capital_relation: Relation = "at least") -> bool:
-    """That many words are all capitals."""
+    """The number of words in capitals has the given relation to `capital_frequency`."""
     capitals = sum(word.isupper() for word in _WORD.findall(text))
     return holds(capitals, relation=capital_relation, limit=capital_frequency)
 

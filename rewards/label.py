@@ -142,7 +142,7 @@ def _split(text: str, known: set[str], *, casefold: bool) -> list[str]:
 
 
 def _introduced(text: str) -> str | None:
-    """What stands behind the words that introduce a label; None where they say more than that."""
+    """Return the text after the words that introduce a label; None if the sentence has other words."""
     found = list(_INTRODUCED.finditer(text[:_LONGEST_SENTENCE]))
     if not found or len(text) > _LONGEST_SENTENCE or _NO_INTRODUCTION.search(text[: found[-1].end()]):
         return None

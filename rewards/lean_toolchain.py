@@ -27,7 +27,7 @@ class Compiled:
     """The outcome of one call of the compiler."""
 
     exit_code: int | None
-    """None if it was killed, at the deadline or because of its output."""
+    """The exit code; None if it was killed, at the deadline or because of its output."""
     output: str
     reason: str = ""
     """The reason why it was killed."""

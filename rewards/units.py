@@ -196,7 +196,7 @@ def _difference(
 
 
 def _kinds(value: Any) -> set[str]:
-    """What the units of a quantity measure, where pint's dimension does not tell."""
+    """Return the kinds of quantity that units measure, for units whose dimension in pint is ambiguous."""
     names = (_registry().parse_unit_name(name)[0][1] for name, _ in value.unit_items())
     return {_KINDS[name] for name in names if name in _KINDS}
 

@@ -35,7 +35,7 @@ class Message:
 
     role: str
     content: str | None = None
-    """None where the turn is nothing but a tool call."""
+    """The text; None if the turn consists only of tool calls."""
     reasoning_content: str | None = None
     """The reasoning before the answer, which templates of reasoning models write into a block of its own."""
     tool_calls: tuple[Mapping[str, Any], ...] = ()

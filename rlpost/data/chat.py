@@ -1,10 +1,9 @@
-"""Conversations -> token ids, and which of the tokens are trained; `chat_template.py` makes the text.
+"""Turns conversations into token ids, and marks the trained ones; `chat_template.py` makes the text.
 
-One rule makes SFT, DPO and RL see the same prompt tokens: a prompt is tokenised alone, and what a template writes after
-it for the answer is tokenised alone and put behind it, as a sampled answer is. That rule needs a template whose
-rendering of the whole conversation begins with its rendering of the prompt; where it does not, as with templates that
-open a block of reasoning in the prompt and leave it out of the answer, prompts can be sampled from and demonstrations
-are refused.
+One rule makes SFT, DPO and RL see the same prompt tokens: a prompt is tokenised alone, and the template's text for the
+answer is tokenised alone and appended, just as a sampled answer is. The rule needs a template whose rendering of the
+whole conversation begins with its rendering of the prompt. Other templates, such as those that open a reasoning block
+in the prompt and omit it from the answer, can be used for sampling, but their demonstrations are rejected.
 """
 
 from __future__ import annotations
@@ -33,21 +32,21 @@ _ANSWER = Message(role="assistant", content="tried0answer")
 
 
 class RenderedConversation(NamedTuple):
-    """A conversation to the end of its last answer, as tokens."""
+    """A conversation up to the end of its last answer, as tokens."""
 
     token_ids: IntArray
-    """Prompt and completion, shape [T]; ends with the token that ends the assistant's turn."""
+    """Prompt and completion, shape [T]; it ends with the token that ends the assistant's turn."""
     weights_T: FloatArray
-    """1 on the trained answers, their end tokens included; 0 elsewhere."""
+    """Loss weights: 1 on the trained answers, including their end tokens, and 0 elsewhere."""
     prompt_length: int
-    """Tokens of the prompt, the generation prompt included."""
+    """Number of tokens of the prompt, including the generation prompt."""
 
 
 def model_stop_ids(model_dir: Path) -> tuple[int, ...]:
-    """The tokens at which a model's own `generation_config.json` ends an answer.
+    """Return the tokens at which a model's own `generation_config.json` ends an answer.
 
     Raises:
-        ModelError: the file is not JSON, or names something that is no token.
+        ModelError: the file is not JSON, or names something that is not a token.
     """
     path = model_dir / GENERATION_CONFIG
     if not path.is_file():
@@ -63,26 +62,26 @@ def model_stop_ids(model_dir: Path) -> tuple[int, ...]:
 
 
 class ChatFormat:
-    """A tokenizer and its chat template, tried out once, applied to many conversations.
+    """A tokenizer and its chat template, tested once, applied to many conversations.
 
-    A template with `{% generation %}` markers trains what lies between them; without markers an answer is trained from
-    its generation prompt to its end.
+    With `{% generation %}` markers in the template, the marked text is trained; without markers, an answer is trained
+    from its generation prompt to its end.
     """
 
     tokenizer: PreTrainedTokenizerBase
     stop_token_ids: tuple[int, ...]
     """The tokens that end an answer: end of sequence, the token with which the template ends an assistant's turn, and
-    those of the model; for `Sampling`, and for the `generation_config.json` of what is trained."""
+    those of the model. They are used for `Sampling`, and for the `generation_config.json` of the trained model."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, model_stops: Sequence[int] = ()) -> None:
-        """Try the template on a small conversation.
+        """Test the template on a small conversation.
 
         Args:
-            tokenizer: With its chat template.
+            tokenizer: A tokenizer with a chat template.
             model_stops: Tokens at which the given model ends an answer (`model_stop_ids`).
 
         Raises:
-            ModelError: there is no chat template, it writes no content, or nothing says which token ends an answer.
+            ModelError: there is no chat template, it writes no content, or no token ends an answer.
         """
         self.tokenizer = tokenizer
         # transformers leaves most attributes of a tokenizer untyped.
@@ -99,10 +98,10 @@ class ChatFormat:
             raise no_end(self._render([_QUESTION, _ANSWER])[-20:])
 
     def render_prompts(self, examples: Sequence[Example]) -> list[IntArray]:
-        """Token ids of each prompt with the generation prompt at its end, shape [T].
+        """Return the token ids of each prompt with the generation prompt at its end, shape [T].
 
         Raises:
-            ModelError: the template refuses a prompt, or would leave a part of it out.
+            ModelError: the template rejects a prompt, or would omit a part of it.
         """
         texts: list[str] = []
         for example in examples:
@@ -116,11 +115,11 @@ class ChatFormat:
         return [np.array(ids, np.int32) for ids in self._encode(texts)["input_ids"]]
 
     def render_conversations(self, examples: Sequence[Example], *, train_on: TrainOn) -> list[RenderedConversation]:
-        """Token ids of each prompt with its completion, and weight 1 on the answers that are trained.
+        """Return the token ids of each prompt with its completion, and weight 1 on the trained answers.
 
         Raises:
-            ModelError: the template refuses a conversation, would leave a part of it out, or does not put the
-                completion behind the prompt.
+            ModelError: the template rejects a conversation, would omit a part of it, or does not put the completion
+                after the prompt.
             DataError: no turn of a row is trained.
         """
         if not self._tokenizer.is_fast:
@@ -141,7 +140,7 @@ class ChatFormat:
         return rendered
 
     def save(self, model_dir: Path) -> None:
-        """Write the tokenizer beside a model, and into its generation config, if it has one, where answers end."""
+        """Write the tokenizer beside a model, and the stop tokens into the model's generation config, if it has one."""
         self._tokenizer.save_pretrained(str(model_dir))
         path = model_dir / GENERATION_CONFIG
         if path.is_file():
@@ -169,13 +168,13 @@ class ChatFormat:
         return self._template.render(messages, tools=(), arguments={}, generation_prompt=False).text
 
     def _turn_end(self) -> TurnEnd:
-        """The last special token that the template writes behind an answer, whether or not a turn follows."""
+        """Find the last special token that the template writes after an answer, whether or not a turn follows."""
         literals = sorted(self._tokenizer.convert_ids_to_tokens(sorted(self._special_ids)), key=len, reverse=True)
         pattern = re.compile("|".join(re.escape(literal) for literal in literals))
         alone = _behind_answer(self._render([_QUESTION, _ANSWER]))
         try:
             followed = _behind_answer(self._render([_QUESTION, _ANSWER, _QUESTION]))
-        except ModelError:  # A template for one question: nothing ever follows.
+        except ModelError:  # A template for a single question: nothing ever follows.
             followed = alone
         ends = [match for match in pattern.finditer(alone) if followed.startswith(alone[: match.end()])]
         if not ends and (last := pattern.search(alone)) is not None:
@@ -188,7 +187,7 @@ class ChatFormat:
 
 @contextmanager
 def _row_named(example: Example) -> Generator[None]:
-    """Name the row in what the template refuses."""
+    """Add the row to the template's error message."""
     try:
         yield
     except ModelError as error:
@@ -212,7 +211,7 @@ def _joined(
     completion_ids: list[int],
     completion_offsets: list[tuple[int, int]],
 ) -> RenderedConversation:
-    """Prompt and completion end to end; a token is trained when it begins inside a trained span."""
+    """Join prompt and completion; a token is trained if it begins inside a trained span."""
     starts = [start for start, _ in prompt_offsets] + [start + len(text.prompt) for start, _ in completion_offsets]
     starts_T = np.array(starts)
     is_trained_T = np.zeros(len(starts), np.bool_)

@@ -1,4 +1,6 @@
-"""A chat template, and the shapes in which it wants the parts of a conversation: messages -> text and marked spans."""
+"""A chat template, and the forms in which it expects the parts of a conversation; renders messages to text and
+spans.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
 BUILT_IN = "rlpost:"
 GENERATION_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
-"""The names under which templates read the reasoning of a turn; the first that a template reads is used."""
+"""Names under which templates read the reasoning of a turn; the first one that a template reads is used."""
 RESERVED_ARGUMENTS = frozenset(
     {"messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template", "conversations"}
     | {"return_assistant_tokens_mask"}
 )
-"""Template arguments that are not a data set's to give."""
+"""Template arguments that a data set may not set."""
 
 _QUESTION = Message(role="user", content="tried0question")
 _TOOL, _VALUE = "tried1tool", "tried2value"
@@ -39,22 +41,22 @@ class Rendered(NamedTuple):
 
 
 class _CallForm(NamedTuple):
-    """How a template wants tool calls."""
+    """The form in which a template expects tool calls."""
 
     empty_content: str | None
-    """The content of a turn that is nothing but calls."""
+    """The content of a turn that consists only of calls."""
     arguments_as_text: bool
-    """Whether arguments are JSON text, not a mapping."""
+    """Whether arguments are JSON text instead of a mapping."""
 
 
 def chat_template_source(reference: str) -> str:
-    """The Jinja source of `rlpost:plain`, `rlpost:tulu`, or a file.
+    """Return the Jinja source of `rlpost:plain`, `rlpost:tulu`, or a file.
 
-    `rlpost:plain` spends one token a turn on markup with a tokenizer built by the recipe; `rlpost:tulu` is the format
-    of TULU 3 (arXiv 2411.15124).
+    With a tokenizer built by the recipe, `rlpost:plain` spends one token per turn on markup; `rlpost:tulu` is the
+    format of TULU 3 (arXiv 2411.15124).
 
     Raises:
-        ModelError: there is no such built-in template or file.
+        ModelError: the built-in template or the file does not exist.
     """
     if reference.startswith(BUILT_IN):
         folder = resources.files("rlpost.data") / "templates"
@@ -75,16 +77,16 @@ def chat_template_source(reference: str) -> str:
 class ChatTemplate:
     """The template of a tokenizer, rendered by transformers.
 
-    Templates differ in the shape that they want: content as text or as a list of parts, arguments of a call as a
-    mapping or as JSON text, the content of a pure call empty or absent, and the name of the reasoning. Which one this
-    template wants is tried out once, on a small conversation.
+    Templates differ in the forms that they expect: content as text or as a list of parts, arguments of a call as a
+    mapping or as JSON text, the content of a pure call empty or absent, and the name of the reasoning. The forms of
+    this template are found once, by tests on a small conversation.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Take the tokenizer's template.
 
         Raises:
-            ModelError: there is none or several, or it writes no content of a user turn.
+            ModelError: there is none or several, or it does not write the content of a user turn.
         """
         # transformers leaves most attributes of a tokenizer untyped.
         untyped: Any = tokenizer
@@ -98,7 +100,7 @@ class ChatTemplate:
         self._special_tokens: dict[str, Any] = dict(untyped.special_tokens_map)
         self.has_markers = GENERATION_MARKER.search(source) is not None
         self.reasoning_key = next((key for key in REASONING_KEYS if _reads_key(source, key)), None)
-        """The name under which it reads the reasoning of a turn; None where it reads none."""
+        """The name under which it reads the reasoning of a turn; None if it reads none."""
         self._content_in_parts = self._wants_parts()
 
     def render(
@@ -109,10 +111,10 @@ class ChatTemplate:
         arguments: Mapping[str, Any],
         generation_prompt: bool,
     ) -> Rendered:
-        """The text of a conversation; `generation_prompt` adds what stands before an answer that is yet to come.
+        """Return the text of a conversation; `generation_prompt` adds the text before an answer that is yet to come.
 
         Raises:
-            ModelError: the template refuses the conversation, or fails on it.
+            ModelError: the template rejects the conversation, or fails on it.
         """
         calls = any(message.tool_calls for message in messages)
         form = self.call_form if calls else None
@@ -121,7 +123,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def variables(self) -> frozenset[str]:
-        """The names of the arguments that the template reads, `messages` and `tools` among them."""
+        """The names of the arguments that the template reads, including `messages` and `tools`."""
         from transformers.utils import chat_template_utils
 
         templates: Any = chat_template_utils
@@ -129,10 +131,10 @@ class ChatTemplate:
 
     @functools.cached_property
     def call_form(self) -> _CallForm:
-        """The shape in which the template writes a tool call with its name and arguments.
+        """The form in which the template writes a tool call with its name and arguments.
 
         Raises:
-            ModelError: it writes none in any shape.
+            ModelError: it writes no form of tool call.
         """
         reasons: list[str] = []
         for form in (_CallForm("", False), _CallForm(None, False), _CallForm("", True), _CallForm(None, True)):
@@ -144,7 +146,7 @@ class ChatTemplate:
             except ModelError as error:
                 reasons.append(str(error))
                 continue
-            # Some templates write the word None for a content that is absent.
+            # Some templates write the word None for absent content.
             if _TOOL in text and _VALUE in text and "None" not in text:
                 return form
         raise ModelError(
@@ -197,7 +199,7 @@ class ChatTemplate:
                 return_assistant_tokens_mask=self.has_markers,
                 **{**self._special_tokens, **arguments},
             )
-        except Exception as error:  # A template computes, and can fail as any program.
+        except Exception as error:  # A template is a program, and can fail like any program.
             raise ModelError(
                 f"the chat template must accept every conversation of the data; it refuses one: {error}. "
                 "Change model.chat_template, or the roles in the data"

@@ -1,8 +1,9 @@
-"""One row of a file -> one `Example`: which column is the prompt, the answer, the pair, the gold or the document.
+"""Turns one row of a file into an `Example`: finds the columns of the prompt, the answer, the pair, the gold or the
+document.
 
-Understood are plain columns (`prompt` with `response`), conversations (`messages`), and TRL's conversational formats
+It reads plain columns (`prompt` with `response`), conversations (`messages`), and TRL's conversational formats
 (`prompt` as messages, `completion`, `chosen` and `rejected` with the prompt inside or beside, `tools` and
-`chat_template_kwargs`). A column that a model would see and that nothing renders is refused.
+`chat_template_kwargs`). A column that is meant for the model but would not be rendered is rejected.
 """
 
 from __future__ import annotations
@@ -32,25 +33,25 @@ _RENDERED = ("prompt", "messages", "response", "rejected", "tools", "template_ar
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColumnRules:
-    """How the columns of a data set are read."""
+    """The rules for reading the columns of a data set."""
 
     columns: Mapping[str, str]
-    """Role -> column, where the recipe names one."""
+    """Role -> column, if the recipe names one."""
     not_rendered: frozenset[str] = frozenset()
-    """Columns, and keys of messages, of which the recipe says that they are not for the model."""
+    """Columns, and keys of messages, that are not for the model according to the recipe."""
     rendered_otherwise: frozenset[str] = frozenset()
     """Columns that the recipe's instruction names, or that its system message replaces."""
     null_is_absent: bool = False
-    """Whether a null inside a value stands for a key that is not there."""
+    """Whether a null inside a value stands for a missing key."""
 
 
 def example_of(row: NumberedRow, *, dataset: str, rules: ColumnRules) -> Example:
     """Read one row; columns without a role go to `meta`.
 
     Raises:
-        DataError: a column that the recipe names is not there, no column gives a prompt or a text, a value has the
-            wrong form, or a part of the conversation would vanish. The message names data set, row, the columns found
-            and what to set.
+        DataError: a column that the recipe names is missing, no column gives a prompt or a text, a value has the wrong
+            form, or a part of the conversation would be lost. The message names data set, row, the columns found and
+            what to set.
     """
     try:
         role_columns = _role_columns(row.columns, rules=rules)
@@ -71,7 +72,7 @@ def example_of(row: NumberedRow, *, dataset: str, rules: ColumnRules) -> Example
 
 
 def _role_columns(row: Mapping[str, Any], *, rules: ColumnRules) -> dict[str, str]:
-    """Role -> column; a column without a value (null) plays no role."""
+    """Return role -> column; a column without a value (null) has no role."""
     columns = rules.columns
     found: dict[str, str] = {}
     for role, usual in USUAL_COLUMNS.items():
@@ -89,7 +90,7 @@ def _role_columns(row: Mapping[str, Any], *, rules: ColumnRules) -> dict[str, st
             found[role] = present[0]
     for role, other in (("prompt", "messages"), ("messages", "prompt")):
         if role in columns and other not in columns:
-            found.pop(other, None)  # The recipe says which of the two is meant.
+            found.pop(other, None)  # The recipe decides which of the two is meant.
     return found
 
 
@@ -137,7 +138,7 @@ class _Turns:
     def conversation(
         self, values: Mapping[str, Any]
     ) -> tuple[tuple[Message, ...], tuple[Message, ...], tuple[Message, ...]]:
-        """(prompt, completion, rejected) of a row."""
+        """Return (prompt, completion, rejected) of a row."""
         is_pair = isinstance(values.get("response"), list) and isinstance(values.get("rejected"), list)
         shares_prompt = is_pair and not isinstance(values.get("prompt"), list)
         if is_pair:
@@ -167,7 +168,7 @@ class _Turns:
         return read_messages(value, ignored=self._ignored)
 
     def _prompt(self, value: Any, *, may_end_with_answer: bool) -> tuple[Message, ...]:
-        """A prompt's own answers are given, not demonstrated: SFT trains those that say so."""
+        """Read a prompt. Its own answers are given, not demonstrated: SFT trains only those that are marked."""
         if isinstance(value, str):
             return (Message(role="user", content=value),)
         messages = self._messages(value)
@@ -193,7 +194,7 @@ class _Turns:
         )
 
     def _refuse_other_prompt(self, prompt: Any, messages: Sequence[Message]) -> None:
-        """A prompt beside messages, as many data sets have it, must say nothing that the messages do not say."""
+        """Check that a prompt beside messages, which many data sets have, contains nothing that the messages lack."""
         if prompt is None:
             return
         asked = [prompt] if isinstance(prompt, str) else [turn.text for turn in self._messages(prompt)]
@@ -206,7 +207,7 @@ class _Turns:
 
 
 def _split(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """The turns before the answer to the last turn of the user, and that answer with its tool calls."""
+    """Split into the turns before the answer to the user's last turn, and that answer with its tool calls."""
     users = [index for index, turn in enumerate(messages) if turn.role == "user"]
     cut = next(
         index for index, turn in enumerate(messages) if turn.role == "assistant" and index > max(users, default=-1)
@@ -215,7 +216,7 @@ def _split(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Me
 
 
 def _with_prompt_extracted(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Preference pairs of whole conversations: the turns with which both begin are the prompt."""
+    """Extract the prompt of preference pairs of whole conversations: the turns with which both begin."""
     if not values["response"] or not values["rejected"]:
         raise DataError("chosen and rejected must hold messages; found an empty list")
     trl = required_library("trl.data_utils", purpose="a data set with conversations as chosen and rejected")

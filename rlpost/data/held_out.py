@@ -1,4 +1,4 @@
-"""Takes training examples out whose prompt is also a held-out prompt."""
+"""Removes training examples whose prompt is also a held-out prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlpost.records import Example
 
 
 class HeldOutSplit(NamedTuple):
-    """Training examples without held-out prompts, in their order, and how many were taken out."""
+    """Training examples without held-out prompts, in their order, and the number of removed ones."""
 
     kept: list[Example]
     removed: int
@@ -19,9 +19,9 @@ class HeldOutSplit(NamedTuple):
 def remove_held_out(examples: Sequence[Example], *, held_out: Sequence[Example]) -> HeldOutSplit:
     """Keep the examples whose question is not one of the held-out questions.
 
-    A question is the text of all user turns, and also the wording of the source where the recipe's `instruction`
-    replaced it; both are compared without regard to case, white space and Unicode form. Raw documents
-    (`Example.text`) have no question and are kept: this finds equal prompts, not quotations.
+    A question is the text of all user turns, and also the source's wording if the recipe's `instruction` replaced it.
+    Both are compared ignoring case, white space and Unicode form. Raw documents (`Example.text`) have no question and
+    are kept: this finds equal prompts, not quotations.
     """
     forbidden = {question for example in held_out for question in _questions(example)}
     kept = [example for example in examples if forbidden.isdisjoint(_questions(example))]

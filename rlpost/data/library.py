@@ -1,4 +1,4 @@
-"""The data sets of a recipe, read once, without what is held out for evaluation."""
+"""The data sets of a recipe, read once, without the rows that are held out for evaluation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlpost.records import Example, Prompt
 
 
 class DataLibrary:
-    """Made by the pipeline once the tokenizer is known; taken by stages and evaluation."""
+    """The recipe's data. The pipeline makes it once the tokenizer is known; stages and evaluation take it."""
 
     def __init__(self, recipe: Recipe, chat: ChatFormat, *, say: Callable[[str], None]) -> None:
         self.format = chat
@@ -24,7 +24,7 @@ class DataLibrary:
         self._held_out = [example for name in evaluate.data for example in self._read(name)] if evaluate else []
 
     def examples(self, names: Sequence[str], *, stage: str, use: Use) -> list[Example]:
-        """Rows of the data sets, in order, without held-out prompts.
+        """Return the rows of the data sets, in order, without held-out prompts.
 
         Raises:
             DataError: a source cannot be read, is empty, or a row lacks what the stage needs.
@@ -34,11 +34,11 @@ class DataLibrary:
         return rows
 
     def prompts(self, names: Sequence[str], *, stage: str, max_tokens: int) -> list[Prompt]:
-        """Prompts to sample from, with their references, each with room for `max_tokens` more."""
+        """Return prompts to sample from, with their references, each with room for `max_tokens` more tokens."""
         return self._render(self.examples(names, stage=stage, use="prompts_with_gold"), max_tokens=max_tokens)
 
     def held_out_prompts(self, *, max_tokens: int) -> list[Prompt]:
-        """The prompts of the evaluation."""
+        """Return the prompts of the evaluation."""
         require_columns(self._held_out, stage="evaluate", use="prompts_with_gold")
         return self._render(self._held_out, max_tokens=max_tokens)
 

@@ -1,4 +1,4 @@
-"""Messages and tool schemas of a row, as they are written in data sets -> `Message`; nothing is dropped in silence."""
+"""Reads messages and tool schemas as data sets write them into `Message`; nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FORM = "a message must have a role and a content, both strings"
 
 
 def read_messages(value: Any, *, ignored: Collection[str]) -> tuple[Message, ...]:
-    """The turns of a column; `ignored` are the keys that the recipe says are not for the model.
+    """Read the turns of a column; `ignored` are keys that are not for the model according to the recipe.
 
     Raises:
-        DataError: it is no list of messages, or a message has a key that nothing would read.
+        DataError: it is not a list of messages, or a message has a key that would not be read.
     """
     if isinstance(value, list) and value:
         turns = cast("Sequence[Any]", value)
@@ -29,10 +29,10 @@ def read_messages(value: Any, *, ignored: Collection[str]) -> tuple[Message, ...
 
 
 def read_tools(value: Any) -> tuple[Mapping[str, Any], ...]:
-    """The tool schemas of a row: a list of JSON schemas, or JSON text of one.
+    """Read the tool schemas of a row: a list of JSON schemas, or the JSON text of such a list.
 
     Raises:
-        DataError: it is something else.
+        DataError: it is anything else.
     """
     tools = _from_json(value)
     if isinstance(tools, list) and all(isinstance(tool, dict) for tool in cast("list[Any]", tools)):
@@ -41,10 +41,10 @@ def read_tools(value: Any) -> tuple[Mapping[str, Any], ...]:
 
 
 def read_arguments(value: Any) -> Mapping[str, Any]:
-    """The arguments that a row gives to the chat template.
+    """Read the arguments that a row passes to the chat template.
 
     Raises:
-        DataError: it is no mapping, or names something that is not a row's to give.
+        DataError: it is not a mapping, or names an argument that a row may not set.
     """
     arguments = _from_json(value)
     if not isinstance(arguments, dict):
@@ -57,15 +57,15 @@ def read_arguments(value: Any) -> Mapping[str, Any]:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a value says nothing, as the nulls and empty lists with which tables fill their columns."""
+    """Whether a value is empty, like the nulls and empty lists with which tables fill their columns."""
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
 def without_nulls(value: Any) -> Any:
-    """The same without keys whose value is null, at any depth.
+    """Return the value without keys whose value is null, at any depth.
 
-    Arrow gives all mappings of a column the same keys, and fills in null where a row has none: a tool that takes a city
-    would seem to be called with the arguments of every other tool besides.
+    Arrow gives all mappings of a column the same keys, and fills in null for missing ones: otherwise a call of a tool
+    that takes a city would seem to have the arguments of every other tool too.
     """
     if isinstance(value, list):
         return [without_nulls(item) for item in cast("list[Any]", value)]
@@ -107,7 +107,7 @@ def _message(turn: Any, *, index: int, ignored: Collection[str]) -> Message:
 
 
 def _content(value: Any, *, index: int) -> str | None:
-    """Text; parts of a list that are text follow each other without anything between them."""
+    """Read text; text parts of a list are joined without a separator."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -131,7 +131,7 @@ def _part_text(part: Any, *, index: int) -> str:
 
 
 def _tool_calls(value: Any, *, index: int) -> tuple[Mapping[str, Any], ...]:
-    """The calls of a turn, their arguments as a mapping, which JSON text is read into."""
+    """Read the calls of a turn, with their arguments as a mapping, parsed from JSON text if necessary."""
     if is_empty(value):
         return ()
     calls = _from_json(value)
@@ -142,7 +142,7 @@ def _tool_calls(value: Any, *, index: int) -> tuple[Mapping[str, Any], ...]:
 
 def _tool_call(call: Any, *, index: int) -> Mapping[str, Any]:
     fields = cast("dict[str, Any]", call) if isinstance(call, dict) else {}
-    if "function" not in fields:  # Hermes and others write the function without OpenAI's wrapping.
+    if "function" not in fields:  # Hermes and others write the function without OpenAI's wrapper.
         outer = {key: fields[key] for key in ("id", "type") if key in fields}
         fields = {**outer, "function": {key: value for key, value in fields.items() if key not in outer}}
     function = cast("dict[str, Any]", fields["function"]) if isinstance(fields["function"], dict) else {}
@@ -170,7 +170,7 @@ def _train(fields: Mapping[str, Any], *, index: int, role: str) -> bool | None:
 
 
 def _text_of(fields: Mapping[str, Any], keys: Sequence[str], *, index: int) -> str | None:
-    """The text under one of these keys, which mean the same."""
+    """Return the text under one of these keys, which are synonyms."""
     present = [key for key in keys if fields.get(key) not in (None, "")]
     if not present:
         return None

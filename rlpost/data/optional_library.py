@@ -1,4 +1,4 @@
-"""Libraries of the `run` extra, imported by the one function that needs them."""
+"""Libraries of the `run` extra, each imported only by the function that needs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rlpost.errors import DataError
 
 
 def required_library(name: str, *, purpose: str) -> Any:
-    """The module, untyped, since none of these libraries ships types.
+    """Import a library and return its module, untyped, since none of these libraries has types.
 
     Raises:
         DataError: the library is not installed, as on a machine that only runs supervised stages.

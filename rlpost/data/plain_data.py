@@ -1,4 +1,6 @@
-"""Values of a data set as plain data: what json can write, so that they cross processes and land in reports."""
+"""Restricts values of a data set to plain data that JSON can represent, so that they can cross processes and enter
+reports.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,15 @@ import numpy as np
 from rlpost.errors import DataError
 
 MOST_DEPTH = 64
-"""Of lists and mappings within each other."""
+"""Deepest nesting of lists and mappings."""
 
 
 def plain(value: Any) -> Any:
-    """The value made of None, bool, int, finite float, str, list and dict only; tuples become lists, NaN becomes None.
+    """Return the value made only of None, bool, int, finite float, str, list and dict; tuples become lists, NaN becomes
+    None.
 
     Raises:
-        DataError: the value holds something else, for example an image or bytes, or what JSON in UTF-8 cannot hold.
+        DataError: the value contains anything else, for example an image or bytes, or a text that UTF-8 cannot encode.
     """
     return _plain(value, depth=0)
 
@@ -62,7 +65,7 @@ def _text(value: str) -> str:
 
 
 def _number(value: float) -> float | None:
-    # Whoever has no null writes a missing number as NaN.
+    # Formats without null write a missing number as NaN.
     if math.isnan(value):
         return None
     if math.isinf(value):

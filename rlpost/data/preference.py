@@ -1,4 +1,4 @@
-"""Preference pairs: given ones, or made from the model's own judged samples (TULU 3, arXiv 2411.15124, section 5)."""
+"""Preference pairs: given ones, or pairs from the model's own judged samples (TULU 3, arXiv 2411.15124, section 5)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class PreferencePair(NamedTuple):
 
 
 class PreferencePairs(NamedTuple):
-    """Pairs, and how many examples or prompts gave none."""
+    """Pairs, and the number of examples or prompts that gave none."""
 
     pairs: list[PreferencePair]
     dropped: int
 
 
 def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> PreferencePairs:
-    """Pairs of `completion` and `rejected`, the assistant's turns of each compared.
+    """Make pairs of `completion` and `rejected`, by the assistant's turns of each.
 
-    A pair is dropped when either side is longer than `max_length`, or when both say the same.
+    A pair is dropped if either side is longer than `max_length`, or if both are equal.
 
     Raises:
         DataError: a prompt alone fills `max_length`, or no pair is left.
@@ -58,11 +58,12 @@ def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_le
 
 
 def pairs_from_samples(groups: Sequence[RolloutGroup], *, pairs_per_prompt: int, seed: int) -> PreferencePairs:
-    """Of every prompt's samples, up to `pairs_per_prompt` pairs of one with the highest score and one with the lowest.
+    """Make up to `pairs_per_prompt` pairs from each prompt's samples, one with the highest score and one with the
+    lowest.
 
-    Which ones is drawn from (seed, index of the group), so the order of the groups does not matter; no pair comes
-    twice. Samples with a fault take no part, and equal texts count once. Rows keep the sampled tokens. A prompt whose
-    samples all have one score gives no pair and is counted as dropped.
+    The choice is drawn from (seed, index of the group), so it does not depend on the order of the groups; no pair is
+    repeated. Samples with a fault are left out, and equal texts count once. Rows keep the sampled tokens. A prompt
+    whose samples all have the same score gives no pair and is counted as dropped.
     """
     pairs: list[PreferencePair] = []
     dropped = 0
@@ -88,7 +89,7 @@ def _pairs_of(group: RolloutGroup, *, count: int, rng: np.random.Generator) -> l
 
 
 def _scored_samples(group: RolloutGroup) -> list[tuple[float, Episode]]:
-    """(score, sample) of valid samples, each text once: its first sample stands for it."""
+    """Return (score, sample) of valid samples, with the first sample of each text."""
     by_text: dict[str, tuple[float, Episode]] = {}
     for episode, verdict in zip(group.episodes, group.verdicts, strict=True):
         if verdict.fault is None and verdict.score is not None:
@@ -97,6 +98,8 @@ def _scored_samples(group: RolloutGroup) -> list[tuple[float, Episode]]:
 
 
 def _row(group: RolloutGroup, episode: Episode) -> TrainRow:
-    """The row of an episode's last trajectory, which holds all of it unless a template rewrote the history."""
+    """Make a row of an episode's last trajectory, which contains the whole episode unless a template rewrote the
+    history.
+    """
     source = f"{group.prompt.id}, sample {episode.sample}"
     return trajectory_row(episode.trajectories[-1], weight=1.0, source=source)

@@ -1,4 +1,4 @@
-"""The recipe's `instruction` and `system` applied to a prompt. Templates are filled by name, never evaluated."""
+"""Applies the recipe's `instruction` and `system` to a prompt. Templates are filled by name, never evaluated."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rlpost.recipe.nearest import some_of
 from rlpost.records import Example, Message
 
 PLACEHOLDER = re.compile(r"\{(\{\w+\})\}|\{([A-Za-z_]\w*)\}")
-"""`{name}`, or `{{name}}` for a literal `{name}`; other braces, as in LaTeX's `x^{2}`, stand for themselves."""
+"""`{name}`, or `{{name}}` for a literal `{name}`; other braces, as in LaTeX's `x^{2}`, stay as they are."""
 
 
 def fill_instruction(template: str, *, question: str, metadata: Mapping[str, Any]) -> str:
-    r"""Put `question` and metadata values where the template names them.
+    r"""Insert `question` and metadata values where the template names them.
 
     Example: `fill_instruction("{question} Answer in \boxed{}.", question="2+2?", metadata={})` is
     `2+2? Answer in \boxed{}.`
 
     Raises:
-        DataError: the template names something that the row does not have.
+        DataError: the template names a field that the row does not have.
     """
     values = {**metadata, "question": question}
 
@@ -44,14 +44,14 @@ def fill_instruction(template: str, *, question: str, metadata: Mapping[str, Any
 
 
 def placeholders(template: str) -> frozenset[str]:
-    """The names that an instruction has in braces."""
+    """Return the names that an instruction has in braces."""
     return frozenset(name for _, name in PLACEHOLDER.findall(template) if name)
 
 
 def reword(example: Example, *, instruction: str | None, system: str | None) -> Example:
-    """The example with its last user turn in the recipe's words and the recipe's system message, where these are given.
+    """Apply the recipe's instruction to the example's last user turn, and add the recipe's system message, if given.
 
-    The recipe's system message takes the place of the row's own. The replaced wording is kept as `meta["question"]`.
+    The recipe's system message replaces the row's own. The replaced wording is kept as `meta["question"]`.
 
     Raises:
         DataError: the row has no prompt, or lacks a field that the instruction names.

@@ -1,4 +1,4 @@
-"""Examples -> prompts to sample from, or rows to train on, all within the model's `max_length` tokens."""
+"""Turns examples into prompts to sample from, or rows to train on, all within the model's `max_length` tokens."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rlpost.train_records import NO_COLUMNS, TrainRow
 
 
 class SupervisedRows(NamedTuple):
-    """Rows to train on, and how many examples gave none because they are longer than `max_length`."""
+    """Rows to train on, and the number of examples that gave none because they are longer than `max_length`."""
 
     rows: list[TrainRow]
     dropped: int
 
 
 def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> SupervisedRows:
-    """Rows of continued pre-training: every token is trained but the first, which nothing comes before.
+    """Make rows for continued pre-training: every token is trained except the first, which has no context.
 
     A document (`Example.text`) ends with the end-of-sequence token and is cut into rows of `max_length` tokens. Prompt
-    and response without a text are rendered with the chat template as one text, and dropped when they are too long.
+    and response without a text are rendered with the chat template as one text, and dropped if they are too long.
 
     Raises:
         DataError: a prompt alone fills `max_length`, or no row is left.
@@ -49,7 +49,8 @@ def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: 
 def demonstration_rows(
     examples: Sequence[Example], *, chat: ChatFormat, max_length: int, train_on: TrainOn
 ) -> SupervisedRows:
-    """Rows of supervised fine-tuning: the assistant's turns and their ends are trained. Too long rows are dropped.
+    """Make rows for supervised fine-tuning: the assistant's turns and their ends are trained. Rows that are too long
+    are dropped.
 
     Raises:
         DataError: a prompt alone fills `max_length`, no turn of a row is trained, or no row is left.
@@ -65,7 +66,7 @@ def demonstration_rows(
 
 
 def prompts_of(examples: Sequence[Example], *, chat: ChatFormat, max_length: int, max_tokens: int) -> list[Prompt]:
-    """Prompts for the generator, each with room for `max_tokens` sampled tokens.
+    """Make prompts for the generator, each with room for `max_tokens` sampled tokens.
 
     Raises:
         DataError: a prompt and `max_tokens` do not fit in `max_length` together.
@@ -93,14 +94,14 @@ def trajectory_row(
     with_sampled_logprobs: bool = False,
     source: str = "",
 ) -> TrainRow:
-    """A trajectory as it was sampled; every token that the policy chose has the same loss weight.
+    """Make a row of a sampled trajectory; every token that the policy chose has the same loss weight.
 
     Args:
-        trajectory: The tokens, and which of them the policy chose.
+        trajectory: The tokens, with marks for those that the policy chose.
         weight: Loss weight of each chosen token; all others get 0.
-        columns: Columns of `train_records` with one value a chosen token; all other tokens get 0.
-        with_sampled_logprobs: Whether the row has the generator's log-probabilities as `behaviour_logprobs_T`.
-        source: For people.
+        columns: Columns of `train_records` with one value per chosen token; all other tokens get 0.
+        with_sampled_logprobs: Whether the row gets the generator's log-probabilities as `behaviour_logprobs_T`.
+        source: Origin of the row, for people.
     """
     (chosen,), length = trajectory.trained_T.nonzero(), len(trajectory.token_ids)
     weights_T = np.zeros(length, np.float32)
@@ -113,14 +114,14 @@ def trajectory_row(
 
 
 def answer_row(answer: RenderedConversation, *, source: str) -> TrainRow:
-    """The row that trains the answers of a rendered conversation."""
+    """Make the row that trains the answers of a rendered conversation."""
     return TrainRow(token_ids=answer.token_ids, weights_T=answer.weights_T, source=source)
 
 
 def render_within(
     examples: Sequence[Example], *, chat: ChatFormat, max_length: int, train_on: TrainOn
 ) -> list[RenderedConversation | None]:
-    """Each prompt with its completion as tokens, None where both together are longer than `max_length`.
+    """Render each prompt with its completion as tokens; None if both together are longer than `max_length`.
 
     Raises:
         DataError: a prompt alone fills `max_length`.
@@ -143,7 +144,9 @@ def _check_prompts_fit(
 
 
 def _document_tokens(documents: Sequence[Example], *, chat: ChatFormat) -> list[IntArray]:
-    """Tokens of raw texts with the tokenizer's own start token, if it has one, and always the end of sequence."""
+    """Return the tokens of raw texts, with the tokenizer's own start token, if it has one, and always the end of
+    sequence.
+    """
     if not documents:
         return []
     tokenizer: Any = chat.tokenizer

@@ -1,4 +1,4 @@
-"""Rows of JSON-lines files, Parquet files and Hugging Face data sets, as mappings from column to value."""
+"""Reads rows of JSON-lines files, Parquet files and Hugging Face data sets as mappings from column to value."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from rlpost.data.optional_library import required_library
 from rlpost.errors import DataError
 
 Choose = Callable[[int], list[int]]
-"""Number of rows in the source -> the rows to use, in order."""
+"""Number of rows in the source -> indices of the rows to use, in order."""
 
 
 class NumberedRow(NamedTuple):
-    """A row and its place in the source, counted from 0."""
+    """A row and its position in the source, counted from 0."""
 
     number: int
     columns: Mapping[str, Any]
 
 
 def read_jsonl(path: Path, *, choose: Choose) -> list[NumberedRow]:
-    """Rows of a file with one JSON object a line; blank lines do not count.
+    """Read a file with one JSON object per line; blank lines do not count.
 
     Raises:
-        DataError: there is no such file, or a line is not a JSON object; the message names file and line.
+        DataError: the file does not exist, or a line is not a JSON object; the message names file and line.
     """
     rows: list[dict[str, Any]] = []
     try:
@@ -46,10 +46,10 @@ def read_jsonl(path: Path, *, choose: Choose) -> list[NumberedRow]:
 
 
 def read_parquet(path: Path, *, choose: Choose) -> list[NumberedRow]:
-    """Rows of a Parquet file, or of all Parquet files of a directory in the order of their names.
+    """Read a Parquet file, or all Parquet files of a directory in the order of their names.
 
     Raises:
-        DataError: there is no such file, or it is not Parquet.
+        DataError: the file does not exist, or it is not Parquet.
     """
     source = f"the source parquet:{path}"
     parquet = required_library("pyarrow.parquet", purpose=source)
@@ -67,7 +67,7 @@ def read_parquet(path: Path, *, choose: Choose) -> list[NumberedRow]:
 
 
 def read_hugging_face(place: str, *, split: str, params: Mapping[str, Any], choose: Choose) -> list[NumberedRow]:
-    """Rows of one split: of a directory written by `save_to_disk`, of a directory of data files, or of a hub name.
+    """Read one split of a directory written by `save_to_disk`, of a directory of data files, or of a hub name.
 
     `params` are passed to `datasets.load_dataset`, for example `{"name": "main"}`.
 
@@ -82,18 +82,18 @@ def read_hugging_face(place: str, *, split: str, params: Mapping[str, Any], choo
             table = loaded[split] if isinstance(loaded, datasets.DatasetDict) else loaded
         else:
             table = datasets.load_dataset(place, split=split, **params)
-    except Exception as error:  # What a builder chokes on ends in errors of many kinds there.
+    except Exception as error:  # Builders raise many kinds of errors for malformed data.
         raise DataError(f"{source} with split {split!r} and params {dict(params)} cannot be loaded: {error}") from error
     numbers = choose(len(table))
     try:
         rows = list(table.select(numbers))
-    except Exception as error:  # Files are read, and found to be broken, only now.
+    except Exception as error:  # Files are read only now, so broken ones are detected here.
         raise DataError(f"{source} must hold whole rows with text in UTF-8; found: {error}") from error
     return [NumberedRow(*pair) for pair in zip(numbers, rows, strict=True)]
 
 
 def _no_stream(path: Path) -> Path:
-    """The path, unless it or something in it is a pipe or a device, which may give nothing or have no end."""
+    """Return the path, unless it or something in it is a pipe or a device, which may give nothing or never end."""
     for place in (path, *path.rglob("*")) if path.is_dir() else (path,):
         if place.exists() and not place.is_file() and not place.is_dir():
             raise OSError(f"{place} is neither a file nor a directory")

@@ -16,17 +16,17 @@ from rlpost.errors import DataError
 from rlpost.records import Example, Message
 
 ROW_TIMEOUT_S = 60.0
-"""A task that makes no row in this time is taken to search or to compute without end."""
+"""A task that makes no row in this time is assumed to search or compute forever."""
 
 
 def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Mapping[str, Any]) -> list[Example]:
-    """The first `rows` problems of the task, the same for the same seed and parameters.
+    """Generate the first `rows` problems of the task, which depend only on the seed and the parameters.
 
-    `meta["reasoning_gym"]` holds what the task's own scorer needs: `{"task", "params", "entry": {"question", "answer",
-    "metadata"}}`, as plain data.
+    `meta["reasoning_gym"]` holds plain data for the task's own scorer: `{"task", "params", "entry": {"question",
+    "answer", "metadata"}}`.
 
     Raises:
-        DataError: there is no such task, it refuses the parameters, it makes no row within `ROW_TIMEOUT_S`, or it
+        DataError: the task does not exist, it rejects the parameters, it makes no row within `ROW_TIMEOUT_S`, or it
             cannot judge plain data.
     """
     purpose = f"data.{name} with source reasoning_gym:{task}"
@@ -48,7 +48,7 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
             f"{purpose}: the task must make a row within {ROW_TIMEOUT_S:g} s; it went on without one: make the "
             f"problems smaller or easier to find in data.{name}.params, found {dict(params)}"
         ) from error
-    except Exception as error:  # For parameters that it does not expect, a task may raise anything, and late.
+    except Exception as error:  # For unexpected parameters a task may raise any error, even late.
         raise DataError(f"{purpose}: the task refuses its parameters: {error}. Correct data.{name}.params") from error
     _check_scores_survive(entries, purpose=purpose)
     generated = {"task": task, "params": plain(params)}
@@ -57,9 +57,9 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
 
 @contextmanager
 def _time_limit(timeout_s: float) -> Generator[Callable[[], bool]]:
-    """Raise TimeoutError in the body after this time, which what is yielded starts again and says True.
+    """Raise TimeoutError in the body after this time. The yielded function restarts the time and returns True.
 
-    Outside the main thread, where Python handles no signal, there is no limit.
+    Outside the main thread, where Python handles no signals, there is no limit.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: True
@@ -72,7 +72,7 @@ def _time_limit(timeout_s: float) -> Generator[Callable[[], bool]]:
         signal.setitimer(signal.ITIMER_REAL, timeout_s, timeout_s)
         return True
 
-    # Again after as long, for a task that goes on after any error.
+    # The timer repeats, in case a task continues after any error.
     earlier = signal.signal(signal.SIGALRM, stop), signal.setitimer(signal.ITIMER_REAL, timeout_s, timeout_s)
     try:
         yield start_again
@@ -83,7 +83,9 @@ def _time_limit(timeout_s: float) -> Generator[Callable[[], bool]]:
 
 
 def _refuse_unwritable(params: Mapping[str, Any], *, name: str) -> None:
-    """Refuse numbers that Python does not write, before the task computes for hours on one of a billion digits."""
+    """Reject numbers too long for Python to print, before the task computes for hours on a number with a billion
+    digits.
+    """
     most = sys.get_int_max_str_digits() or sys.maxsize
     for key, value in params.items():
         if key.endswith("digits") and isinstance(value, int | float) and value > most:
@@ -93,7 +95,9 @@ def _refuse_unwritable(params: Mapping[str, Any], *, name: str) -> None:
 
 
 def _check_scores_survive(entries: Any, *, purpose: str) -> None:
-    """Refuse tasks whose scorer tells tuples from lists (`arc_agi`, `rearc`): right answers would be judged wrong."""
+    """Reject tasks whose scorer distinguishes tuples from lists (`arc_agi`, `rearc`): right answers would be judged
+    wrong.
+    """
     first = entries[0]
     as_generated = entries.score_answer(first["answer"], entry=first)
     as_plain_data = entries.score_answer(first["answer"], entry=plain(first))

@@ -1,4 +1,4 @@
-"""`load_examples`: the rows of one data set of a recipe, whatever its source; and the check that a stage can use it."""
+"""`load_examples` reads one data set of a recipe from any source; `require_columns` checks that a stage can use it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlpost.recipe.sections import DataConfig
 from rlpost.records import Example, assistant_turn
 
 Use = Literal["cpt", "sft", "pairs", "prompts", "prompts_with_gold"]
-"""What a stage does with its rows; `prompts` are answered by the model, with gold where a verifier compares."""
+"""The use of a stage's rows; the model answers `prompts`, which have a gold if a verifier compares with it."""
 
 NEEDS: dict[Use, tuple[tuple[str, ...], ...]] = {
     "cpt": (("text",), ("messages", "response")),
@@ -33,13 +33,13 @@ NEEDS: dict[Use, tuple[tuple[str, ...], ...]] = {
 
 
 def load_examples(name: str, config: DataConfig) -> list[Example]:
-    """All examples of the data set called `name`, in an order and with ids that depend on the config and the data only.
+    """Return all examples of the data set `name`; their order and ids depend only on the config and the data.
 
     Files are shuffled by `config.seed` and cut to `config.rows`; ids count the rows of the file, `<name>/<row>`.
 
     Raises:
-        DataError: the source is missing, empty, too short or broken, a row lacks what the config asks for, or the
-            solution function cannot be used. The message names the data set and the row.
+        DataError: the source is missing, empty, too short or broken, a row lacks something that the config needs, or
+            the solution function cannot be used. The message names the data set and the row.
     """
     kind, _, place = config.source.partition(":")
     if kind == "reasoning_gym":
@@ -58,7 +58,7 @@ def require_columns(examples: Sequence[Example], *, stage: str, use: Use) -> Non
     """Check that every example has the fields that the stage needs.
 
     Raises:
-        DataError: naming the stage, the first row that lacks a field, the field, and what to set.
+        DataError: names the stage, the first row that lacks a field, the field, and the setting to change.
     """
     if not examples:
         raise DataError(f"stage {stage} needs rows; its data sets have none left: raise rows, or name more data")
@@ -122,15 +122,15 @@ def _file_rows(name: str, config: DataConfig, *, kind: str, place: str) -> list[
 
 
 def load_solution(reference: str) -> Callable[[Example], object]:
-    """The function `module:name` that a data set's `solution` names.
+    """Import the function `module:name` that a data set's `solution` names.
 
     Raises:
-        DataError: it cannot be imported.
+        DataError: the function cannot be imported.
     """
     module_name, _, function_name = reference.partition(":")
     try:
         return getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # A module may raise anything while it is imported.
+    except Exception as error:  # A module may raise any error while it is imported.
         raise DataError(
             f"a data set's solution must be module:function of an importable function; found {reference!r}: {error}"
         ) from error
@@ -141,7 +141,7 @@ def _response(solution: Callable[[Example], object], example: Example, *, refere
         return solution(example)
     except RlpostError:
         raise
-    except Exception as error:  # It is the recipe's own code.
+    except Exception as error:  # This is the recipe's own code, which may raise any error.
         raise DataError(
             f"data.{name}.solution must return text; {reference} raised {type(error).__name__} for row {example.id}: "
             f"{error}"

@@ -1,4 +1,4 @@
-"""Whether a chat template writes every part of a conversation, so that nothing of a row vanishes without a word."""
+"""Checks that a chat template writes every part of a conversation, so that no part of a row is lost silently."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rlpost.records import Message
 
 
 class _Part(NamedTuple):
-    """A part of a conversation that must be written, and the word that stands for it while that is tried."""
+    """A part of a conversation that must be written, and the word that replaces it during the test."""
 
     word: str
     name: str
 
 
 class TemplateCoverage:
-    """Tries each shape of conversation once: which roles, and which parts each turn has.
+    """Tests each form of conversation once, by the roles and the parts of its turns.
 
-    Checked are the content of every turn that is not the assistant's, every tool call, and of the assistant's turns
-    that are trained the content and the reasoning. How earlier answers are shown is the template's own affair: many
-    families leave the reasoning of earlier turns out.
+    It checks the content of every turn that is not the assistant's, every tool call, and the content and reasoning of
+    the assistant's trained turns. The template may show earlier answers as it likes: many model families leave out the
+    reasoning of earlier turns.
     """
 
     def __init__(self, template: ChatTemplate) -> None:
@@ -37,10 +37,11 @@ class TemplateCoverage:
         tools: Sequence[Mapping[str, Any]],
         arguments: Mapping[str, Any],
     ) -> None:
-        """Return if the template writes all that must be written; `trained` are the places of the trained turns.
+        """Return if the template writes everything that must be written; `trained` are the indices of the trained
+        turns.
 
         Raises:
-            ModelError: a part would vanish; the message names it and what to set.
+            ModelError: a part would be lost; the message names it and what to set.
         """
         self._check_variables(tools=tools, arguments=arguments)
         shape = _shape(messages, trained=trained, tools=tools, arguments=arguments)
@@ -91,7 +92,7 @@ def _shape(
 
 
 def _marked(messages: Sequence[Message], *, trained: Collection[int]) -> tuple[list[Message], list[_Part]]:
-    """The same turns with a word of its own in the place of each part that must be written, and these words."""
+    """Replace each part that must be written by a word of its own; return the turns and these words."""
     marked: list[Message] = []
     parts: list[_Part] = []
 

@@ -1,4 +1,4 @@
-"""Builds a small byte-level BPE tokenizer from the recipe's own text, and loads ready ones."""
+"""Builds a small byte-level BPE tokenizer from the recipe's own text, and loads existing ones."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 
 PAD, EOS, USER, ASSISTANT, SYSTEM = "<|pad|>", "<|eos|>", "<|user|>", "<|assistant|>", "<|system|>"
 SPECIAL_TOKENS = (PAD, EOS, USER, ASSISTANT, SYSTEM)
-"""Of the tokenizers built here, with ids 0 to 4."""
+"""Special tokens of the tokenizers built here, with ids 0 to 4."""
 SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
-"""Every byte and the special tokens, without any merge."""
+"""Number of entries for all bytes and the special tokens, without any merge."""
 LONGEST_TRAINED_WORD = 1_000
-"""In characters: the trainer's time grows with the square of a word's length, and one of 10 MB would take hours."""
+"""Longest word in characters: the trainer's time grows with the square of a word's length, and 10 MB would take
+hours."""
 _PIECE = re.compile(rf"(?s:.){{1,{LONGEST_TRAINED_WORD}}}(?:(?<=\S)(?=\s)|\Z)|(?s:.){{1,{LONGEST_TRAINED_WORD}}}")
-"""The whole of a short text; else up to where a word ends, as the pre-tokenizer cuts too, or within a longer word."""
+"""The whole of a short text; else a piece up to the end of a word, where the pre-tokenizer cuts too, or within a longer
+word."""
 
 
 def tokenizer_texts(examples: Iterable[Example]) -> Iterator[str]:
-    """Every piece of text that the examples bring to a model, without template markers."""
+    """Yield every text of the examples that reaches a model, without template markers."""
     for example in examples:
         for message in (*example.messages, *example.completion, *example.rejected):
             yield from (text for text in (message.reasoning_content, message.content) if text is not None)
@@ -36,10 +38,11 @@ def tokenizer_texts(examples: Iterable[Example]) -> Iterator[str]:
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with every digit a token of its own, so that numbers align by column; the same for the same texts.
+    """Train byte-level BPE with each digit as its own token, so that numbers align by column; deterministic in its
+    texts.
 
-    A word longer than `LONGEST_TRAINED_WORD` is learnt from in pieces, and few texts may fill fewer than `vocab_size`
-    entries. There is no chat template yet: set `chat_template` before use.
+    A word longer than `LONGEST_TRAINED_WORD` is split for training, and a small number of texts may fill fewer than
+    `vocab_size` entries. The tokenizer has no chat template yet: set `chat_template` before use.
 
     Raises:
         DataError: `vocab_size` has no room for the bytes and the special tokens.
@@ -74,7 +77,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> PreTrainedToken
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model directory or hub name.
+    """Load the tokenizer of a model directory or hub name.
 
     Raises:
         ModelError: there is none, or it has no end-of-sequence token.
@@ -85,7 +88,7 @@ def load_tokenizer(path: str, *, trust_remote_code: bool) -> PreTrainedTokenizer
     auto: Any = transformers.AutoTokenizer
     try:
         tokenizer: Any = auto.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except Exception as error:  # A broken file ends in errors of many kinds there.
+    except Exception as error:  # A broken file raises many kinds of errors there.
         raise ModelError(f"{path} must hold a tokenizer: set model.path or model.tokenizer; found: {error}") from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {path} must have an end-of-sequence token: set eos_token in its config")

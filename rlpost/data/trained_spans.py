@@ -1,5 +1,5 @@
-"""Which characters of a rendered conversation are trained: all `{% generation %}` blocks of the turns that are trained,
-or, for a template without markers, what each of these turns adds behind its generation prompt, to its end.
+"""Finds the trained characters of a rendered conversation: all `{% generation %}` blocks of the trained turns, or, for
+a template without markers, the text that each of these turns adds after its generation prompt, up to its end.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from rlpost.errors import DataError, ModelError
 from rlpost.records import Example, Message
 
 TrainOn = Literal["all", "last", "completion"]
-"""Which of the assistant's turns are trained, where a turn does not say so itself; `completion` leaves out those of the
-prompt whatever they say."""
+"""The assistant's turns that are trained, unless a turn is marked itself; `completion` leaves out the turns of the
+prompt whatever their marks say."""
 
 
 class TurnEnd(NamedTuple):
-    """How a template ends a turn of the assistant, read off a small conversation."""
+    """The way in which a template ends a turn of the assistant, found on a small conversation."""
 
     token_id: int | None
-    """The token that ends the turn; None where the template writes none."""
+    """The token that ends the turn; None if the template writes none."""
     closing: str
-    """Text that it writes behind the end where nothing follows, and that no model samples; without white space."""
+    """Text after the end if nothing follows, which no model samples; without white space."""
     special_tokens: re.Pattern[str]
-    """Any special token of the tokenizer."""
+    """Matches any special token of the tokenizer."""
 
 
 class TrainedText(NamedTuple):
-    """A conversation as text, cut where its completion begins."""
+    """A conversation as text, split where its completion begins."""
 
     prompt: str
     """The rendered prompt with the generation prompt at its end."""
     completion: str
-    """The text behind it, to the end of the last answer."""
+    """The text after the prompt, to the end of the last answer."""
     spans: list[tuple[int, int]]
     """(start, stop) characters that are trained, counted from the start of the prompt."""
 
 
 def trained_turns(example: Example, *, train_on: TrainOn) -> list[int]:
-    """The places of the trained turns, among the turns of prompt and completion together.
+    """Return the indices of the trained turns, among the turns of prompt and completion together.
 
     Raises:
-        DataError: there are none.
+        DataError: no turn is trained.
     """
     turns = [*example.messages, *example.completion]
     assistant = [index for index, turn in enumerate(turns) if turn.role == "assistant"]
@@ -65,8 +65,8 @@ def trained_text(example: Example, *, trained: Sequence[int], template: ChatTemp
     """Render prompt and completion, and find the trained characters.
 
     Raises:
-        ModelError: the template does not put the completion behind the rendered prompt, marks nothing, or shows an
-            earlier turn in another form than the one in which the model writes it.
+        ModelError: the template does not put the completion after the rendered prompt, marks nothing, or shows an
+            earlier turn in a different form from the one in which the model writes it.
     """
     return _Conversation(example, template, end).trained_text(trained)
 
@@ -84,19 +84,19 @@ class _Conversation:
         self._whole = template.render(self._turns, generation_prompt=False, **self._settings)
 
     def trained_text(self, trained: Sequence[int]) -> TrainedText:
-        """Cut, and with its spans."""
+        """Return the text, split and with its spans."""
         prompt, whole = self._head(self._first).text, self._whole.text
         if not whole.startswith(prompt):
             raise self._no_prefix(prompt)
         spans = self._marked(trained) if self._template.has_markers else self._unmarked(trained)
-        # White space behind the end of the last turn is never sampled, so it is no part of the answer.
+        # White space after the end of the last turn is never sampled, so it is not part of the answer.
         stop = self._whole.blocks[-1][1] if self._template.has_markers else self._stop(self._assistant[-1])
         stop = len(whole[:stop].rstrip())
         spans = [(start, min(span_stop, stop)) for start, span_stop in spans if start < stop]
         return TrainedText(prompt=prompt, completion=whole[len(prompt) : stop], spans=spans)
 
     def _head(self, turn: int) -> Rendered:
-        """All that stands before an answer of the assistant, its generation prompt included."""
+        """Render everything before an answer of the assistant, including its generation prompt."""
         if turn not in self._heads:
             if turn == 0:
                 return Rendered(text="", blocks=[])
@@ -104,7 +104,7 @@ class _Conversation:
         return self._heads[turn]
 
     def _marked(self, trained: Sequence[int]) -> list[tuple[int, int]]:
-        """The blocks of the trained turns, without characters of their generation prompts, which are given."""
+        """Return the blocks of the trained turns, without characters of their generation prompts, which are given."""
         spans: list[tuple[int, int]] = []
         for turn in trained:
             head = self._head(turn)
@@ -130,7 +130,7 @@ class _Conversation:
         return spans
 
     def _stop(self, turn: int) -> int:
-        """Where a turn ends in the whole text: behind its end token."""
+        """Return the end of a turn in the whole text, after its end token."""
         is_last = turn == self._assistant[-1]
         closed = (
             self._whole
@@ -158,7 +158,7 @@ class _Conversation:
 
     def _no_prefix(self, prompt: str) -> ModelError:
         shared = len(_shared_beginning(prompt, self._whole.text))
-        # Of the word at which the two part, "<think>" for example, only the end may be behind that place.
+        # The word at which the two texts diverge, "<think>" for example, may begin before that position.
         opens_reasoning = "think" in (prompt[max(0, shared - 10) :]).lower()
         hint = (
             "the generation prompt opens a block of reasoning that the answer does not begin with: give the answers "
@@ -184,7 +184,7 @@ def _shared_beginning(first: str, second: str) -> str:
 
 
 def no_end(found: str) -> ModelError:
-    """A template that does not end an answer."""
+    """Make the error for a template that does not end an answer."""
     return ModelError(
         "the chat template must end an answer with a special token, or a model cannot learn to stop; it ends with "
         f"{found!r}: write {{{{ eos_token }}}} behind the answer, inside the {{% generation %}} markers where it has "

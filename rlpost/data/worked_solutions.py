@@ -17,10 +17,11 @@ class _Problem(NamedTuple):
 
 
 def column_steps(example: Example) -> str:
-    r"""Column addition or subtraction of two non-negative integers, digit by digit from the right, then the answer.
+    r"""Write column addition or subtraction of two non-negative integers, digit by digit from the right, then the
+    answer.
 
-    Every column is one equation; from the second on the carry or borrow is written even when it is 0, so that columns
-    of all problems look alike. A carry shows as a result of 10 or more, a borrow as a left digit of 10 or more.
+    Every column is one equation; from the second column on, the carry or borrow is written even if it is 0, so that
+    columns of all problems look alike. A carry shows as a result of 10 or more, a borrow as a left digit of 10 or more.
 
     | problem | solution |
     |---|---|
@@ -42,7 +43,7 @@ def column_steps(example: Example) -> str:
 
 
 def boxed_answer(example: Example) -> str:
-    r"""The answer alone, `\\boxed{85}`: a demonstration that does not show its work.
+    r"""Write only the answer, `\\boxed{85}`: a demonstration without its work.
 
     Raises:
         DataError: the row has no reference answer.

@@ -33,7 +33,7 @@ class StageCheck:
     """Name of the stage's folder, without `.partial`."""
     is_finished: bool
     audit: LedgerAudit | None
-    """None for a stage that has not begun."""
+    """The audit of the stage's journal; None for a stage that has not begun."""
     checkpoint: str | None
     """The newest checkpoint that a resume could use; its ledger was compared."""
 

@@ -9,7 +9,7 @@ from rlpost.recipe.schema import ClusterConfig, Recipe
 
 CPU_INFO = Path("/proc/cpuinfo")
 _BFLOAT16_FLAGS = frozenset({"avx512bw", "avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
-"""With one of these flags, oneDNN (which torch and vLLM use) has bfloat16 kernels; the last flag is Arm's."""
+"""Processor flags for which oneDNN (which torch and vLLM use) has bfloat16 kernels; the last one is Arm's."""
 
 
 def has_bfloat16_kernels() -> bool | None:

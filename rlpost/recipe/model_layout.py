@@ -70,10 +70,10 @@ def refuse_difference(first: Path, other: Path) -> None:
 
 
 def model_config(model_dir: Path) -> dict[str, Any]:
-    """What config.json says.
+    """Read the config.json of a model directory.
 
     Raises:
-        ModelError: there is no such file, or it is no JSON object.
+        ModelError: the file does not exist, or is not a JSON object.
     """
     file = model_dir / "config.json"
     try:

@@ -64,7 +64,7 @@ def become_guest(order: dict[str, Any], descriptors: list[int], fence: Fence, *,
 
 
 def enter_namespaces(proc: int, *, user: int, group: int, scratch_mib: int, scratch_files: int) -> None:
-    """As the first process of new namespaces, become an ordinary user with a scratch folder.
+    """Become an ordinary user with a scratch folder, as the first process of new namespaces.
 
     Raises:
         OSError: the kernel refused.

@@ -72,7 +72,9 @@ def test(
 def _report(
     name: str, more: Sequence[Case], params: Mapping[str, Any], elsewhere: Elsewhere | None, *, raises: bool
 ) -> Report:
-    """With `--all`, report a broken verifier as failed, so that it does not hide the results of the others."""
+    """Report on one verifier. Under `--all`, a broken verifier counts as failed and does not hide the results of the
+    others.
+    """
     try:
         verifier = resolve(name)
         given = {key: value for key, value in params.items() if raises or key in verifier.parameters.model_fields}
