@@ -37,23 +37,23 @@ class Message:
     content: str | None = None
     """The text; None if the turn consists only of tool calls."""
     reasoning_content: str | None = None
-    """The reasoning before the answer, which templates of reasoning models write into a block of its own."""
+    """The reasoning before the answer, which templates of reasoning models write into a separate block."""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     """Calls in OpenAI's form: `{"id": ..., "type": "function", "function": {"name": ..., "arguments": {...}}}`."""
     tool_call_id: str | None = None
     """The call that a turn of role `tool` answers."""
     name: str | None = None
-    """The tool that answers, or the person who speaks, where a template writes it."""
+    """The tool that answers, or the person who speaks, if the template writes it."""
     train: bool | None = None
     """Whether SFT trains this turn; None leaves it to the stage's `train_on`."""
 
     @property
     def text(self) -> str:
-        """The content, empty where there is none."""
+        """The content, or an empty text."""
         return self.content or ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The turn as chat templates and reports read it: role, content, and the other fields that are set."""
+        """Return the turn for chat templates and reports: role, content, and the other fields that are set."""
         others = {
             "reasoning_content": self.reasoning_content,
             "tool_calls": list(self.tool_calls) or None,
@@ -65,12 +65,12 @@ class Message:
 
 
 def assistant_turn(text: str) -> tuple[Message, ...]:
-    """A completion of one turn: the assistant answers `text`."""
+    """Make a completion of one turn, in which the assistant answers `text`."""
     return (Message(role="assistant", content=text),)
 
 
 def last_question(messages: Sequence[Message]) -> str:
-    """The text of the last user turn; empty where there is none."""
+    """Return the text of the last user turn; empty if there is none."""
     return next((message.text for message in reversed(messages) if message.role == "user"), "")
 
 
@@ -90,11 +90,11 @@ class Example:
     """The prompt, up to and including the last user turn; empty for raw text."""
     completion: tuple[Message, ...] = ()
     """The turns after the prompt that demonstrate the answer (SFT), or the preferred ones of a pair (DPO): one
-    assistant turn, or tool calls with their results and the answer; empty where the row has none."""
+    assistant turn, or tool calls with their results and the answer; empty if the row has none."""
     rejected: tuple[Message, ...] = ()
     """The turns that were not preferred (DPO on given pairs)."""
     tools: tuple[Mapping[str, Any], ...] = ()
-    """Schemas of the tools that the chat template tells the model about."""
+    """Schemas of the tools that the chat template shows to the model."""
     template_arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Other variables of the chat template, for example `enable_thinking`."""
     gold: Any = None
@@ -111,7 +111,7 @@ class Example:
 
     @property
     def response(self) -> str | None:
-        """The text of the completion's last turn, which verifiers read; None where there is no completion."""
+        """The text of the completion's last turn, which verifiers read; None if there is no completion."""
         return self.completion[-1].text if self.completion else None
 
 
@@ -141,7 +141,7 @@ class Sampling:
     """Sampling temperature; 0 is greedy."""
     top_p: float
     top_k: int
-    """Number of tokens to keep; 0 keeps the whole vocabulary."""
+    """Number of most likely tokens to sample from; 0 keeps the whole vocabulary."""
     max_tokens: int
     stop_token_ids: tuple[int, ...]
     """Sampling one of these ends the response; it is kept as the last token."""

@@ -1,4 +1,4 @@
-"""A model directory made of several: weights are read, merged and written one tensor at a time."""
+"""Writes a model directory merged from several: weights are read, merged and written one tensor at a time."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def write_merged_model(
     dtype: DTypeName,
     on_tensor: Callable[[int], None],
 ) -> None:
-    """Write the merged model with the configuration of the first source; the tokenizer is not written.
+    """Write the merged model with the configuration of the first source, without a tokenizer.
 
-    `on_tensor` is told after each tensor how many are done.
+    After each tensor, `on_tensor` gets the number of finished tensors.
 
     Raises:
         ModelError: the models differ in the names or shapes of their weights, or a merged weight is not finite.
@@ -66,7 +66,7 @@ def write_merged_model(
 
 
 class _Reader:
-    """Tensors of one model in float32."""
+    """The tensors of one model, in float32."""
 
     def __init__(self, model_dir: Path, stack: ExitStack) -> None:
         self._files = weight_files(model_dir)
@@ -86,7 +86,9 @@ def _write(
     dtype: torch.dtype,
     on_tensor: Callable[[int], None],
 ) -> None:
-    """A safetensors file, written without ever holding the whole model: header with all places, then the tensors."""
+    """Write a safetensors file without ever holding the whole model: first the header with all offsets, then the
+    tensors.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in sorted(shapes):

@@ -1,6 +1,6 @@
 """Arithmetic on the weights of several models, one tensor at a time, in float32.
 
-Every method leaves an entry in which all models agree as it is: equal models merge into the very same weights.
+Every method leaves entries unchanged on which all models agree, so equal models merge into exactly the same weights.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import xxhash
 from torch import Tensor
 
 _PARALLEL = 0.9995
-"""Cosine above which an arc is a line as far as float32 can tell."""
+"""Cosine above which the arc equals a line in float32."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merge:
-    """How models are merged; one of `merging`'s methods with its settings.
+    """A method of `merging` with its settings.
 
     Args:
         method: `linear`, `slerp`, `task_arithmetic`, `ties`, `dare_linear` or `dare_ties`.
-        weights: One a model.
+        weights: One weight per model.
         density: Share of each task vector that is kept.
         scale: Factor of the merged task vector.
-        seed: Decides which entries DARE drops, together with the place of the model and the tensor's name.
+        seed: Determines, together with the model's position and the tensor's name, which entries DARE drops.
     """
 
     method: str
@@ -35,7 +35,7 @@ class Merge:
     seed: str
 
     def tensor(self, name: str, models: Sequence[Tensor], base: Tensor | None) -> Tensor:
-        """One tensor of the merged model. `base` is there for methods of task vectors; all are float32."""
+        """Merge one tensor. `base` is given for methods that use task vectors; all tensors are float32."""
         if self.method == "linear":
             return linear(models, self.weights)
         if self.method == "slerp":
@@ -57,12 +57,12 @@ class Merge:
 
 
 def _moved(start: Tensor, change: Tensor) -> Tensor:
-    """The sum; an entry that does not change keeps its bits, the sign of a zero included."""
+    """Add a change to a tensor; an unchanged entry keeps its bits, including the sign of a zero."""
     return torch.where(change == 0, start, start + change)
 
 
 def linear(models: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """The weighted mean, `sum_i w_i m_i / sum_i w_i`; an entry in which all models agree keeps its bits."""
+    """Compute the weighted mean, `sum_i w_i m_i / sum_i w_i`; an entry on which all models agree keeps its bits."""
     total = sum(weights)
     mean, agree = torch.zeros_like(models[0]), torch.ones_like(models[0], dtype=torch.bool)
     for model, weight in zip(models, weights, strict=True):
@@ -72,9 +72,9 @@ def linear(models: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 
 def slerp(first: Tensor, second: Tensor, *, fraction: float) -> Tensor:
-    """The point on the arc between two tensors, seen as vectors: `(sin((1-t)a) u + sin(ta) v) / sin(a)`.
+    """Return a point on the arc between two tensors, taken as vectors: `(sin((1-t)a) u + sin(ta) v) / sin(a)`.
 
-    `a` is the angle between them. Where they are parallel, or one is zero, the arc is a line.
+    `a` is the angle between them. If they are parallel, or one is zero, the arc is a line.
     """
     norms = first.norm() * second.norm()
     cosine = (first * second).sum() / norms if norms > 0 else torch.ones(())
@@ -85,7 +85,7 @@ def slerp(first: Tensor, second: Tensor, *, fraction: float) -> Tensor:
 
 
 def weighted_sum(vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """The sum of task vectors (arXiv 2212.04089, section 2); a negative weight forgets a task."""
+    """Add up task vectors (arXiv 2212.04089, section 2); a negative weight forgets a task."""
     total = torch.zeros_like(vectors[0])
     for vector, weight in zip(vectors, weights, strict=True):
         total += weight * vector
@@ -93,24 +93,26 @@ def weighted_sum(vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 
 def trim(vector: Tensor, *, density: float) -> Tensor:
-    """The entries of largest magnitude, at least this share of them; the others are 0 (TIES, algorithm 1, step 1)."""
+    """Keep at least this share of the entries, those of largest magnitude; set the others to 0 (TIES, algorithm 1, step
+    1).
+    """
     magnitudes = vector.abs().flatten()
     dropped = len(magnitudes) - max(1, round(density * len(magnitudes)))
     if dropped == 0:
         return vector
-    # The smallest magnitude that is kept; equal ones stay together.
+    # The smallest magnitude that is kept; equal magnitudes are kept together.
     threshold = magnitudes.kthvalue(dropped + 1).values
     return torch.where(vector.abs() >= threshold, vector, 0)
 
 
 def drop(vector: Tensor, *, density: float, generator: torch.Generator) -> Tensor:
-    """Each entry stays with probability `density` and is divided by it; the others are 0 (DARE, equation 4)."""
+    """Keep each entry with probability `density`, divided by `density`; set the others to 0 (DARE, equation 4)."""
     kept = torch.rand(vector.shape, generator=generator) < density
     return torch.where(kept, vector / density, 0)
 
 
 def agreeing_mean(vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """The weighted mean of the entries that have the sign of the weighted sum (TIES, algorithm 1, steps 2 and 3)."""
+    """Average the entries that have the sign of the weighted sum, by weight (TIES, algorithm 1, steps 2 and 3)."""
     sign = weighted_sum(vectors, weights).sign()
     total, shares = torch.zeros_like(sign), torch.zeros_like(sign)
     for vector, weight in zip(vectors, weights, strict=True):

@@ -1,4 +1,4 @@
-"""The names and shapes of a model directory's weights, read from the headers of its files; no torch."""
+"""Reads the names and shapes of a model directory's weights from the headers of its files; no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 from rlpost.errors import ModelError
 
 Layout = Mapping[str, tuple[int, ...]]
-"""Name of a weight -> its shape; a tied output head, which is the embedding once more, is left out."""
+"""Name of a weight -> its shape; without a tied output head, which repeats the embedding."""
 
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
@@ -18,10 +18,10 @@ _HEAD = "lm_head.weight"
 
 
 def weight_files(model_dir: Path) -> dict[str, Path]:
-    """Name of each weight of the model -> the file that holds it.
+    """Return the file that contains each weight of the model, by the weight's name.
 
     Raises:
-        ModelError: the directory holds no such files, or broken ones.
+        ModelError: the directory contains no such files, or broken ones.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -38,10 +38,10 @@ def weight_files(model_dir: Path) -> dict[str, Path]:
 
 
 def layout(model_dir: Path) -> Layout:
-    """The shapes of the model's weights.
+    """Return the shapes of the model's weights.
 
     Raises:
-        ModelError: the directory holds no such files, or broken ones.
+        ModelError: the directory contains no such files, or broken ones.
     """
     from safetensors import safe_open
 
@@ -57,7 +57,7 @@ def refuse_difference(first: Path, other: Path) -> None:
     """Compare the names and shapes of the weights of two models.
 
     Raises:
-        ModelError: they differ, or one of the directories holds no weights that can be read.
+        ModelError: they differ, or one of the directories has no readable weights.
     """
     mine, theirs = layout(first), layout(other)
     for name in sorted(mine.keys() | theirs.keys()):
@@ -91,7 +91,9 @@ def is_tied(model_dir: Path) -> bool:
 
 
 def _files(model_dir: Path) -> list[Path]:
-    """Those that the index names where there is one: a directory may hold the weights a second time in another form."""
+    """Return the files in the index, if there is one, because a directory may contain the weights again in another
+    format.
+    """
     index = model_dir / _INDEX
     if index.is_file():
         try:

@@ -125,7 +125,7 @@ class PluginLossConfig(_LossConfig):
 
     @property
     def learns_without_advantage(self) -> bool:
-        """Whether a token whose advantage is 0 may have a gradient: nobody knows this of an author's function."""
+        """Whether a token with advantage 0 may have a gradient; for a user's function this must be assumed."""
         return True
 
 

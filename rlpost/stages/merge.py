@@ -1,4 +1,4 @@
-"""One language model made of several by arithmetic on their weights; no learner and no engine works for it."""
+"""The merge stage: makes one language model of several by arithmetic on their weights, without learner and engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plug-ins that a recipe's stages name, loaded and tried before anything starts. Only a loss brings torch."""
+"""Loads and tests the plug-ins that a recipe's stages name, before anything starts. Only a loss imports torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rlpost.recipe.stages import AnyStage, RlStage
 
 
 def plugin_problems(recipe: Recipe) -> list[Problem]:
-    """Every plug-in that does not exist, does not take its parameters, or breaks its contract on made-up input."""
+    """List every plug-in that does not exist, does not take its parameters, or breaks its contract on made-up input."""
     problems: list[Problem] = []
     for index, stage in enumerate(recipe.stages):
         for use in plugins_of(stage):
@@ -50,4 +50,4 @@ _CHECKS = cast(
     "Mapping[type[BaseModel], Callable[[Any, Any], None]]",
     {AdvantageConfig: _check_advantage, PluginLossConfig: _check_loss},
 )
-"""Section that may name a plug-in -> the function that loads and tries it, in the stage that has it."""
+"""Section that may name a plug-in -> the function that loads and tests the plug-in for its stage."""

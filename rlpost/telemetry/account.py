@@ -31,7 +31,7 @@ class StepClock:
         self._parts[name] = self._parts.get(name, 0.0) + time.perf_counter() - started
 
     def timed(self, name: str, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-        """The same function, whose time counts as this part of the step that it is called in."""
+        """Wrap a function so that its time counts as this part of the step in which it is called."""
 
         @wraps(function)
         def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:

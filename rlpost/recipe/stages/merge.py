@@ -1,4 +1,4 @@
-"""A stage that makes one language model of several, by arithmetic on their weights; nothing is trained."""
+"""A stage that merges several language models into one by arithmetic on their weights; nothing is trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIES_DENSITY = 0.2
 
 
 class MergeSource(Section):
-    """One of the models that are merged."""
+    """One of the merged models."""
 
     model: str
     """`base`, an earlier stage, or a model directory."""
@@ -27,7 +27,7 @@ class MergeSource(Section):
 class MergeStage(Stage):
     """A merge of language models of one architecture, tensor by tensor in float32.
 
-    The configuration is that of the first source; the tokenizer and chat template are the run's.
+    The merged model has the configuration of the first source, and the run's tokenizer and chat template.
     """
 
     without_effect: ClassVar[Mapping[str, Any]] = {
@@ -39,14 +39,14 @@ class MergeStage(Stage):
     kind: Literal["merge"]
     sources: list[MergeSource] = Field(min_length=1)
     method: MergeMethod = "linear"
-    """Weighted mean; weighted arc between two models (slerp); sum of task vectors (arXiv 2212.04089); their mean where
-    signs agree (TIES, arXiv 2306.01708); or these two after a random part of each vector was dropped (DARE, arXiv
-    2311.03099)."""
+    """`linear`: weighted mean. `slerp`: weighted arc between two models. `task_arithmetic`: sum of task vectors (arXiv
+    2212.04089). `ties`: mean of the task vectors where their signs agree (arXiv 2306.01708). `dare_linear`,
+    `dare_ties`: the last two methods after dropping a random part of each vector (arXiv 2311.03099)."""
     base: str | None = None
-    """The model that task vectors are differences to: an earlier stage, a model directory, or by default `base`."""
+    """The model from which task vectors are differences: an earlier stage, a model directory, or by default `base`."""
     density: float | None = Field(default=None, gt=0, le=1)
-    """Share of each task vector that is kept: its largest entries in ties (by default 0.2, as published), random ones
-    in dare_linear and dare_ties, which need it."""
+    """Share of each task vector that is kept: its largest entries in `ties` (by default 0.2, as published), random
+    entries in `dare_linear` and `dare_ties`, which require it."""
     scale: float | None = Field(default=None, allow_inf_nan=False)
     """Factor of the merged task vector; by default 1."""
 
@@ -104,12 +104,12 @@ class MergeStage(Stage):
 
     @property
     def drops_at_random(self) -> bool:
-        """Whether a random part of each task vector is left out."""
+        """Whether a random part of each task vector is dropped."""
         return self.method in ("dare_linear", "dare_ties")
 
     @property
     def kept_share(self) -> float:
-        """The density in force; 1 where the method drops nothing."""
+        """The density in force; 1 if the method drops nothing."""
         if self.density is not None:
             return self.density
         return _TIES_DENSITY if self.method == "ties" else 1.0

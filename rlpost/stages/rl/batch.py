@@ -1,7 +1,7 @@
-"""Scored groups -> train batches: what the learner must look up, credit for every token, mini-batches.
+"""Turns scored groups into train batches: columns from the learner, an advantage for every token, minibatches.
 
-The tokens that the policy chose in one episode are one sequence here, over all its trajectories: credit, penalties and
-values have shape [T] over them, and are cut back into trajectories when rows are made.
+The tokens that the policy chose in one episode form one sequence here, over all its trajectories: advantages, penalties
+and values have shape [T] over them, and are split into trajectories again when rows are made.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CreditedEpisode:
         return _chosen(self.trajectories, [trajectory.logprobs_T for trajectory in self.trajectories])
 
     def trajectory_columns(self) -> list[dict[str, FloatArray]]:
-        """The columns of each trajectory."""
+        """Return the columns of each trajectory."""
         if len(self.trajectories) == 1:
             return [self.columns]
         cuts = np.cumsum([trajectory.trained_count for trajectory in self.trajectories])[:-1]
@@ -57,14 +57,15 @@ def train_batches(
     advantage: AdvantageFn | None,
     version: int,
 ) -> list[TrainBatch]:
-    """One batch an optimizer step: `epochs` passes over `minibatches` parts; a part without any signal is left out.
+    """Make one batch per optimizer step: `epochs` passes over `minibatches` parts; a part without any signal is
+    skipped.
 
     Args:
         groups: The groups of one step.
-        learner: Asked for what only a forward pass knows.
-        stage: Says how credit is given.
+        learner: Gives the columns that need a forward pass.
+        stage: Defines how advantages are computed.
         columns: The columns that the stage's loss reads.
-        advantage: Gives credit; see `advantage_for`.
+        advantage: Computes the advantages; see `advantage_for`.
         version: Version of the learner's weights, which must not change before this returns.
     """
     taking_part = [judged(group) for group in groups]
@@ -88,11 +89,12 @@ def train_batches(
 
 
 def proximal_mix(ages_T: FloatArray, *, progress: float) -> FloatArray:
-    """Share of the current policy in the log-linear estimate of the proximal one; shape [T].
+    """Return the share of the current policy in the log-linear estimate of the proximal one; shape [T].
 
     Versions are points on a line (AReaL, "proximal log-probability approximation"): a token of age a was sampled a
-    updates before the proximal policy, and the current one is `progress` of an update after it, so the proximal policy
-    lies at a / (a + progress) of the way. Before the first update (progress 0) the current policy is the proximal one.
+    updates before the proximal policy, and the current policy is `progress` of an update after it, so the proximal
+    policy lies at a / (a + progress) of the way. Before the first update (progress 0), the current policy is the
+    proximal one.
     """
     if progress == 0:
         return np.ones_like(ages_T)
@@ -101,17 +103,17 @@ def proximal_mix(ages_T: FloatArray, *, progress: float) -> FloatArray:
 
 
 def advantage_for(stage: GrpoStage | PpoStage) -> AdvantageFn | None:
-    """The function that gives credit, loaded once for a stage; None where a critic does."""
+    """Return the function that computes advantages, loaded once per stage; None if a critic is used instead."""
     return advantage_of(stage.advantage) if isinstance(stage, GrpoStage) else None
 
 
 def optimizer_steps(stage: GrpoStage | PpoStage) -> int:
-    """Optimizer steps that are taken on one batch of rollouts."""
+    """Return the number of optimizer steps on one batch of rollouts."""
     return stage.minibatches * stage.epochs
 
 
 def token_ages(trajectories: Sequence[Trajectory], version: int) -> FloatArray:
-    """Versions between the weights that sampled each trained token and `version`; shape [T]."""
+    """Return the number of versions between the weights that sampled each trained token and `version`; shape [T]."""
     spans = [span for trajectory in trajectories for span in trajectory.version_spans]
     ages = np.array([version - span.version for span in spans], np.float32)
     return np.repeat(ages, [span.stop - span.start for span in spans])
@@ -129,7 +131,7 @@ def _episodes(group: JudgedGroup) -> list[CreditedEpisode]:
 
 
 def _chosen(trajectories: Sequence[Trajectory], values: Sequence[FloatArray]) -> FloatArray:
-    """The values of the tokens that the policy chose, over all trajectories."""
+    """Return the values of the tokens that the policy chose, over all trajectories."""
     parts = [values_T[trajectory.trained_T] for trajectory, values_T in zip(trajectories, values, strict=True)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -137,7 +139,7 @@ def _chosen(trajectories: Sequence[Trajectory], values: Sequence[FloatArray]) ->
 def _look_up(
     episodes: Sequence[CreditedEpisode], learner: Learner, stage: GrpoStage | PpoStage, columns: frozenset[str]
 ) -> None:
-    """Fill in what only a forward pass knows; a pass that nobody needs is not made."""
+    """Fill in the columns that need a forward pass; a pass is made only if a column of it is needed."""
     asked: dict[str, Callable[[TrainBatch], FloatArray]] = {}
     if stage.kl.coefficient > 0:
         asked["reference_logprobs_T"] = lambda batch: learner.logprobs(batch, of=REFERENCE)
@@ -197,7 +199,9 @@ def _give_credit(
 
 
 def _penalty(episode: CreditedEpisode, stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
-    """The amount that leaving the reference takes off the reward of each token, for the policy that sampled it."""
+    """Return the amount subtracted from the reward of each token for leaving the reference, by the policy that sampled
+    it.
+    """
     if stage.kl.coefficient == 0 or stage.kl.place == "loss":
         return np.zeros(sum(trajectory.trained_count for trajectory in episode.trajectories), np.float64)
     sampled_T = episode.sampled_logprobs().astype(np.float64)
@@ -213,7 +217,10 @@ def _minibatch(
     version: int,
     progress: float,
 ) -> TrainBatch | None:
-    """None without any signal. `progress`: share of the optimizer steps on this batch of rollouts that come before."""
+    """Make the batch of one optimizer step; None if no row has a signal.
+
+    `progress` is the share of the optimizer steps on this batch of rollouts that come before this one.
+    """
     counted = [episode for episode in episodes if not (stage.mask_truncated and episode.is_cut_off)]
     # An episode without a gradient counts in the denominator, but is not computed.
     computed = [episode for episode in counted if _has_gradient(episode, stage)]
@@ -247,7 +254,7 @@ def _rows(
     version: int,
     progress: float,
 ) -> list[TrainRow]:
-    """One row a trajectory, with the columns that the loss reads."""
+    """Make one row per trajectory, with the columns that the loss reads."""
     if "proximal_mix_T" in columns:
         ages_T = token_ages(episode.trajectories, version)
         episode.columns["proximal_mix_T"] = proximal_mix(ages_T, progress=progress)

@@ -1,4 +1,4 @@
-"""What one RL step did, as numbers: rewards, lengths, ages, agreement of generator and learner, where the time went."""
+"""The metrics of one RL step: rewards, lengths, ages, agreement of generator and learner, the account of the time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rlpost.train_records import StepReport
 
 
 class RlMetrics:
-    """Makes the record of each step; remembers what the engines had done before it."""
+    """Makes the record of each step; it remembers the earlier totals of the engines."""
 
     def __init__(self, generator: Generator, *, synchronous: bool) -> None:
         self._generator, self._synchronous = generator, synchronous
@@ -34,10 +34,10 @@ class RlMetrics:
         scoring_s: float,
         version: int,
     ) -> dict[str, float]:
-        """`lap` has the parts take, check, credit and publish; `reports` one entry an optimizer step; meanwhile the
-        scorer worked for `scoring_s`.
+        """Return the record of one step. `lap` has the parts take, check, credit and publish; `reports` has one entry
+        per optimizer step; `scoring_s` is the time that the scorer worked during the step.
 
-        `synced` is the sync that brought the engines to `version`; None while it is under way.
+        `synced` is the sync that brought the engines to `version`; None while it is in progress.
         """
         return {
             **_of_groups(groups),
@@ -71,8 +71,8 @@ class RlMetrics:
         *,
         scoring_s: float,
     ) -> dict[str, float]:
-        """Where the learner's time went. A synchronous step takes groups while it syncs, generates and scores; what is
-        none of these is a wait, for example for an engine in place of one that died.
+        """Account for the learner's time. A synchronous step takes groups while it syncs, generates and scores; any
+        other time is a wait, for example for the replacement of a dead engine.
         """
         taken_s = lap.parts_s["take"]
         train_s = sum(report.seconds for report in reports)
@@ -81,7 +81,7 @@ class RlMetrics:
             "sync": lap.parts_s.get("publish", 0.0),
         }
         if self._synchronous:
-            # The first sync is over before the first step begins.
+            # The first sync ends before the first step begins.
             pull_s = min(taken_s, synced.pull_seconds) if synced is not None and self._waited_for_sync else 0.0
             self._waited_for_sync = True
             generate_s = min(taken_s - pull_s, max(episode.seconds for group in groups for episode in group.episodes))
@@ -120,7 +120,7 @@ def _of_groups(groups: Sequence[RolloutGroup]) -> dict[str, float]:
 
 
 def _parts(verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """The mean of each part of the rewards, over the samples for which it ran."""
+    """Return the mean of each part of the rewards, over the samples for which it ran."""
     values: dict[str, list[float]] = {}
     for verdict in verdicts:
         for name, value in verdict.parts.items():
@@ -135,7 +135,7 @@ def _agreement(gap: ParityGap | None) -> dict[str, float]:
 
 
 def _staleness(groups: Sequence[RolloutGroup], *, version: int) -> dict[str, float]:
-    """Share of the trained tokens by age in weight versions, their mean and their largest."""
+    """Return the share of the trained tokens by age in weight versions, and their mean and largest age."""
     tokens: Counter[int] = Counter()
     for group in groups:
         for span in _spans(group):

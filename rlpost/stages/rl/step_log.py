@@ -1,4 +1,4 @@
-"""The records of an RL stage: one line of metrics a step, samples to read, and the line that a person watches."""
+"""The records of an RL stage: a line of metrics per step, samples to read, and the progress line."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rlpost.train_records import StepReport
 
 
 class StepLog:
-    """Writes what each step did, for the length of a with-block.
+    """Records each step, during a with-block.
 
     Args:
-        context: Says where records go.
+        context: The stage's folders and console.
         stage: The stage that is recorded.
-        rollouts: Asked for faults and the time of scoring.
+        rollouts: Source of the fault counts and the scoring time.
         clock: Measures the parts of each step; a lap ends with each record.
         first_step: Records of this and later steps, which a killed run left, are replaced.
     """
@@ -69,8 +69,8 @@ class StepLog:
         gap: ParityGap | None,
         synced: Future[PublishReport],
     ) -> None:
-        """Record one step. `reports`: None for an optimizer step that was left out. `synced`: how the engines came by
-        the weights that the step began with, as far as that is known by now.
+        """Record one step. `reports` has None for a skipped optimizer step. `synced` is the sync that gave the engines
+        the weights at the beginning of the step; it may still be in progress.
         """
         taken = [report for report in reports if report is not None]
         metrics = self._metrics.of_step(
