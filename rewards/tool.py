@@ -36,6 +36,13 @@ CASES = (
         expect="accept",
         note="BFCL: any of the values; an argument that may be empty may be left out",
     ),
+    Case(
+        response='{"name": "weather", "arguments": {"place": {"city": "Oslo"}}}',
+        gold=[{"weather": {"place": [{"city": ["Oslo", "oslo"], "country": ["NO", ""]}]}}],
+        params={"possible_values": True},
+        expect="accept",
+        note="BFCL: a mapping's fields have lists of values too",
+    ),
     Case(response="No tool can tell me that.", gold=[], expect="accept", note="no call is the right one"),
     Case(response=_BERN_TEXT, gold=_OSLO, expect="reject"),
     Case(response=_OSLO_TEXT.replace("weather", "climate"), gold=_OSLO, expect="reject"),
@@ -53,6 +60,13 @@ CASES = (
         response=_OSLO_TEXT.replace("3", "true"),
         gold={**_OSLO, "arguments": {"city": "Oslo", "days": 1}},
         expect="adversarial",
+    ),
+    Case(
+        response='{"name": "weather", "arguments": {"place": {"city": ["Oslo", "oslo"]}}}',
+        gold=[{"weather": {"place": [{"city": ["Oslo", "oslo"]}]}}],
+        params={"possible_values": True},
+        expect="adversarial",
+        note="all possible values in place of one",
     ),
     Case(response=_OSLO_TEXT, gold=[], expect="adversarial", note="a call where none is right"),
 )
@@ -222,11 +236,26 @@ def _fits_possible(arguments: Mapping[str, Any], possible: Mapping[str, Any], *,
     if not arguments.keys() <= possible.keys():
         return False
     return all(
-        any(_equal(arguments[name], value, strict_types=strict_types) for value in values)
+        any(_fits_value(arguments[name], value, strict_types=strict_types) for value in values)
         if name in arguments
         else "" in values
         for name, values in possible.items()
     )
+
+
+def _fits_value(value: object, possible: object, *, strict_types: bool) -> bool:
+    """Whether a value is a possible one; fields of a mapping have lists of possible values in turn, as in BFCL."""
+    if isinstance(possible, Mapping):
+        fields = cast("Mapping[str, Any]", possible)
+        if fields and all(isinstance(values, list | tuple) for values in fields.values()):
+            given = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
+            return given is not None and _fits_possible(given, fields, strict_types=strict_types)
+    elif isinstance(possible, list | tuple) and isinstance(value, list | tuple):
+        items, others = cast("Sequence[object]", value), cast("Sequence[object]", possible)
+        return len(items) == len(others) and all(
+            _fits_value(item, other, strict_types=strict_types) for item, other in zip(items, others, strict=True)
+        )
+    return _equal(value, possible, strict_types=strict_types)
 
 
 def _equal(value: object, wanted: object, *, strict_types: bool) -> bool:

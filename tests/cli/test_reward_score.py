@@ -65,6 +65,41 @@ def test_parameters_reach_the_verifier(tmp_path: Path) -> None:
     assert scores == [0.0, 1.0]
 
 
+def test_a_row_brings_its_own_parameters_and_the_score_that_it_wants(tmp_path: Path) -> None:
+    cases = write_lines(
+        tmp_path / "cases.jsonl",
+        {"response": r"\boxed{5} \boxed{4}", "gold": "4", "params": {"on_many": "last"}, "want": 1.0},
+        {"response": r"\boxed{5} \boxed{4}", "gold": "4", "params": None, "want": 1},
+        {"response": "4", "gold": "4", "want": 1},
+        {"response": "5", "gold": "4"},
+    )
+    scored = reward("score", "math.equivalent", "--cases", cases, "--params", '{"where": "auto"}')
+    lines = scored.stdout.splitlines()
+    assert scored.exit_code == 0
+    assert ["WANTED 1" in line for line in lines] == [False, True, False, False, False]
+    assert lines[-1] == "2 of 3 get the score that they want (66.7%)"
+    scored = reward("score", "math.equivalent", "--cases", cases, "--json")
+    records = [json.loads(line) for line in scored.stdout.splitlines()]
+    assert [record.get("want") for record in records] == [1.0, 1, 1, None]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"response": "4", "params": [1]}, "`params` must be an object"),
+        ({"response": "4", "params": {"wher": "auto"}}, "did you mean `where`"),
+        ({"response": "4", "want": "1"}, "`want` must be a number"),
+        ({"response": "4", "want": True}, "`want` must be a number"),
+    ],
+)
+def test_a_row_that_asks_for_nonsense_is_refused_before_anything_is_judged(
+    tmp_path: Path, line: dict[str, Any], message: str
+) -> None:
+    scored = reward("score", "math.equivalent", "--cases", write_lines(tmp_path / "cases.jsonl", line))
+    assert scored.exit_code != 0
+    assert message in scored.output
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

@@ -121,3 +121,32 @@ def test_where_no_call_is_right_words_are(response: str, score: float) -> None:
 def test_a_flood_of_calls_is_stuffing() -> None:
     verdict = judged([ADD] * 100, ADD, partial=True)
     assert (verdict.score, verdict.tags) == (0.0, ("stuffed",))
+
+
+ORDER = [{"order": {"items": [[{"name": ["tea", "Tea"], "count": [2]}, {"name": ["bun"], "count": [1, ""]}]]}}]
+PLACE = [{"find": {"where": [{"city": ["Oslo", "oslo"], "area": [{"zip": ["0150"]}]}], "tags": [["a", "b"], ""]}}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gold", "score"),
+    [
+        ({"items": [{"name": "tea", "count": 2}, {"name": "bun", "count": 1}]}, ORDER, 1.0),
+        ({"items": [{"name": "Tea", "count": 2}, {"name": "bun"}]}, ORDER, 1.0),
+        ({"items": [{"name": "tea"}, {"name": "bun"}]}, ORDER, 0.0),
+        ({"items": [{"name": "bun"}, {"name": "tea", "count": 2}]}, ORDER, 0.0),
+        ({"items": [{"name": ["tea", "Tea"], "count": [2]}, {"name": ["bun"], "count": [1, ""]}]}, ORDER, 0.0),
+        ({"items": [{"name": "tea", "count": 2}]}, ORDER, 0.0),
+        ({"where": {"city": "oslo", "area": {"zip": "0150"}}}, PLACE, 1.0),
+        ({"where": {"city": "oslo", "area": {"zip": "0150"}}, "tags": ["a", "b"]}, PLACE, 1.0),
+        ({"where": {"city": "oslo", "area": {"zip": "0150"}}, "tags": "a"}, PLACE, 0.0),
+        ({"where": {"city": "oslo", "area": {"zip": ["0150"]}}}, PLACE, 0.0),
+        ({"where": {"city": "oslo", "area": "0150"}}, PLACE, 0.0),
+        ({"where": {"city": "oslo", "area": {"zip": "0150"}, "x": 1}}, PLACE, 0.0),
+        ({"where": "oslo"}, PLACE, 0.0),
+    ],
+)
+def test_possible_values_are_looked_up_at_every_depth(arguments: object, gold: object, score: float) -> None:
+    name = next(iter(gold[0]))  # pyright: ignore[reportIndexIssue, reportUnknownVariableType, reportUnknownArgumentType] - a list
+    response = json.dumps({"name": name, "arguments": arguments})
+    sample = Sample(id="s", prompt="", response=response, gold=gold)
+    assert call.judge(sample, params=call.validated({"possible_values": True})).score == score

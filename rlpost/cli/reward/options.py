@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import typer
 
@@ -120,38 +120,51 @@ def read_cases(path: Path) -> list[Case]:
     return cases
 
 
-def read_samples(path: Path) -> list[Sample]:
-    """Read samples from a file with one JSON object per line: `prompt`, `response`, `gold`, `meta`; other keys are
-    ignored.
+class JudgedRow(NamedTuple):
+    """One line of a file for `rlpost reward score`."""
+
+    sample: Sample
+    params: dict[str, Any]
+    """The row's own parameters, which go before those of the command."""
+    want: float | None
+    """The score that a person gives; None if the row does not say."""
+
+
+def read_judged_rows(path: Path) -> list[JudgedRow]:
+    """Read a file of one JSON object per line: `prompt`, `response`, `gold`, `meta`, `params`, `want`.
+
+    Other keys are ignored.
 
     Raises:
         RewardError: the file cannot be read, or a line is malformed; the message names the line.
     """
-    samples: list[Sample] = []
+    rows: list[JudgedRow] = []
     for number, values in numbered_objects(path):
         place = f"{path}:{number}"
         if not isinstance(values.get("response"), str):
             raise RewardError(f"{place}: `response` must be text; found {_found(values, 'response')}")
-        prompt, meta = values.get("prompt") or "", values.get("meta") or {}
+        prompt, want = values.get("prompt") or "", values.get("want")
         if not isinstance(prompt, str):
             raise RewardError(f"{place}: `prompt` must be text; found {_found(values, 'prompt')}")
-        if not isinstance(meta, dict):
-            raise RewardError(f"{place}: `meta` must be an object; found {_found(values, 'meta')}")
+        for key in ("meta", "params"):
+            if not isinstance(values.get(key) or {}, dict):
+                raise RewardError(f"{place}: `{key}` must be an object; found {_found(values, key)}")
+        if want is not None and (isinstance(want, bool) or not isinstance(want, int | float)):
+            raise RewardError(f"{place}: `want` must be a number; found {_found(values, 'want')}")
         finish = values.get("finish", "stop")
         if finish not in ("stop", "length"):
             raise RewardError(f"{place}: `finish` must be stop or length; found {_found(values, 'finish')}")
-        samples.append(
-            Sample(
-                id=f"{path.name}:{number}",
-                prompt=prompt,
-                response=values["response"],
-                gold=values.get("gold"),
-                meta=cast("dict[str, Any]", meta),
-                finish=finish,
-                group=prompt or f"{path.name}:{number}",
-            )
+        sample = Sample(
+            id=f"{path.name}:{number}",
+            prompt=prompt,
+            response=values["response"],
+            gold=values.get("gold"),
+            meta=cast("dict[str, Any]", values.get("meta") or {}),
+            finish=finish,
+            group=prompt or f"{path.name}:{number}",
         )
-    return samples
+        rows.append(JudgedRow(sample, cast("dict[str, Any]", values.get("params") or {}), want))
+    return rows
 
 
 def numbered_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
