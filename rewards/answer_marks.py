@@ -1,6 +1,6 @@
-r"""Where a response marks its answer: boxes, `<answer>` tags, and labels such as "The answer is".
+r"""Finds the marks of an answer in a response: boxes, `<answer>` tags, and labels such as "The answer is".
 
-Also a second answer that stands behind a mark. Everything here takes time that is linear in the text.
+It also finds a second answer after a mark. Everything here takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 LONGEST_LABELLED = 400
-"""Characters of the line behind a label that are looked at."""
+"""Most characters of the line after a label that are read."""
 LONGEST_TAIL = 4000
-"""Characters behind an answer that are searched for a second one."""
+"""Most characters after an answer that are searched for a second one."""
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -72,11 +72,11 @@ _GOES_ON = re.compile(r"\s*(?:\^(?!\s*\{?\s*\\circ)|\\times|\\cdot|!\s*[$=])")
 _SPACE_COMMANDS = re.compile(r"\\[,;:! ]|\\q?quad\b|~")
 
 Accepts = Callable[[str], bool]
-"""Whether an answer, on its own, would be right."""
+"""Tells whether an answer would be right on its own."""
 
 
 class Mark(NamedTuple):
-    """An answer that is marked as one, and where the mark begins and ends in the text."""
+    """A marked answer, with the start and end of its mark in the text."""
 
     text: str
     start: int
@@ -84,14 +84,14 @@ class Mark(NamedTuple):
 
 
 class Boxes(NamedTuple):
-    """All closed boxes, and whether the last one is still open."""
+    """All closed boxes, and whether the last box is still open."""
 
     marks: list[Mark]
     is_open: bool
 
 
 def after_thinking(response: str) -> str:
-    """The text behind the last thinking section; one that is not closed holds no answer."""
+    """Return the text after the last thinking section; a section that is not closed holds no answer."""
     if "<" not in response and "[" not in response:
         return response
     end = 0
@@ -103,7 +103,7 @@ def after_thinking(response: str) -> str:
 
 
 def boxes(text: str) -> Boxes:
-    r"""Every `\boxed{...}`; a minus sign before one and a scale word behind it belong to its answer."""
+    r"""Find every `\boxed{...}`; a minus sign before a box and a scale word after it belong to its answer."""
     found: list[Mark] = []
     position = 0
     while (box := _BOX.search(text, position)) is not None:
@@ -125,7 +125,7 @@ def boxes(text: str) -> Boxes:
 
 
 def closing_brace(text: str, start: int) -> int | None:
-    """Index of the brace that closes the one before `start`; escaped braces do not count."""
+    """Return the index of the brace that closes the one before `start`; escaped braces do not count."""
     depth = 1
     for brace in _BRACE.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(brace[0], 0)
@@ -135,7 +135,7 @@ def closing_brace(text: str, start: int) -> int | None:
 
 
 def tags(text: str) -> Boxes:
-    """Every `<answer>...</answer>`."""
+    """Find every `<answer>...</answer>`."""
     found = list(_TAG.finditer(text)) if "<" in text else []
     marks = [Mark(tag[2].strip(), tag.start(), tag.end()) for tag in found if tag[3]]
     return Boxes(marks, bool(found) and not found[-1][3])
@@ -150,7 +150,7 @@ def inside_tag(text: str) -> str:
 
 
 def labelled(text: str) -> list[Mark]:
-    """What stands behind each "the answer is", `Answer:` or `####`: the rest of the sentence, or the next line."""
+    """Find the answer after each "the answer is", `Answer:` or `####`: the rest of the sentence, or the next line."""
     found: list[Mark] = []
     labels = list(LABEL.finditer(text)) if "ns" in text or "NS" in text else []
     labels += _LINE_LABEL.finditer(text) if "####" in text else ()
@@ -167,7 +167,7 @@ def labelled(text: str) -> list[Mark]:
 
 
 def final_line(text: str) -> str:
-    """The last line that says something, without emphasis: fences, delimiters and courtesies say nothing."""
+    """Return the last line with content, without emphasis; fences, delimiters and courtesies are not content."""
     for line in reversed(text.splitlines()):
         bare = line.strip()
         if bare and not _DELIMITER_LINE.fullmatch(bare) and not _COURTESY.match(bare):
@@ -177,12 +177,12 @@ def final_line(text: str) -> str:
 
 
 def same_text(one: str, other: str) -> bool:
-    """Whether two marked answers are one but for white space, delimiters and a full stop."""
+    """Whether two marked answers are equal, ignoring white space, delimiters and a full stop."""
     return _plain(one) == _plain(other)
 
 
 def second_answer(tail: str, *, answer: str, accepts: Accepts | None) -> bool:
-    """Whether another answer stands behind a marked one: `, 8`, `or ...`, "Actually, it is 8", "The answer is 8"."""
+    """Whether another answer follows a marked one: `, 8`, `or ...`, "Actually, it is 8", "The answer is 8"."""
     if not tail.strip(" .$\n"):
         return False
     if _ALTERNATIVE.match(tail) is not None:
@@ -196,7 +196,7 @@ def second_answer(tail: str, *, answer: str, accepts: Accepts | None) -> bool:
 
 
 def _line_from(text: str, start: int) -> Mark | None:
-    """The answer from `start` to the end of its sentence; on a later line where this one says nothing."""
+    """Return the answer from `start` to the end of its sentence; on a later line if this one has no content."""
     for _ in range(6):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
@@ -204,7 +204,7 @@ def _line_from(text: str, start: int) -> Mark | None:
         bare = line.strip().strip("*_`").strip()
         if bare.strip(".:") and not _DELIMITER_LINE.fullmatch(bare):
             stop = _sentence_stop(line)
-            # A reason ends an answer too, but not one that is cut before anything was said.
+            # A reason also ends an answer, unless it comes before any content.
             reason = _REASON.search(line, 1, stop)
             stop = stop if reason is None or not line[: reason.start()].strip() else reason.start()
             return Mark(line[:stop].replace("**", "").strip().strip("*_").strip(), start, start + stop)
@@ -224,7 +224,7 @@ def _sentence_stop(line: str) -> int:
 
 
 def _unwrapped(answer: str) -> str:
-    """The inside, where a box holds nothing but another box."""
+    """Return the content, if a box holds nothing but another box."""
     answer = answer.strip()
     box = _BOX.match(answer)
     if box is not None and closing_brace(answer, box.end()) == len(answer) - 1:
@@ -241,7 +241,7 @@ def _is_short(announced: str) -> bool:
 
 
 def _competes(value: str, answer: str, accepts: Accepts | None) -> bool:
-    """Whether a value is another answer than the marked one; words do not compete with a number."""
+    """Whether a value is a different answer from the marked one; words do not compete with a number."""
     plain, marked = _plain(value.strip("()")), _plain(answer.strip("()"))
     if not plain or plain == marked or (accepts is not None and accepts(value.strip().strip("$").strip())):
         return False

@@ -17,14 +17,14 @@ _SENTENCE = re.compile(
     r"(?P<words>[A-Za-z][\w'(),-]*(?:\s+[\w'(),-]+){0,15}?)\s*(?:[:=](?=\s)|\s(?:is|are|be)(?=[\s:])\s*:?)\s*(?P<smiles>\S+)"
 )
 _NO_SENTENCE = re.compile(r"\b(?!SMILES\b|IUPAC\b)[A-Z][A-Z]+\b|(?i:\b(?:not|or|either|neither|nor|if)\b|n't)")
-"""Words before a molecule that deny it or offer another one, or letters that may be another molecule."""
+"""Words before a molecule that negate it or offer another one, or letters that may be another molecule."""
 _IMPLAUSIBLE = {
     "a chain of three nitrogen or oxygen atoms": "[NX3+0,OX2+0;!a]-[NX3+0,OX2+0;!a]-[NX3+0,OX2+0;!a]",
     "a triple bond in a small ring": "[r3,r4,r5,r6,r7]#[r3,r4,r5,r6,r7]",
     "two double bonds at one atom of a small ring": "[r3,r4,r5,r6]=[X2;r3,r4,r5,r6]=[r3,r4,r5,r6]",
     "three hydroxy groups at one carbon": "[CX4]([OX2H1])([OX2H1])[OX2H1]",
 }
-"""SMARTS of parts that fill up a formula, and that do not occur in substances that can be kept."""
+"""SMARTS of groups that fill up a formula but do not occur in stable substances."""
 
 
 class MoleculeError(Exception):
@@ -32,9 +32,9 @@ class MoleculeError(Exception):
 
 
 def smiles_in(answer: str) -> str:
-    """Return the SMILES that an answer names: alone, quoted, behind "the SMILES is", or before its name in parentheses.
+    """Return the SMILES that an answer names: alone, quoted, after "the SMILES is", or before its name in parentheses.
 
-    Anything else is returned as it is.
+    Any other text is returned as it is.
     """
     text = answer.replace("\\#", "#").replace("\\_", "_").strip().strip("$").strip(_QUOTES)
     named = _BEFORE_NAME.fullmatch(text)
@@ -47,7 +47,7 @@ def smiles_in(answer: str) -> str:
 
 
 def implausible(molecule: Any) -> str | None:
-    """Say which part of a molecule no chemist would expect to exist; None if there is none."""
+    """Name a group in the molecule that no chemist would expect to exist; None if there is none."""
     return next((name for name, pattern in _implausible_parts() if molecule.HasSubstructMatch(pattern)), None)
 
 

@@ -1,10 +1,10 @@
 r"""Multiple choice: one letter, or several. `meta.choices` is a list of texts, or a mapping from label to text.
 
-What names a choice: its letter alone (`B`, `(b)`, `\boxed{B}`, `Option B`), its letter with its own text, its text, or
-its letter introduced in a sentence (`The answer is B because ...`). Letters that are denied beside it do not count:
-`B, not A` is B. What names none: the article A, the pronoun I, an initial (`E. coli`), a letter that happens to stand
-in prose (`Vitamin C`), one that is denied or depends on a condition, two letters, a letter with the text of another
-choice, a look-alike of another script. Arabic and Bengali option letters are read by their place.
+These name a choice: its letter alone (`B`, `(b)`, `\boxed{B}`, `Option B`), its letter with its own text, its text, or
+its letter introduced in a sentence (`The answer is B because ...`). Negated letters beside it do not count: `B, not A`
+is B. These name no choice: the article A, the pronoun I, an initial (`E. coli`), a letter that happens to occur in
+prose (`Vitamin C`), a letter that is negated or depends on a condition, two letters, a letter with the text of another
+choice, a look-alike from another script. Arabic and Bengali option letters are read by their position in the alphabet.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Which choice an answer names: its letter, its text, or its letter in a sentence; denials and conditions are seen."""
+"""Reads the choice that an answer names: by letter, by text, or by a letter in a sentence; with negations and
+conditions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from rewards.extraction import OnMany, plain_characters
 
 LONGEST_ANSWER = 2000
 LONGEST_TEXT = 20_000
-"""Characters of a text whose lines are read one by one."""
+"""Longest text, in characters, whose lines are read one by one."""
 NONE_NAMED = "no choice is named"
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -121,7 +123,7 @@ def named_choice(answer: str, options: Options, *, on_many: OnMany) -> Choice:
 
 
 def _affirmed(mentions: list[re.Match[str]], answer: str) -> list[re.Match[str]]:
-    """The mentions that are not denied; a denial holds for all that are joined: `not A, B or C`."""
+    """Return the mentions that are not negated; a negation applies to all joined mentions: `not A, B or C`."""
     before = [_DENIED.search(answer[max(0, one.start() - 40) : one.start()]) is not None for one in mentions]
     behind = [_DENIED_BEHIND.match(answer, one.end()) is not None for one in mentions]
     joined = [_JOINED.fullmatch(answer, one.end(), other.start()) is not None for one, other in pairwise(mentions)]
@@ -133,7 +135,7 @@ def _affirmed(mentions: list[re.Match[str]], answer: str) -> list[re.Match[str]]
 
 
 def _hedges(answer: str, mentions: list[re.Match[str]], affirmed: list[re.Match[str]]) -> bool:
-    """Whether an alternative or a condition stands beside a choice; `or` between denied ones is none."""
+    """Whether an alternative or a condition accompanies a choice; `or` between negated choices does not count."""
     if any(_CONDITION.match(answer, mention.end()) for mention in affirmed) or (mentions and _OTHERWISE.search(answer)):
         return True
     if not mentions:
@@ -146,7 +148,7 @@ def _hedges(answer: str, mentions: list[re.Match[str]], affirmed: list[re.Match[
 
 
 def choice_on_a_line(text: str, options: Options) -> Choice:
-    """The one choice that lines of a text name, each on its own: an explanation may stand below an answer."""
+    """Return the single choice that lines of a text name on their own; an explanation may follow below."""
     if len(text) > LONGEST_TEXT:
         return Choice(None, NONE_NAMED, ("no_answer",))
     named = {
@@ -157,7 +159,7 @@ def choice_on_a_line(text: str, options: Options) -> Choice:
 
 
 def choices_beside(answer: str, text: str, options: Options) -> frozenset[str]:
-    """The choices on the lines directly above and below the one of an answer, when each line names one."""
+    """Return the choices on the lines directly above and below an answer's line, if each line names one."""
     lines = [line.strip() for line in text[-LONGEST_TEXT:].splitlines() if line.strip()]
     at = next(
         (index for index in range(len(lines) - 1, -1, -1) if answer.strip() and answer.strip() in lines[index]), None
@@ -174,7 +176,7 @@ def choices_beside(answer: str, text: str, options: Options) -> frozenset[str]:
 
 
 def _item(line: str, options: Options) -> str | None:
-    """The choice that a line of a list names and nothing else."""
+    """Return the choice, if a line of a list names nothing else."""
     bare = _BULLET.sub("", line)
     core = core_of(bare)
     alone = label_of(core, options) or options.by_text.get(folded(bare)) or options.by_text.get(folded(core))
@@ -227,7 +229,7 @@ def core_of(answer: str) -> str:
 
 
 def label_of(core: str, options: Options) -> str | None:
-    """Return the label that a text is; None if it is no label."""
+    """Return the label, if the text is one; else None."""
     return core.upper() if core.upper() in options.labels else None
 
 
@@ -252,5 +254,5 @@ def listed_choices(core: str, options: Options) -> frozenset[str]:
 
 
 def folded(text: str) -> str:
-    """Put a text into plain characters, without case and the marks around it."""
+    """Convert to plain characters, and remove case and surrounding punctuation."""
     return " ".join(plain_characters(text).casefold().strip(MARKS).split())

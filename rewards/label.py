@@ -21,7 +21,7 @@ _INTRODUCED = re.compile(
     r"(?:(?:an?|the|clearly|definitely|overall|most likely|likely|probably|very|strongly|mostly|certainly|simply|just"
     r"|label|labels|class|category|both|about)\s+)*"
 )
-"""Words before a label. The last of them ends what introduces it."""
+"""Words before a label. The last of them ends the introduction."""
 _NO_INTRODUCTION = re.compile(
     r"(?i)\b(?:not|never|neither|nor|none|if|unless|but|than|instead|maybe|perhaps|hardly|barely|except|without|cannot"
     r"|whether|ignore|reference|graders?)\b|n't|\?"
@@ -72,8 +72,8 @@ def label_set(
 ) -> Verdict:
     """1 when the answer names exactly the labels of the gold, otherwise 0; `parts` has precision and recall.
 
-    An answer is one label, or several between commas, semicolons, bars, line breaks or `and`, or a JSON list. Words
-    that introduce it (`Label:`, `The sentiment is`) do not count, unless they deny it or make it depend on something.
+    An answer is one label, or several between commas, semicolons, bars, line breaks or `and`, or a JSON list.
+    Introductory words (`Label:`, `The sentiment is`) are ignored, unless they negate the label or make it conditional.
 
     Args:
         sample: Its gold is a label or a list of labels; `meta.labels` may list all labels that exist.

@@ -4,10 +4,10 @@ Policies, each with a case below:
 
 - If the recipe sets no tolerance, a whole gold must be met exactly, and any other gold within `DEFAULT_TOLERANCE`.
 - Several different numbers are a hedge; a relation, a range or an expression is not a number.
-- A sign or a scale in words counts: `minus 5` is -5, `5 dozen` is 60. What is left to compute (`half of 10`,
-  `5 squared`) is no number, and neither is a question.
-- Units may be left out; when both sides name one, they must be the same. A percent sign is a unit: 12% is 12 and not
-  0.12, unless `percent: fraction`.
+- A sign or a scale in words counts: `minus 5` is -5, `5 dozen` is 60. An unfinished computation (`half of 10`, `5
+  squared`) is not a number, and neither is a question.
+- Units may be left out; if both sides name one, they must agree. A percent sign is a unit: 12% is 12 and not 0.12,
+  unless `percent: fraction`.
 - `1,234` is 1234. `1,5` is ambiguous and rejected, unless `decimal_comma` is set.
 """
 

@@ -36,7 +36,7 @@ REFUSAL = re.compile(
     r"(?i)\bI(?:\s+(?:will\s+not|won't|can\s?not|can't|could\s?n[o']t|did\s?n[o']t|do\s?n[o']t|am\s+not|am\s+unable|refuse)"
     r"|\s*'m\s+(?:not|unable))\b|\b(?:graders?|full marks|ignore (?:all|any|the|previous) (?:rules|instructions))\b"
 )
-"""A refusal to answer, or words to whoever judges; a number beside these is no answer."""
+"""Words that refuse to answer, or that address the judge; a number beside them is not an answer."""
 _HARMLESS = r"(?:approx|boxed|q?quad|text|mathrm|mathbf|textbf|displaystyle|left)"
 _OPERATOR_BEFORE = re.compile(
     r"(?:[√∛^*/+\u00d7÷·!-]|-\s*\(|\\(?!" + _HARMLESS + r"\b)[A-Za-z]+\s*[{(\[]?"
@@ -162,7 +162,9 @@ def unit_difference(answer: str, gold: str) -> str | None:
 
 
 def sign_before(words: str) -> int | None:
-    """-1 where `minus` or `negative` stands before a number, else 1; None where a computation does: `half of`."""
+    """Return -1 if `minus` or `negative` precedes a number, else 1; None if a computation such as `half of` precedes
+    it.
+    """
     if _COMPUTED_BEFORE.search(words):
         return None
     negative = _NEGATIVE_BEFORE.search(words)

@@ -4,8 +4,8 @@ Policies, each with a case or a test:
 
 - Rows are compared as a multiset; their order counts if and only if the reference's outermost query has ORDER BY. Rows
   that tie in that order must come in the order in which the reference returned them.
-- The answer must read a table that the reference reads, and must not be made up: no constant in place of a column, and
-  no result that stays the same on copies of the database, with every other row, on which the reference's changes.
+- The answer must read a table that the reference reads, and its rows must come from the data: no constant may replace a
+  column, and on copies of the database with every other row, the result must change if the reference's changes.
   `meta.database` may be a list of databases on which all results must agree.
 - A reference that returns no row on any database cannot distinguish a right query from one with an impossible
   condition; it is a gold fault, unless `empty` is `compare`.
@@ -169,8 +169,8 @@ def execution(
         relative_tolerance: Largest relative difference of two equal numbers, unless both are whole.
         absolute_tolerance: Largest absolute difference of such numbers.
         query_seconds: Time limit of one query.
-        check_constants: Reject an answer with a constant in place of a column, or whose result stays the same on copies
-            of the database, with every other row, on which the reference's changes.
+        check_constants: Whether to reject an answer with a constant instead of a column, or whose result stays the same
+            on copies of the database, with every other row, on which the reference's changes.
     """
     databases = _databases(sample.meta["database"])
     if not databases or not isinstance(sample.gold, str) or not sample.gold.strip():
@@ -196,7 +196,7 @@ def execution(
 
 
 class _Settings(NamedTuple):
-    """How two results are compared."""
+    """The settings for comparing two results."""
 
     engine: Engine
     in_order: bool
@@ -214,7 +214,7 @@ def _why_not(
     *,
     check_constants: bool,
 ) -> tuple[str | None, tuple[str, ...]]:
-    """Why a query does not return what the reference does, and tags; (None, ()) when it does."""
+    """Say why a query does not return the reference's result, with tags; (None, ()) if it does."""
     engine, in_order, column_order, tolerance, seconds = settings
     answers: list[Result] = []
     for database, expected in zip(databases, results, strict=True):
@@ -244,7 +244,7 @@ def _constant_reason(
     results: Sequence[Result],
     settings: _Settings,
 ) -> str | None:
-    """Why an equal result was not looked up; None when it may have been."""
+    """Say why an equal result cannot have been looked up; None if it may have been."""
     if query.strip(" ;\n") == gold.strip(" ;\n"):
         return None
     made, asked = (constant_columns(text, engine=settings.engine) for text in (query, gold))

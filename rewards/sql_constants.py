@@ -1,4 +1,4 @@
-"""Whether an answer made its rows up: constants in place of columns, or a result that no change of the data changes."""
+"""Detects results without a lookup: constants instead of columns, or a result that no change of the data changes."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ def made_up(
     engine: Engine,
     seconds: float,
 ) -> bool | None:
-    """Say whether a result stays the same on copies of a database on which the reference's result changes.
+    """Whether a result stays the same on copies of a database on which the reference's result changes.
 
     Args:
         answer: The query of the answer.
-        rows: Its result on the database.
+        rows: The answer's result on the database.
         gold: The reference query.
-        gold_rows: Its result on the database.
+        gold_rows: The reference's result on the database.
         database: A path or a script.
         engine: The database system.
-        seconds: The longest time of one query.
+        seconds: Time limit of one query.
 
     Returns:
-        None if no copy changes the reference's result, or none could be made.
+        None if no copy changes the reference's result, or no copy could be made.
     """
     told = None
     for kept in _COPIES:
@@ -93,7 +93,7 @@ def _gold_on_copy(gold: str, database: str, engine: Engine, seconds: float, kept
 
 
 def _selects(tree: Any) -> list[Any]:
-    """The selects that a query returns the rows of: one, or those that a set operation joins."""
+    """Return the selects whose rows a query returns: a single one, or those that a set operation joins."""
     from sqlglot import exp
 
     if isinstance(tree, exp.SetOperation):
@@ -102,7 +102,7 @@ def _selects(tree: Any) -> list[Any]:
 
 
 def _is_constant(expression: Any) -> bool:
-    """Whether a column of a select is a literal, or computed of literals only."""
+    """Whether a column of a select is a literal, or is computed from literals only."""
     from sqlglot import exp
 
     depends = (exp.Column, exp.Star, exp.Query, exp.Count, exp.Sum, exp.Window)

@@ -57,7 +57,7 @@ def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, second
         engine: The database system.
         most_rows: The query fails if it returns more rows.
         seconds: The query fails if it takes longer; creating the database has the same limit of its own.
-        kept: The rows of every table that are there; other than `all`, the query runs on a copy.
+        kept: The rows of every table that remain; unless this is `all`, the query runs on a copy.
 
     Raises:
         QueryError: the query does not parse, is not read-only, fails, or exceeds a limit.
@@ -173,7 +173,7 @@ def _remove_every_other_row(connection: sqlite3.Connection, *, first: bool, seco
     """Remove the first, third, ... row of every table, or the second, fourth, ...
 
     Raises:
-        DatabaseError: that takes too long.
+        DatabaseError: this takes too long.
     """
     connection.set_progress_handler(_deadline(seconds), _STEPS_BETWEEN_LOOKS)
     try:

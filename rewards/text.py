@@ -47,9 +47,9 @@ CONTAINS_CASES = (
 
 @verifier(name="text.exact", version="2", isolation="inline", cases=EXACT_CASES)
 def exact(sample: Sample, *, where: Where = "whole_text", on_many: OnMany = "reject") -> Verdict:
-    """1 when the answer is the gold (or one of a list of golds), otherwise 0.
+    """1 when the answer equals the gold (or one of a list of golds), otherwise 0.
 
-    Case, white space, quotes and emphasis around the answer, and a full stop at its end do not count.
+    Case, white space, surrounding quotes and emphasis, and a full stop at the end are ignored.
 
     Args:
         sample: Its gold is a text, a number, or a list of them.
@@ -101,7 +101,7 @@ def _golds(gold: object) -> list[str]:
 
 
 def _bare(text: str) -> str:
-    r"""Without quotes and emphasis around it, a full stop at its end, and the backslashes of `\&` and `\%`."""
+    r"""Remove surrounding quotes and emphasis, a full stop at the end, and the backslashes of `\&` and `\%`."""
     text = _ESCAPED.sub(r"\1", text).replace("\\ ", " ").replace("~", " ")
     return text.strip(_AROUND).removesuffix(".").strip(_AROUND) or text
 

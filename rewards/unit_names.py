@@ -1,4 +1,4 @@
-"""Words that may stand behind a number: names of units, which may be left out, and scale words, which multiply."""
+"""Words that may follow a number: names of units, which may be omitted, and scale words, which multiply."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ _UNIT = re.compile(
 
 
 def unit_name(words: str) -> str | None:
-    """One name for all spellings of a unit: `mi/h` for "miles per hour"; None where the words are no unit.
+    """Return one name for all spellings of a unit: `mi/h` for "miles per hour"; None if the words are not a unit.
 
-    A unit that only counts ("units", "square units") has the empty name.
+    A unit that only counts ("units", "square units") has an empty name.
     """
     text = _MEASURED.sub("", words.strip().strip("."))
     if not text:

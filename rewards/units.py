@@ -1,10 +1,10 @@
 r"""Physical quantities: a number with a unit, compared after conversion by pint.
 
-pint is never given the text itself. The number is read as in `rewards.number_reading`, and the unit must be made of
-names, small whole powers and one level of division, so that no power or nesting can be written that takes long.
-A unit is part of the answer: where the gold has one, `5` is not `5 m`. Prefixes keep their case: mM is not MM. An
-offset counts: 25 degrees Celsius are 298.15 K. Units that only look alike are told apart: Hz is not rad/s, Gy is not
-Sv. Pharmacy's counts are units too: IU, mEq, drops, tablets.
+pint never gets the text itself. The number is read as in `rewards.number_reading`, and the unit must consist of names,
+small whole powers and one level of division, so that no power or nesting can take long. A unit is part of the answer:
+if the gold has one, `5` is not `5 m`. Prefixes are case-sensitive: mM is not MM. Offsets count: 25 degrees Celsius are
+298.15 K. Units that only look alike are distinguished: Hz is not rad/s, Gy is not Sv. Pharmaceutical counts are units
+too: IU, mEq, drops, tablets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rlpost.scoring.authoring import Case, verifier
 
 LONGEST_UNIT = 80
 _OFFSET_ROUNDING = 1e-9
-"""Degrees by which a converted temperature may be off: 32 degrees Fahrenheit are 0 degrees Celsius."""
+"""Tolerance in degrees for a converted temperature: 32 degrees Fahrenheit are 0 degrees Celsius."""
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _QUANTITY = re.compile(
@@ -80,13 +80,13 @@ _COUNTS = (
     "beat",
     "breath",
 )
-"""Each is a dimension of its own."""
+"""Counting units, each of which is its own dimension."""
 _KINDS = {
     **dict.fromkeys(("radian", "degree", "turn", "arcminute", "arcsecond", "grade", "revolutions_per_minute"), "angle"),
     **{"hertz": "cycles", "becquerel": "decays", "curie": "decays", "gray": "dose", "rads": "dose"},
     **{"sievert": "equivalent dose", "rem": "equivalent dose", "lumen": "flux", "candela": "intensity"},
 }
-"""Units that pint gives the same dimension, and that measure different things."""
+"""Units to which pint gives the same dimension, although they measure different things."""
 _NOT_A_UNIT = (ArithmeticError, AssertionError, AttributeError, LookupError, SyntaxError, TypeError, ValueError)
 """Exceptions that pint raises for an unknown name, or for a unit that it cannot build."""
 _WORD_POWERS = (
@@ -178,7 +178,7 @@ def quantity(
 def _difference(
     answer: Any, gold: Any, *, relative_tolerance: float, absolute_tolerance: float, convert: bool
 ) -> str | None:
-    """Why a quantity of pint is not the gold; None when it is."""
+    """Say how a pint quantity differs from the gold; None if it does not."""
     if answer.units != gold.units and not convert:
         return f"the unit is not {gold.units}"
     if answer.dimensionality != gold.dimensionality:
