@@ -158,23 +158,24 @@ class _Conversation:
 
     def _no_prefix(self, prompt: str) -> ModelError:
         shared = len(_shared_beginning(prompt, self._whole.text))
-        # The word at which the two texts diverge, "<think>" for example, may begin before that position.
-        opens_reasoning = "think" in (prompt[max(0, shared - 10) :]).lower()
-        hint = (
-            "the generation prompt opens a block of reasoning that the answer does not begin with: give the answers "
-            "reasoning_content, or "
-            + (
-                "set template_arguments: {enable_thinking: false} in the data set, or "
-                if "enable_thinking" in self._template.variables
-                else ""
-            )
-            if opens_reasoning
-            else ""
-        )
         return ModelError(
             "the chat template must render a conversation so that it begins with the rendered prompt; the prompt goes "
-            f"on with {prompt[shared:][:60]!r} where the conversation has {self._whole.text[shared:][:60]!r}: {hint}"
-            "set model.chat_template to a template whose generation prompt is what it writes before an answer"
+            f"on with {prompt[shared:][:60]!r} where the conversation has {self._whole.text[shared:][:60]!r}: "
+            # The word at which the two texts diverge, "<think>" for example, may begin before that position.
+            + (self._reasoning_remedy() if "think" in prompt[max(0, shared - 10) :] else "")
+            + "set model.chat_template to a template whose generation prompt is what it writes before an answer"
+        )
+
+    def _reasoning_remedy(self) -> str:
+        remedy = (
+            "give the answers reasoning_content"
+            if self._template.reasoning_key is not None
+            else "begin each answer with its reasoning in that block, if the template keeps it"
+        )
+        switch = "set template_arguments: {enable_thinking: false} in the data set, or "
+        return (
+            f"the generation prompt opens or closes a block of reasoning otherwise than the answer does: {remedy}, or "
+            + (switch if "enable_thinking" in self._template.variables else "")
         )
 
 

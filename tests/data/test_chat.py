@@ -186,7 +186,7 @@ def test_answers_with_reasoning_are_trained_behind_the_block_that_the_prompt_ope
     ("name", "words"),
     [
         ("nemotron_3_nano", r"give the answers reasoning_content, or set template_arguments: {enable_thinking: false}"),
-        ("deepseek_r1_distill", r"give the answers reasoning_content, or set model.chat_template"),
+        ("deepseek_r1_distill", r"begin each answer with its reasoning in that block, .* or set model.chat_template"),
     ],
 )
 def test_answers_without_the_reasoning_that_the_prompt_opens_are_refused(name: str, words: str) -> None:
