@@ -79,6 +79,11 @@ def _message(turn: Any, *, index: int, ignored: Collection[str]) -> Message:
     if not isinstance(turn, dict):
         raise DataError(f"{_FORM}; found {str(turn)[:100]}")
     fields = {key: value for key, value in cast("dict[str, Any]", turn).items() if key not in ignored}
+    if "from" in fields and "value" in fields:
+        raise DataError(
+            f"{_FORM}; message {index} has ShareGPT's from and value: rename them to role and content, and human and "
+            "gpt to user and assistant"
+        )
     unread = [key for key, value in fields.items() if key not in KNOWN_KEYS and not is_empty(value)]
     role = fields.get("role")
     if unread and isinstance(role, str):

@@ -29,7 +29,8 @@ def read_jsonl(path: Path, *, choose: Choose) -> list[NumberedRow]:
     """
     rows: list[dict[str, Any]] = []
     try:
-        lines = _no_stream(path).read_text(encoding="utf-8").split("\n")
+        # Some editors begin a file with a byte order mark, which is no part of the first row.
+        lines = _no_stream(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"the source jsonl:{path} must be a readable UTF-8 file; found: {error}") from error
     for line_number, line in enumerate(lines, start=1):
