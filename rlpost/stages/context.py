@@ -11,7 +11,7 @@ from rlpost.data.library import DataLibrary
 from rlpost.interfaces import Learner, Parts
 from rlpost.recipe.rewards import OnFaultsConfig
 from rlpost.recipe.schema import ClusterConfig, Recipe
-from rlpost.recipe.stages import AnyStage, PpoStage, Role, TrainedStage
+from rlpost.recipe.stages import AnyStage, Role, TrainedStage
 from rlpost.records import FloatArray, Prompt, RolloutGroup, Sampling
 from rlpost.rollout.collector import Collector, collect_all
 from rlpost.rollout.faults import CircuitBreaker
@@ -91,9 +91,11 @@ class StageContext:
             )
         )
 
-    def critic_settings(self, stage: PpoStage) -> CriticSettings:
-        """Return the settings of a PPO stage's value model, in its initial state."""
-        critic = stage.critic
+    def critic_settings(self) -> CriticSettings | None:
+        """The stage's value model at its start; None where the stage has none."""
+        critic = self._trained.critic
+        if critic is None:
+            return None
         start, *_ = self.parent_dirs.get("critic", (self.model_dir,))
         rate = critic.learning_rate or self._trained.optimizer.learning_rate
         return CriticSettings(model_dir=str(start), learning_rate=rate)

@@ -27,6 +27,16 @@ class GrpoStage(RlStage):
     dynamic_sampling: DynamicSamplingConfig | None = None
 
     @property
+    def group_advantage(self) -> AdvantageConfig:
+        """See `RlStage`."""
+        return self.advantage
+
+    @property
+    def refill(self) -> DynamicSamplingConfig | None:
+        """See `RlStage`."""
+        return self.dynamic_sampling
+
+    @property
     def score_parts(self) -> Mapping[str, float]:
         """See `Stage`."""
         return self.advantage.parts
@@ -51,6 +61,11 @@ class PpoStage(RlStage):
     def critic(self) -> ValueConfig:
         """See `TrainedStage`."""
         return self.value
+
+    @property
+    def critic_advantage(self) -> GaeConfig:
+        """See `RlStage`."""
+        return self.gae
 
     @property
     def fills_columns(self) -> frozenset[str]:

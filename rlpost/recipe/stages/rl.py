@@ -10,7 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from rlpost.recipe.columns import Use
 from rlpost.recipe.presets import with_preset
 from rlpost.recipe.problems import Problem
-from rlpost.recipe.rl import KlConfig, OffPolicyConfig, OverlongConfig, PolicyLossConfig, PpoClipConfig
+from rlpost.recipe.rl import (
+    AdvantageConfig,
+    DynamicSamplingConfig,
+    GaeConfig,
+    KlConfig,
+    OffPolicyConfig,
+    OverlongConfig,
+    PolicyLossConfig,
+    PpoClipConfig,
+)
 from rlpost.recipe.sections import PerStep, SamplingConfig, Steps
 from rlpost.recipe.stages.stage import Product, SampledResponses, SentAdapter, TrainedStage
 
@@ -111,6 +120,21 @@ class RlStage(TrainedStage):
     def keeps_reference(self) -> bool:
         """See `TrainedStage`."""
         return self.kl.coefficient > 0
+
+    @property
+    def group_advantage(self) -> AdvantageConfig | None:
+        """How the scores of a group become advantages; None where a critic's values do."""
+        return None
+
+    @property
+    def critic_advantage(self) -> GaeConfig | None:
+        """How a critic's values become advantages; None where there is no critic."""
+        return None
+
+    @property
+    def refill(self) -> DynamicSamplingConfig | None:
+        """How groups without signal are replaced; None where they stay."""
+        return None
 
     @property
     def publishes_weights(self) -> bool:

@@ -104,7 +104,7 @@ def proximal_mix(ages_T: FloatArray, *, progress: float) -> FloatArray:
 
 def advantage_for(stage: GrpoStage | PpoStage) -> AdvantageFn | None:
     """Return the function that computes advantages, loaded once per stage; None if a critic is used instead."""
-    return advantage_of(stage.advantage) if isinstance(stage, GrpoStage) else None
+    return None if stage.group_advantage is None else advantage_of(stage.group_advantage)
 
 
 def optimizer_steps(stage: GrpoStage | PpoStage) -> int:
@@ -145,7 +145,7 @@ def _look_up(
         asked["reference_logprobs_T"] = lambda batch: learner.logprobs(batch, of=REFERENCE)
     if "proximal_logprobs_T" in columns:
         asked["proximal_logprobs_T"] = lambda batch: learner.logprobs(batch, of=POLICY)
-    if isinstance(stage, PpoStage):
+    if stage.critic is not None:
         asked["old_values_T"] = learner.values
     if not asked:
         return
@@ -177,7 +177,8 @@ def _give_credit(
             for episode, advantages_T in zip(episodes, advantages_GT, strict=True):
                 episode.columns["advantages_T"] = advantages_T.astype(np.float32)
         return
-    assert isinstance(stage, PpoStage), "a stage without a critic has an advantage of its own"
+    config = stage.critic_advantage
+    assert config is not None, "a stage without a critic has an advantage of its own"
     advantages: list[NDArray[np.float64]] = []
     for scores_G, episodes in zip(scores_PG, episodes_PG, strict=True):
         for score, episode in zip(scores_G, episodes, strict=True):
@@ -186,12 +187,12 @@ def _give_credit(
             estimate = gae(
                 rewards_T,
                 episode.columns["old_values_T"].astype(np.float64),
-                discount=stage.gae.discount,
-                trace_decay=stage.gae.trace_decay,
+                discount=config.discount,
+                trace_decay=config.trace_decay,
             )
             episode.columns["returns_T"] = estimate.returns_T.astype(np.float32)
             advantages.append(estimate.advantages_T)
-    if stage.gae.whiten:
+    if config.whiten:
         advantages = whitened(advantages)
     everyone = [episode for episodes in episodes_PG for episode in episodes]
     for episode, advantages_T in zip(everyone, advantages, strict=True):
@@ -272,5 +273,5 @@ def _rows(
 
 def _has_gradient(episode: CreditedEpisode, stage: GrpoStage | PpoStage) -> bool:
     penalised = stage.kl.coefficient > 0 and stage.kl.place == "loss"
-    always = isinstance(stage, PpoStage) or penalised or stage.loss.learns_without_advantage
+    always = stage.critic is not None or penalised or stage.loss.learns_without_advantage
     return always or bool(episode.columns["advantages_T"].any())

@@ -69,8 +69,8 @@ def loss_of(stage: GrpoStage | PpoStage) -> PolicyLoss:
 def _build_learner(context: StageContext, stage: GrpoStage | PpoStage) -> Learner:
     return context.build_learner(
         total_steps=stage.steps * optimizer_steps(stage),
-        keep_reference=stage.kl.coefficient > 0,
-        critic=context.critic_settings(stage) if isinstance(stage, PpoStage) else None,
+        keep_reference=stage.keeps_reference,
+        critic=context.critic_settings(),
     )
 
 

@@ -50,9 +50,9 @@ class Rollouts:
             ledger=PromptLedger() if state is None else PromptLedger.from_state(state["ledger"]),
         )
         self._filter = None
-        if isinstance(stage, GrpoStage) and stage.dynamic_sampling is not None:
-            score = partial(score_of, weights=stage.advantage.parts)
-            self._filter = SignalFilter(self._buffer, max_refill=stage.dynamic_sampling.max_refill, score=score)
+        if stage.refill is not None:
+            score = partial(score_of, weights=dict(stage.score_parts))
+            self._filter = SignalFilter(self._buffer, max_refill=stage.refill.max_refill, score=score)
         self._quarantine = Quarantine(context.directory)
         collector = context.collector(
             samples=stage.samples_per_prompt, sampling=stage.sampling.sampling(context.data.format.stop_token_ids)

@@ -38,7 +38,7 @@ def scores_of(groups: Sequence[JudgedGroup], stage: GrpoStage | PpoStage) -> lis
     Raises:
         RewardError: `advantage.parts` names a part that a verdict does not have.
     """
-    advantage = stage.advantage if isinstance(stage, GrpoStage) else AdvantageConfig()
+    advantage = stage.group_advantage or AdvantageConfig()
     if advantage.combine == "normalise_then_sum":
         weights_K = np.array(list(advantage.parts.values()), np.float64)
         parts_PGK = [
