@@ -7,6 +7,7 @@ works up to the last one, and naming several gains nothing, since only one is ru
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
@@ -26,6 +27,12 @@ PYTHON = frozenset({"python", "py", "python3", "py3"})
 MOST_TESTS = 100
 LONGEST_PROGRAM = 200_000
 """Longest program in characters; no honest answer comes close."""
+_MISSING = "the sandbox has Python's standard library only; say so in the prompt, or judge with a service"
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+_PACKAGES = frozenset(
+    ["numpy", "pandas", "scipy", "sympy", "sortedcontainers", "networkx", "torch", "sklearn", "requests"]
+)
+"""Packages that are often installed where such programs run; a name that does not exist at all is a plain mistake."""
 _STOPPED_REASONS = {
     "time": "out of time",
     "memory": "out of memory",
@@ -125,7 +132,8 @@ def stdio(
             )
             passed += not why
             if why and not reason:
-                reason, tags = f"test {number}: {why}", (ran.stopped,) if ran.stopped else ()
+                stopped = ran.stopped or ("missing_module" if _MISSING in why else "")
+                reason, tags = f"test {number}: {why}", (stopped,) if stopped else ()
             if why and not partial:
                 break
     except SandboxError as error:
@@ -220,10 +228,29 @@ def _program_failure(ran: Ran) -> str:
     if ran.ended.exit_code == 0:
         return ""
     lines = ran.stderr.decode(errors="replace").strip().splitlines()
+    missing = missing_module(lines[-1] if lines else "")
+    if missing is not None:
+        return _says_missing(missing)
     return f"exit status {ran.ended.exit_code}: {lines[-1] if lines else ''!s:.100}"
 
 
+def missing_module(failure: str) -> str | None:
+    """Return the package that a program asked for and the sandbox does not have; None if that is not what happened."""
+    found = _NO_MODULE.search(failure)
+    package = found[1].partition(".")[0] if found is not None else ""
+    return package if package in _PACKAGES else None
+
+
+def _says_missing(package: str) -> str:
+    return f"the program imports {package}: {_MISSING}"
+
+
 def _verdict_of(result: Examination, *, partial: bool) -> Verdict:
+    missing = missing_module(result.failure)
+    if missing is not None:
+        return share_verdict(
+            result.passed, result.units, reason=_says_missing(missing), tags=("missing_module",), partial=partial
+        )
     stopped = result.stopped or ("memory" if "MemoryError" in result.failure else "")
     reason = _STOPPED_REASONS[result.stopped] if result.stopped else result.failure
     return share_verdict(

@@ -17,6 +17,7 @@ Policies, each with a case below; `docs/verifiers.md` has them in a table:
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
 from rewards.answer_limits import pathology
 from rewards.extraction import OnMany, Where, final_answer, plain_characters, without_wrapper
@@ -26,6 +27,8 @@ from rewards.number_reading import read_number
 from rewards.plain_numbers import read_plain_number
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
+
+Unevaluated = Literal["reject", "accept"]
 
 CASES = (
     # This case comes first: a worker judges it at its start, which loads the algebra system.
@@ -53,40 +56,43 @@ CASES = (
 
 
 @verifier(name="math.equivalent", version="2", timeout_s=2.0, memory_mib=1024, cases=CASES)
-def equivalent(sample: Sample, *, where: Where = "last_boxed", on_many: OnMany = "reject") -> Verdict:
+def equivalent(
+    sample: Sample, *, where: Where = "last_boxed", on_many: OnMany = "reject", unevaluated: Unevaluated = "reject"
+) -> Verdict:
     """1 when the final answer is mathematically equal to the gold, otherwise 0.
 
     Args:
         sample: Its gold is a text or a number; LaTeX with or without delimiters or a box.
         where: Place of the answer in the response.
         on_many: Whether several different boxed answers are rejected or the last one counts.
+        unevaluated: Whether `2+2` is an answer where the gold is 4.
     """
     gold = _gold_text(sample.gold)
     if gold is None or not _readable(gold):
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not a number or an expression")
 
     def accepts(answer: str) -> bool:
-        return _difference(_spelled(answer), gold) is None
+        return _difference(_spelled(answer), gold, unevaluated) is None
 
     found = final_answer(sample.response, where=where, on_many=on_many, accepts=accepts)
     if found.text is None:
         cut_off = ("truncated",) if sample.finish == "length" and "truncated" not in found.tags else ()
         return Verdict(score=0.0, reason=found.reason, tags=found.tags + cut_off)
     answer = _spelled(found.text)
-    reason = _difference(answer, gold)
+    reason = _difference(answer, gold, unevaluated)
     if reason is not None and where != "last_boxed" and _says_number(found.text, gold):
         reason = None
     return Verdict(score=0.0 if reason else 1.0, parsed=answer, reason=reason or "equal")
 
 
-def _difference(answer: str, gold: str) -> str | None:
+def _difference(answer: str, gold: str, unevaluated: Unevaluated) -> str | None:
     """Say how the answer differs from the gold; None if it does not."""
     if answer == gold:
         return None
     problem = pathology(answer, gold=gold)
     if problem is not None:
         return f"not read: {problem}"
-    return difference(answer, gold)
+    return difference(answer, gold, evaluated=unevaluated == "reject")
 
 
 def _says_number(line: str, gold: str) -> bool:

@@ -22,7 +22,7 @@ from rewards.math_answers import (
     as_region,
     read_answer,
 )
-from rewards.math_values import number_of, readable, value_difference
+from rewards.math_values import expression_difference, number_of, readable, value_difference
 from rewards.math_words import is_word_gold, same_words
 from rewards.plain_numbers import read_plain_number
 
@@ -30,11 +30,29 @@ _ROUNDED = 0.01
 r"""Largest relative difference between the value after `\approx` and the value before it."""
 
 
-def difference(answer: str, gold: str) -> str | None:
-    """Say how an answer differs from the gold; None if it does not. Both are in the spelling of `rewards.latex`."""
+def difference(answer: str, gold: str, *, evaluated: bool = True) -> str | None:
+    """Why an answer is not the gold; None when it is. Both are in the spelling of `rewards.latex`.
+
+    Args:
+        answer: What a response says.
+        gold: What is right.
+        evaluated: Whether a gold that is a plain number must be met by one, and not by a computation.
+    """
     if answer == gold:
         return None
-    return _difference(read_answer(answer), read_answer(gold), answer, gold)
+    read, right = read_answer(answer), read_answer(gold)
+    reason = _difference(read, right, answer, gold)
+    if reason is None or evaluated:
+        return reason
+    match _without_name(read), _without_name(right):
+        case Value(text), Value(gold_text):
+            return expression_difference(text, gold_text)
+        case _:
+            return reason
+
+
+def _without_name(answer: Answer) -> Answer:
+    return answer.value if isinstance(answer, Named) else answer
 
 
 def gold_is_readable(gold: str) -> bool:

@@ -65,7 +65,7 @@ def value_difference(answer: str, gold: str, *, evaluated: bool) -> str | None:
             return "the gold is a plain number, the answer is not"
     if set(_UNEVALUATED.findall(answer)) - set(_UNEVALUATED.findall(gold)):
         return "not evaluated"
-    return _expression_difference(answer, gold)
+    return expression_difference(answer, gold)
 
 
 def number_difference(answer: PlainNumber, gold: PlainNumber, *, evaluated: bool) -> str | None:
@@ -133,7 +133,8 @@ def _numeral_difference(answer: str, gold: str) -> str | None:
     return None
 
 
-def _expression_difference(answer: str, gold: str) -> str | None:
+def expression_difference(answer: str, gold: str) -> str | None:
+    """Why an expression has another value than the gold, whatever is left to compute; None when it has the same."""
     answer, answer_unit = split_unit(answer)
     gold, gold_unit = split_unit(gold)
     if answer_unit and gold_unit and answer_unit != gold_unit:

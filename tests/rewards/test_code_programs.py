@@ -147,3 +147,12 @@ def test_a_hundred_tests_with_an_unreadable_program_stop_at_the_first() -> None:
     assert verdict.score == 0.0
     assert verdict.reason.startswith("test 1: exit status 1: SyntaxError")
     assert verdict.milliseconds < 2000
+
+
+def test_a_package_that_the_sandbox_does_not_have_is_named() -> None:
+    program = "```python\nimport numpy.linalg\ndef add(a, b): return a + b\nprint(3)\n```"
+    for verdict in (judge(unit_tests, program, ADD), judge(stdio, program, [{"input": "", "output": "3"}])):
+        assert (verdict.score, verdict.tags) == (0.0, ("missing_module",))
+        assert "the program imports numpy: the sandbox has Python's standard library only" in verdict.reason
+    misspelt = judge(unit_tests, program.replace("numpy", "nmpy"), ADD)
+    assert misspelt.tags == () and "No module named 'nmpy'" in misspelt.reason

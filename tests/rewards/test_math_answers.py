@@ -194,3 +194,20 @@ def test_any_text_gets_a_verdict_of_zero_or_one(text: str) -> None:
 def test_percent_is_the_percent_sign(answer: str, gold: str) -> None:
     sample = Sample(id="s", prompt="", response=rf"\boxed{{{answer}}}", gold=gold)
     assert equivalent.judge(sample, params=equivalent.validated({})).score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "score"),
+    [
+        ("2+2", "4", 1.0),
+        (r"\frac{12}{4}", "3", 1.0),
+        (r"x = \sqrt{4}", "2", 1.0),
+        (r"\binom{8}{1}-1", "7", 1.0),
+        ("2+3", "4", 0.0),
+        ("5=7", "7", 0.0),
+        ("4 or 5", "4", 0.0),
+    ],
+)
+def test_a_computation_is_paid_only_where_the_recipe_says_so(answer: str, gold: str, score: float) -> None:
+    assert judge(rf"\boxed{{{answer}}}", gold, unevaluated="accept").score == score
+    assert judge(rf"\boxed{{{answer}}}", gold).score == 0.0
