@@ -2,8 +2,8 @@
 #
 #   make quickstart   train a small model from nothing to two-digit arithmetic, on a CPU, in minutes
 #   make smoke        the same stages in about a minute
-#   make test         set up, check, run all tests
-#   make test-fast    the tests that start no engine, no Ray and no whole run
+#   make test         set up, check, run all tests, and name the slowest
+#   make test-fast    the tests that start no engine, no Ray and no whole run; PROCESSES=... for more than two at a time
 #   make check        lint, format, types, import ladder
 #   make format       rewrite files the way `make check` wants them
 #   make bench        every benchmark of benchmarks/, and a table of its bars: about three hours, on a machine at rest
@@ -36,12 +36,20 @@ quickstart: setup
 smoke: setup
 	$(BIN)/rlpost run recipes/smoke.yaml --cluster ray_configs/laptop.yaml
 
+# Tests without a marker run in two processes, one file at a time each. Engines, Ray and whole runs use all cores: their
+# tests run alone, one after the other.
+PROCESSES ?= 2
+PYTEST := $(BIN)/pytest --durations=30 --durations-min=1
+FAST_TESTS := $(PYTEST) -m 'not engine and not ray and not pipeline' --numprocesses=$(PROCESSES) --dist=loadfile
+SLOW_TESTS := $(PYTEST) -m 'engine or ray or pipeline'
 # A home of their own: the tests neither read nor leave a Ray token, a cache or a setting in yours.
+OWN_HOME := home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; export HOME="$$home"
+
 test: check
-	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; HOME="$$home" $(BIN)/pytest
+	@$(OWN_HOME); $(FAST_TESTS); fast=$$?; $(SLOW_TESTS) && exit $$fast
 
 test-fast: setup
-	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; HOME="$$home" $(BIN)/pytest -m 'not engine and not ray and not pipeline'
+	@$(OWN_HOME); $(FAST_TESTS)
 
 check: setup
 	$(BIN)/ruff check .

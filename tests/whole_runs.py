@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+SMOKE = ROOT / "recipes" / "smoke.yaml"
 RUN = [sys.executable, "-m", "rlpost", "run"]
 INTERRUPTIBLE = (
     "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
@@ -34,6 +36,14 @@ def run_recipe(recipe: Path, output: Path, *options: str, timeout_s: float = 240
         timeout=timeout_s,
         check=False,
     )
+
+
+def copy_without(run: Path, output: Path, *stages: str) -> Path:
+    """A copy of a finished run in which these stages never ran; `rlpost run` skips the others."""
+    shutil.copytree(run, output, symlinks=True)
+    for stage in stages:
+        shutil.rmtree(output / "stages" / stage)
+    return output
 
 
 def verify_ledger(output: Path) -> str:
@@ -74,7 +84,9 @@ def wait_for_line(path: Path, *, lines: int, process: subprocess.Popen[str], tim
     deadline = time.monotonic() + timeout_s
     while not path.exists() or len(path.read_text().splitlines()) < lines:
         assert process.poll() is None, f"the run ended with {process.returncode} before {path} had {lines} lines"
-        assert time.monotonic() < deadline, f"{path} did not reach {lines} lines in {timeout_s} s"
+        if time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)  # It would go on beside the next tests.
+            raise AssertionError(f"{path} did not reach {lines} lines in {timeout_s} s")
         time.sleep(0.05)
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster for the tests of a module, and pools on it."""
+"""One Ray cluster for all tests that do not end it, and pools on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from rlpost.cluster.session import ray_session
 from rlpost.recipe.schema import ClusterConfig, RolloutRole, WatchdogConfig
 
 
-@pytest.fixture(scope="module")
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on the shared cluster come last, since a process can be in one cluster only."""
+    items.sort(key=lambda item: "cluster_of_four" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
 def cluster_of_four() -> Iterator[None]:
     with ray_session(ClusterConfig(name="test", cpus=4)):
         yield

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,14 @@ def send(bench: Bench, number: signal.Signals, *, to: Sequence[int]) -> None:
 def serves_again(bench: Bench, names: list[str], *, said: int) -> None:
     """Poll until all these engines serve, some of them anew."""
     bench.hear_until(lambda: sorted(bench.serving()) == names and len(bench.said) >= said, within_s=40)
+
+
+def wait_without_polling(reached: Callable[[], bool]) -> None:
+    """Until the pool has got there by itself."""
+    deadline_s = time.monotonic() + 40
+    while not reached():
+        assert time.monotonic() < deadline_s, "nobody looked after the engines"
+        time.sleep(0.05)
 
 
 def test_the_others_answer_for_an_engine_that_is_killed_and_a_new_one_takes_its_place(make_pool: MakePool) -> None:
@@ -91,10 +99,7 @@ def test_an_engine_that_dies_while_nobody_polls_is_replaced_and_catches_up_meanw
     bench.hear_all()
     bench.pool.pull_weights(a_manifest(3), keep_kv_cache=False)
     send(bench, signal.SIGKILL, to=[1])
-    deadline_s = time.monotonic() + 40
-    while len(bench.said) < 2:
-        assert time.monotonic() < deadline_s, f"nobody looked after the engines: {bench.said}"
-        time.sleep(0.1)
+    wait_without_polling(lambda: len(bench.said) == 2)
     assert bench.said[1] == "rollout actor rollout-1 serves"
     assert {load.generator: load.version for load in bench.pool.loads()} == {"rollout-0": 3, "rollout-1": 3}
 
@@ -102,10 +107,11 @@ def test_an_engine_that_dies_while_nobody_polls_is_replaced_and_catches_up_meanw
 def test_what_is_answered_while_nobody_polls_is_given_once_and_not_after_it_was_abandoned(make_pool: MakePool) -> None:
     bench = make_pool(actors=2, limit=2, seconds={"rollout-0": 0.05, "rollout-1": 0.05})
     bench.ask(0, 12)
-    time.sleep(5)
-    assert len(bench.hear(0.0)) == 48, "engines got their next requests only when somebody polled"
+    # More than the engines take at once: their next requests are given to them while nobody polls.
+    wait_without_polling(lambda: len(bench.pool._heard) == 48)
+    assert len(bench.hear(0.0)) == 48
     bench.ask(12, 12)
-    time.sleep(5)
+    wait_without_polling(lambda: len(bench.pool._heard) == 48)
     bench.pool.abandon()
     assert bench.hear(1.5) == []
 
@@ -115,7 +121,7 @@ def test_the_death_too_many_while_nobody_polls_ends_the_next_poll(make_pool: Mak
     bench.ask(0, 1)
     bench.hear_all()
     send(bench, signal.SIGKILL, to=[0])
-    time.sleep(4)
+    wait_without_polling(lambda: bench.pool._failure is not None)
     for _ in range(2):
         with pytest.raises(ClusterError, match=r"rollout\.max_restarts"):
             bench.hear()

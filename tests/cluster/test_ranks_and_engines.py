@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from whole_runs import ROOT, open_to_others, read_json, records, run_recipe, start_recipe, wait_for_line
+from whole_runs import (
+    ROOT,
+    SMOKE,
+    copy_without,
+    open_to_others,
+    read_json,
+    records,
+    run_recipe,
+    start_recipe,
+    wait_for_line,
+)
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(400)]
-SMOKE = ROOT / "recipes" / "smoke.yaml"
 CONFIGS = ROOT / "ray_configs"
 
 
@@ -26,10 +35,11 @@ def options_of(cluster: Path) -> list[str]:
     return ["--cluster", str(cluster), "--set", "stages.grpo.steps=2"]
 
 
-def run_on(cluster: Path, output: Path) -> list[dict[str, float]]:
-    """GRPO's records of the smoke recipe, with two steps of RL."""
-    ended = run_recipe(SMOKE, output, *options_of(cluster))
+def rl_on(cluster: Path, run: Path, output: Path) -> list[dict[str, float]]:
+    """GRPO's records of two steps, from the stages before it of a finished run."""
+    ended = run_recipe(SMOKE, copy_without(run, output, "04-grpo"), *options_of(cluster))
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    assert ended.stdout.count("skipped") == 3
     return records(output / "stages" / "04-grpo" / "metrics.jsonl")
 
 
@@ -57,16 +67,18 @@ def test_a_run_of_its_own_cluster_listens_on_loopback_only(two_ranks: TwoRanks) 
     assert two_ranks.open_to_others == set()
 
 
-def test_two_engines_give_the_bits_of_one_and_two_ranks_the_losses_of_one(tmp_path: Path, two_ranks: TwoRanks) -> None:
+def test_two_engines_give_the_bits_of_one(smoke_run: Path, tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(json.dumps(ONE_ENGINE))
-    one = run_on(tmp_path / "one.yaml", tmp_path / "one")
+    one = rl_on(tmp_path / "one.yaml", smoke_run, tmp_path / "one")
+    two = rl_on(CONFIGS / "two_actors.yaml", smoke_run, tmp_path / "two")
+    assert 0 < one[0]["reward"] < 1
+    assert two[0]["reward"] == one[0]["reward"]
+    assert two[0]["response_tokens"] == one[0]["response_tokens"]
 
-    two_engines = run_on(CONFIGS / "two_actors.yaml", tmp_path / "two_engines")
-    assert two_engines[0]["reward"] == one[0]["reward"]
-    assert two_engines[0]["response_tokens"] == one[0]["response_tokens"]
 
+def test_two_ranks_have_the_losses_of_one(smoke_run: Path, two_ranks: TwoRanks) -> None:
     for stage in ("01-cpt", "02-sft"):
-        straight = records(tmp_path / "one" / "stages" / stage / "metrics.jsonl")
+        straight = records(smoke_run / "stages" / stage / "metrics.jsonl")
         split = records(two_ranks.output / "stages" / stage / "metrics.jsonl")
         for a, b in zip(straight[:10], split[:10], strict=True):
             assert b["loss"] == pytest.approx(a["loss"], rel=2e-3)

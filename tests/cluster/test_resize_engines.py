@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import ray
 from engine_probe import MAX_LENGTH, a_request
 from tiny_models import save_tiny_model, tiny_qwen3
 
 from rlpost.cluster.generator_pool import GeneratorPool
 from rlpost.cluster.placement import Placement
-from rlpost.cluster.session import ray_session
 from rlpost.recipe.schema import ClusterConfig, RolloutRole
 from rlpost.records import Completion, GenerationRequest
 from rlpost.rollout.vllm_settings import engine_environment
@@ -32,35 +32,37 @@ class Served(NamedTuple):
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(cluster_of_four: None, tmp_path: Path) -> Iterator[Served]:
     model_dir = save_tiny_model(tmp_path / "model", tied=False, seed=0)
     cluster = ClusterConfig(name="test", cpus=4, rollout=RolloutRole(threads=1), start_timeout_s=120)
-    said: list[str] = []
-    with ray_session(cluster):
-        pool = GeneratorPool(
-            cluster,
-            Placement(cluster),
-            engine=EngineSettings(
-                model_dir=str(model_dir),
-                device="cpu",
-                tensor_parallel=1,
-                max_length=MAX_LENGTH,
-                max_concurrent=16,
-                kv_cache_mib=64,
-                memory_fraction=0.5,
-                trust_remote_code=False,
-                dtype="float32",
-                weight_version=0,
-                lora_rank=None,
-                lora_versions=1,
-            ),
-            environment=engine_environment("cpu", threads=1),
-            deterministic=False,
-            wanted_actors=lambda: None,
-            say=said.append,
-        )
-        yield Served(pool, said)
-        pool.close()
+    placement, said = Placement(cluster), list[str]()
+    pool = GeneratorPool(
+        cluster,
+        placement,
+        engine=EngineSettings(
+            model_dir=str(model_dir),
+            device="cpu",
+            tensor_parallel=1,
+            max_length=MAX_LENGTH,
+            max_concurrent=16,
+            kv_cache_mib=64,
+            memory_fraction=0.5,
+            trust_remote_code=False,
+            dtype="float32",
+            weight_version=0,
+            lora_rank=None,
+            lora_versions=1,
+        ),
+        environment=engine_environment("cpu", threads=1),
+        deterministic=False,
+        wanted_actors=lambda: None,
+        say=said.append,
+    )
+    yield Served(pool, said)
+    pool.close()
+    for engine in pool._roster.engines:
+        ray.kill(engine.actor)
+    ray.util.remove_placement_group(placement._group)
 
 
 def hear(pool: GeneratorPool, asked: dict[str, GenerationRequest], answers: dict[str, Completion]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from small_run import recipe_document
-from whole_runs import ROOT, environment, read_json, records
+from whole_runs import ROOT, copy_without, environment, read_json, records
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 STEPS = 20
@@ -53,10 +53,10 @@ def submit(address: str, env: dict[str, str], *options: str) -> subprocess.Compl
 
 
 def test_submitted_run_shows_its_table_and_returns_its_exit_code(
-    head: tuple[str, dict[str, str]], tmp_path: Path
+    head: tuple[str, dict[str, str]], smoke_run: Path, tmp_path: Path
 ) -> None:
     address, env = head
-    output = tmp_path / "run"
+    output = copy_without(smoke_run, tmp_path / "run", "04-grpo")
     finished = submit(address, env, "--set", f"output={output}", "--set", "stages.grpo.steps=2")
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-2000:]
     assert "held-out scores" in finished.stdout

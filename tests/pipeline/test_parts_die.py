@@ -8,10 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from whole_runs import ROOT, read_json, records, run_recipe, start_recipe, verify_ledger, wait_for_line
+from whole_runs import SMOKE, read_json, records, start_recipe, verify_ledger, wait_for_line
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
-SMOKE = ROOT / "recipes" / "smoke.yaml"
 LAST = Path("stages") / "04-grpo"
 
 
@@ -23,11 +22,7 @@ def kill(run: int, role: str) -> int:
     return found
 
 
-def test_a_run_outlives_its_learner_and_its_engine_and_ends_with_the_same_bits(tmp_path: Path) -> None:
-    straight = tmp_path / "straight"
-    ended = run_recipe(SMOKE, straight)
-    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
-
+def test_a_run_outlives_its_learner_and_its_engine_and_ends_with_the_same_bits(smoke_run: Path, tmp_path: Path) -> None:
     output, said = tmp_path / "run", tmp_path / "said.txt"
     options = ["--set", "stages.sft.learner.checkpoint_every=20", "--set", "stages.grpo.learner.checkpoint_every=1"]
     run = start_recipe(SMOKE, output, *options, said=said)
@@ -44,10 +39,10 @@ def test_a_run_outlives_its_learner_and_its_engine_and_ends_with_the_same_bits(t
     assert "rollout actor rollout-0 was lost while it was serving" in told
     assert "rollout actor rollout-0 serves" in told
     assert told.count("all ranks start again from the last checkpoint") == 2
-    weights = [folder / LAST / "model" / "model.safetensors" for folder in (straight, output)]
+    weights = [folder / LAST / "model" / "model.safetensors" for folder in (smoke_run, output)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert records(straight / LAST / "metrics.jsonl") == records(output / LAST / "metrics.jsonl")
-    assert verify_ledger(output) == verify_ledger(straight)
-    assert (straight / LAST / "ledger.jsonl").read_text() == (output / LAST / "ledger.jsonl").read_text()
-    scores = [read_json(folder / "summary.json")["stages"][-1]["scores"] for folder in (straight, output)]
+    assert records(smoke_run / LAST / "metrics.jsonl") == records(output / LAST / "metrics.jsonl")
+    assert verify_ledger(output) == verify_ledger(smoke_run)
+    assert (smoke_run / LAST / "ledger.jsonl").read_text() == (output / LAST / "ledger.jsonl").read_text()
+    scores = [read_json(folder / "summary.json")["stages"][-1]["scores"] for folder in (smoke_run, output)]
     assert scores[0] == scores[1]

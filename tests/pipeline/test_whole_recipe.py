@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from whole_runs import (
-    ROOT,
+    SMOKE,
     end_with,
     parts_of,
     read_json,
@@ -24,21 +24,11 @@ from whole_runs import (
 )
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(600)]
-SMOKE = ROOT / "recipes" / "smoke.yaml"
 STAGES = ["01-cpt", "02-sft", "03-dpo", "04-grpo"]
 
 
-@pytest.fixture(scope="module")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("whole") / "run"
-    ended = run_recipe(SMOKE, output)
-    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
-    assert "held-out scores" in ended.stdout
-    return output
-
-
-def test_summary_holds_every_stage_with_its_scores_and_lineage(finished_run: Path) -> None:
-    summary = read_json(finished_run / "summary.json")
+def test_summary_holds_every_stage_with_its_scores_and_lineage(smoke_run: Path) -> None:
+    summary = read_json(smoke_run / "summary.json")
     stages = summary["stages"]
     assert [stage["name"] for stage in stages] == ["cpt", "sft", "dpo", "grpo"]
     for parent, stage in itertools.pairwise([summary["base"], *stages]):
@@ -47,8 +37,8 @@ def test_summary_holds_every_stage_with_its_scores_and_lineage(finished_run: Pat
     assert stages[1]["scores"]["pass@1"] > stages[0]["scores"]["pass@1"]
 
 
-def test_one_verifier_filters_demonstrations_makes_pairs_rewards_and_evaluates(finished_run: Path) -> None:
-    stages = finished_run / "stages"
+def test_one_verifier_filters_demonstrations_makes_pairs_rewards_and_evaluates(smoke_run: Path) -> None:
+    stages = smoke_run / "stages"
     assert (stages / "02-sft" / "left_out.jsonl").read_text() == "", "worked solutions are right"
     judged = [stages / "03-dpo" / "samples.jsonl", stages / "04-grpo" / "samples.jsonl"]
     judged += [stages / name / "evaluation.jsonl" for name in STAGES]
@@ -57,28 +47,28 @@ def test_one_verifier_filters_demonstrations_makes_pairs_rewards_and_evaluates(f
         assert {answer["verifier"] for answer in answers} == {"math.equivalent@1"}, path
 
 
-def test_every_stage_learned_something(finished_run: Path) -> None:
+def test_every_stage_learned_something(smoke_run: Path) -> None:
     for stage in ("01-cpt", "02-sft"):
-        losses = [record["loss"] for record in records(finished_run / "stages" / stage / "metrics.jsonl")]
+        losses = [record["loss"] for record in records(smoke_run / "stages" / stage / "metrics.jsonl")]
         assert losses[-1] < 0.7 * losses[0]
-    margins = [record["margin"] for record in records(finished_run / "stages" / "03-dpo" / "metrics.jsonl")]
+    margins = [record["margin"] for record in records(smoke_run / "stages" / "03-dpo" / "metrics.jsonl")]
     assert margins[0] == pytest.approx(0, abs=1e-5)
     assert margins[-1] > 0
 
 
-def test_generator_and_learner_agreed_at_every_step_of_rl(finished_run: Path) -> None:
-    steps = records(finished_run / "stages" / "04-grpo" / "metrics.jsonl")
+def test_generator_and_learner_agreed_at_every_step_of_rl(smoke_run: Path) -> None:
+    steps = records(smoke_run / "stages" / "04-grpo" / "metrics.jsonl")
     assert [step["step"] for step in steps] == [0, 1, 2, 3, 4]
     assert max(step["parity/max"] for step in steps) < 1e-4
     assert max(step["logprob_gap_max"] for step in steps if "logprob_gap_max" in step) < 1e-4
 
 
-def test_the_ledger_of_rl_accounts_for_every_prompt(finished_run: Path) -> None:
-    assert verify_ledger(finished_run).startswith("04-grpo: finished; 5 steps, ")
+def test_the_ledger_of_rl_accounts_for_every_prompt(smoke_run: Path) -> None:
+    assert verify_ledger(smoke_run).startswith("04-grpo: finished; 5 steps, ")
 
 
-def test_trained_model_answers_through_transformers_as_it_did_in_the_evaluation(finished_run: Path) -> None:
-    stage = finished_run / "stages" / "04-grpo"
+def test_trained_model_answers_through_transformers_as_it_did_in_the_evaluation(smoke_run: Path) -> None:
+    stage = smoke_run / "stages" / "04-grpo"
     tokenizer = AutoTokenizer.from_pretrained(stage / "model")
     model = AutoModelForCausalLM.from_pretrained(stage / "model")
     lines = (stage / "evaluation.jsonl").read_text().splitlines()
@@ -92,15 +82,15 @@ def test_trained_model_answers_through_transformers_as_it_did_in_the_evaluation(
         assert text == record["responses"][0]["text"]
 
 
-def test_finished_run_is_skipped_without_starting_anything(finished_run: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("model.safetensors")}
-    again = run_recipe(SMOKE, finished_run, timeout_s=60)
+def test_finished_run_is_skipped_without_starting_anything(smoke_run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in smoke_run.rglob("model.safetensors")}
+    again = run_recipe(SMOKE, smoke_run, timeout_s=60)
     assert again.returncode == 0
     assert again.stdout.count("skipped") == len(STAGES)
-    assert before == {path: path.stat().st_mtime_ns for path in finished_run.rglob("model.safetensors")}
+    assert before == {path: path.stat().st_mtime_ns for path in smoke_run.rglob("model.safetensors")}
 
 
-def test_interrupted_and_killed_run_resumes_to_the_same_bits(finished_run: Path, tmp_path: Path) -> None:
+def test_interrupted_and_killed_run_resumes_to_the_same_bits(smoke_run: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     options = ["--set", "stages.sft.learner.checkpoint_every=7", "--set", "stages.grpo.learner.checkpoint_every=1"]
 
@@ -125,11 +115,11 @@ def test_interrupted_and_killed_run_resumes_to_the_same_bits(finished_run: Path,
     assert resumed.returncode == 0, resumed.stdout[-2000:] + resumed.stderr[-2000:]
     assert "grpo: resuming" in resumed.stdout
     for stage in STAGES:
-        straight, broken = finished_run / "stages" / stage, output / "stages" / stage
+        straight, broken = smoke_run / "stages" / stage, output / "stages" / stage
         assert (straight / "model" / "model.safetensors").read_bytes() == (
             broken / "model" / "model.safetensors"
         ).read_bytes(), f"{stage} ended with other weights"
         assert records(straight / "metrics.jsonl") == records(broken / "metrics.jsonl")
-    assert verify_ledger(output) == verify_ledger(finished_run)
-    ledgers = [run / "stages" / "04-grpo" / "ledger.jsonl" for run in (finished_run, output)]
+    assert verify_ledger(output) == verify_ledger(smoke_run)
+    ledgers = [run / "stages" / "04-grpo" / "ledger.jsonl" for run in (smoke_run, output)]
     assert ledgers[0].read_text() == ledgers[1].read_text()
