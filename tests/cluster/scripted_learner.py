@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from fakes import FakeLearner, FakeParts
 
 from rlpost.cluster.learner_group import LearnerActor, LearnerGroup
 from rlpost.errors import LearnerLostError
-from rlpost.interfaces import LossFn
+from rlpost.interfaces import LossInputs, LossSums
+from rlpost.learner.shares import BatchShare
 from rlpost.settings import LearnerSettings
-from rlpost.train_records import StepReport, TrainBatch
 
 ORDERS = "SCRIPTED_LEARNER_ORDERS"
 FAILING_STEP = 3
@@ -36,13 +37,14 @@ class ScriptedRank:
         self._learner = FakeLearner(weights=int.from_bytes(weights, "big"))
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        # Files are the first rank's.
+        return getattr(self._learner, method)(*arguments, **options) if os.environ["RANK"] == "0" else None
+
+    def call_share(self, method: str, share: BatchShare, *arguments: Any, **options: Any) -> Any:
         if method == "step" and self._learner.steps + 1 == FAILING_STEP:
             for order in Path(os.environ[ORDERS]).iterdir():
                 getattr(self, order.name)(order)
-        # Files are the first rank's.
-        if os.environ["RANK"] == "0" or method == "step":
-            return getattr(self._learner, method)(*arguments, **options)
-        return None
+        return getattr(self._learner, method)(share.batch, *arguments, **options)
 
     def stop_the_last_rank_once(self, order: Path) -> None:
         if os.environ["RANK"] != "0":
@@ -55,6 +57,16 @@ class ScriptedRank:
 
     def hang_in_a_collective(self, order: Path) -> None:
         time.sleep(600)
+
+
+@dataclass(frozen=True)
+class LossWithoutTensors:
+    """Goes with a batch to ranks that have no model and compute nothing."""
+
+    columns: frozenset[str] = frozenset()
+
+    def __call__(self, inputs: LossInputs) -> LossSums:
+        raise AssertionError("a rank without a model must compute no loss")
 
 
 class ScriptedLearnerActor(LearnerActor):
@@ -73,12 +85,9 @@ class PartsWithRanks(FakeParts):
 
     def build_learner(self, settings: LearnerSettings) -> Any:
         learner = self._group.build(settings)
-
-        def step(batch: TrainBatch, loss: LossFn) -> StepReport:
-            # In place of the loss, whose arrival would import torch in every rank.
-            return learner._call("step", batch, print)
-
-        learner.step = step
+        usual = learner.step
+        # In place of the stage's loss, whose arrival would import torch in every rank.
+        learner.step = lambda batch, loss: usual(batch, LossWithoutTensors())
         return learner
 
     def recover(self, error: LearnerLostError) -> None:
