@@ -21,6 +21,10 @@ _COMMAND = re.compile(r"\\[A-Za-z]+")
 _EXPONENT = re.compile(r"\^\s*")
 _TOKEN = re.compile(r"[+-]?\s*(?:\\[A-Za-z]+|\w+|.)", re.DOTALL)
 _FACTORIAL = re.compile(r"(?P<before>\d+|\S)\s*!(?!=)")
+_SMALL_POWER = re.compile(
+    r"\{?\s*(?:10\s*\^\s*\{?\s*[1-3]|[2-9]\s*\^\s*\{?\s*[1-4]|2\s*\^\s*\{?\s*1?[0-3])\s*\}?\s*\}?"
+)
+"""A power of at most four digits, which may stand as an exponent."""
 _PAIRS = {"{": "}", "(": ")"}
 
 
@@ -46,7 +50,7 @@ def _nesting(text: str) -> int:
 
 def _power_pathology(answer: str) -> str | None:
     for exponent in _exponents(answer):
-        if "^" in exponent and not _has_variable(exponent):
+        if "^" in exponent and not _has_variable(exponent) and _SMALL_POWER.fullmatch(exponent) is None:
             return "a power as a numeric exponent"
         if re.search(rf"\d{{{LONGEST_EXPONENT + 1}}}", exponent):
             return f"an exponent of more than {LONGEST_EXPONENT} digits"

@@ -32,6 +32,7 @@ _TOKEN = re.compile(
 )
 _PLAIN_TEXT = re.compile(r"[-+]?\\?\$?\d[\d.,/ ]*|[eixyznk]|[-+=<>,;:.()\[\]]+")
 _NUMBER_AND_WORDS = re.compile(r"([-+]?\\?\$?\d[\d.,/]*(?: \d+/\d+)?) *([A-Za-z%].*)", re.DOTALL)
+_TEXT_FRACTION = re.compile(r"\\frac\{\s*\\text\{([A-Za-z ]+)\}\s*\}\{\s*\\text\{([A-Za-z ]+)\}\s*\}")
 LONGEST = 4000
 MOST_BRACES = 200
 """A text with more braces is left as it is; no answer has so many."""
@@ -47,7 +48,8 @@ def normal(text: str) -> str:
     text = re.sub(r"\\[()\[\]](?![a-z])", " ", re.sub(r"\\\\", "\ue002", text)).replace("\ue002", r"\\")
     tokens = [piece for token in _TOKEN.findall(text) for piece in _letters(token)]
     written = "".join(_rewritten(tokens))
-    written = written.replace("{,}", ",").replace("**", "^")
+    written = written.replace("{,}", ",").replace("**", "^").replace("{:}", ":").replace(":=", "=")
+    written = _TEXT_FRACTION.sub(r"\\text{\1/\2}", written)
     written = re.sub(r"\^\s*(?:\{\s*)?(?:\\circ|\u00b0)(?:\s*\})?", DEGREE, written)
     written = re.sub(r"[^\S\n]+|\n", " ", written)
     written = re.sub(rf" ?([{OR}{AND},;]) ?", r"\1", written).strip()

@@ -17,7 +17,7 @@ DROPPED = (
     | {rf"\{size}{side}" for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")}
     | {"\u2061", "\u2062"}
 )
-SPACES = _commands(", ; : > quad qquad enspace thinspace nobreakspace") | {"\\ ", "\\\n", "~"}
+SPACES = _commands(", ; : > therefore because quad qquad enspace thinspace nobreakspace") | {"\\ ", "\\\n", "~"}
 TEXT = _commands("text textbf textit textrm texttt textsf mbox emph mathrm mathsf mathtt operatorname hbox")
 """Commands whose argument is text."""
 BOLD = _commands("mathbf boldsymbol bm mathit mathnormal vec underline boxed fbox mathcal hat")

@@ -116,6 +116,12 @@ _NAME = re.compile(
     rf"|\\text\{{[A-Za-z][A-Za-z ]{{0,40}}\}}(?:\s*\(.{{1,20}}\))?|\({_SYMBOL}(?:,\s*{_SYMBOL}){{1,5}}\)"
     r"|[A-Za-z]{2,}(?:\s[A-Za-z]{2,}){0,4})"
 )
+_ASSIGNED = re.compile(rf"(?P<name>{_SYMBOL})\s*=\s*(?P<value>[^=]+)")
+_SAID = re.compile(
+    r"(?:\\text\{[^{}]*\}\s*[A-Za-z]?\s*){0,2}"
+    r"\\text\{(?!(?:[^{}]*\s)?not\b)(?:[^{}]*\s)?(?:is|are|equals)[ :]*\}\s*(?P<rest>\S.*)",
+    re.DOTALL,
+)
 _VARIABLE = re.compile(rf"{_SYMBOL}|f\([a-z]\)")
 _MATRIX = re.compile(
     r"(?P<before>.*?)(?:\(|\[)?\\begin\{(?P<kind>[pbvBV]?(?:small)?matrix|array)\}(?P<body>.*?)\\end\{(?P=kind)\}(?:\)|\])?"
@@ -140,6 +146,13 @@ def read_answer(text: str) -> Answer:
     text = text.strip().removesuffix(",").strip()
     if read_plain_number(text) is not None:
         return Value(text)
+    said = _SAID.fullmatch(text)
+    if said is not None:
+        return read_answer(said["rest"])
+    assigned = _ASSIGNED.fullmatch(text)
+    if assigned is not None and read_plain_number(assigned["value"]) is not None:
+        # Before a comma divides it: `x = 11,000` is one number.
+        return Named(_name(assigned["name"]), Value(assigned["value"]))
     cases = _CASES.fullmatch(text)
     if cases is not None and ("&" not in text or cases[1] != "array") and any(sign in text for sign in "=<>"):
         lines = [line.replace("&", " ").strip(" ,;") for line in split_at(cases["body"], (r"\\",))]
@@ -271,7 +284,7 @@ def _single(text: str) -> Answer:
 def _relation(text: str, signs: list[str]) -> Answer:
     sides = split_at(text, tuple(_RELATIONS))
     if not all(sides):
-        return _single(sides[1]) if signs == ["~"] and not sides[0] else Value(text)
+        return _single(sides[1]) if signs in (["~"], ["="]) and not sides[0] else Value(text)
     first_is_name = _NAME.fullmatch(sides[0]) is not None
     if signs == ["in"] and first_is_name:
         inside = read_answer(sides[1])
@@ -340,6 +353,8 @@ def _group(text: str) -> Answer | None:
     if not _is_balanced(inside) or (opening in (r"\{", r"\langle")) != (closing in (r"\}", r"\rangle")):
         return None
     pieces = split_at(inside, (",", ";")) if inside.strip() else []
+    if opening == r"\{" and not pieces:
+        return Words(r"\emptyset")
     if opening == "(" and closing == ")" and len(pieces) == 1:
         return _single(inside)
     if len(pieces) > MOST_ITEMS or not all(pieces) or (len(pieces) < 2 and opening != r"\{"):

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 from rewards.latex_spellings import DEGREE
 from rewards.plain_numbers import PlainNumber, read_plain_number
-from rewards.unit_names import unit_name
+from rewards.unit_names import is_known_unit, unit_name
 
-_NEARNESS = 1e-9
-"""Largest relative difference that a rounded decimal may explain; expressions further apart are different."""
 _DIGITS = 50
-_EXACT = 1e-30
+_NEARNESS = 1e-20
+"""The largest relative difference of two equal expressions, computed with that many digits."""
 _PLACES = ((7, 11), (23, 17), (5, 29), (31, 13))
 """Points for the evaluation: at each of them, the i-th variable is (numerator + 3 i) / denominator."""
 _MOST_VARIABLES = 6
@@ -26,11 +25,12 @@ _UNEVALUATED = re.compile(r"\\(?:sum|prod|i*int|oint|lim|[dt]?binom|choose)(?![A
 _TRAILING_UNIT = re.compile(
     r"\s*(?P<unit>\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[23]\}?)?(?:\s*/\s*\\text\s*\{[^{}]*\})?|(?<=[\d}\s)])\u00b0|\\%)\s*$"
 )
+_TRAILING_WORD = re.compile(r"(?<=[\w})])\s+([a-z]{2,})(\^\{?[23]\}?)?$")
 _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10} | {
     "eleven": 11, "twelve": 12, "sixteen": 16,
 }  # fmt: skip
 _NUMERAL = re.compile(
-    r"\(?(?P<digits>[0-9A-F]+(?:\.[0-9A-F]+)?)\)?\s*(?:"
+    r"\(?(?P<digits>(?=[A-Fa-f]*\d)[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)\)?\s*(?:"
     r"_\s*(?:\{\s*)?\(?\s*(?:\\text\s*\{\s*)?(?:base\s*\}?\s*)?(?P<base>\d{1,2}|[a-z]+)\s*\}?\)?\s*\}?"
     r"|\\text\s*\{\s*\(?\s*(?:in )?base\s*-?\s*(?P<word>\d{1,2}|[a-z]+)?\s*\)?\s*\}\s*(?P<behind>\d{1,2})?)"
 )
@@ -92,11 +92,14 @@ def read_numeral(text: str) -> Numeral | None:
         return None
     written = found["base"] or found["behind"] or found["word"] or ""
     base = int(written) if written.isdecimal() else _BASES.get(written, 0)
-    return Numeral(found["digits"].lstrip("0") or "0", base) if 2 <= base <= 36 else None
+    return Numeral(found["digits"].upper().lstrip("0") or "0", base) if 2 <= base <= 36 else None
 
 
 def split_unit(text: str) -> tuple[str, str]:
     """Split a text into a value and the unit after it."""
+    word = _TRAILING_WORD.search(text)
+    if word is not None and is_known_unit(word[1]):
+        return text[: word.start()].strip(), unit_name(word[1] + (word[2] or "")) or ""
     unit = _TRAILING_UNIT.search(text)
     if unit is None or unit.start() == 0:
         return text, ""
@@ -178,10 +181,9 @@ def _equal_at_places(answer: Any, gold: Any) -> bool | None:
         values = [_number_at(one, place) for one in (answer, gold)]
         if values[0] is None or values[1] is None:
             continue
-        nearness = _relative(values[0], values[1])
-        if nearness > _NEARNESS:
+        if _relative(values[0], values[1]) > _NEARNESS:
             return False
-        agreed += nearness < _EXACT
+        agreed += 1
     return True if agreed >= (2 if names else 1) else None
 
 
@@ -220,10 +222,15 @@ def _relative(one: tuple[Any, Any], other: tuple[Any, Any]) -> float:
 
 @lru_cache(maxsize=1024)
 def _parsed(text: str) -> list[Any]:
+    from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
 
-    # Only the LaTeX grammar is used, because the grammar for plain expressions passes the text to Python's eval.
-    config = [LatexExtractionConfig(boxed_match_priority=0)]
+    # Only the LaTeX grammar: the one for plain expressions hands the text to Python's eval. Its own list of units is
+    # off, because it takes the last letter of `\pi r^2 h` for hours.
+    reading = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+    )
+    config = [LatexExtractionConfig(boxed_match_priority=0, normalization_config=reading)]
     written = text.replace(DEGREE, r"^\circ")
     boxed = rf"\boxed{{{written}}}"
     return list(parse(boxed, extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None))  # pyright: ignore[reportArgumentType] - None is documented but not typed

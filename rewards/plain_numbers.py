@@ -27,7 +27,9 @@ _NUMBER = re.compile(
     rf"|(?P<decimal>{_DECIMAL})(?:[eE](?P<exponent>[+-]?\d{{1,3}})|\s*(?:\\times|\\cdot|[\u00d7*xX\u00b7])\s*10\s*\^\s*{_POWER})?"
     r")"
 )
-_CURRENCY = re.compile("^(?P<before>[+-]?)\\s*(?P<unit>\\\\\\$|\\\\pounds|[$\u20ac\u00a3\u00a5])\\s*")
+_CURRENCY = re.compile(
+    r"^(?P<before>[+-]?)\s*(?P<unit>\\\$|\\pounds|[$\u20ac\u00a3\u00a5\u20b9]|\\text\{(?:Rs\.?|USD|EUR|INR)\})\s*"
+)
 _WRAPPER = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{([^{}]*)\}")
 _PLAIN_WORD = re.compile(
     r"\s[^\W\d_]{2}|\s?[$€£¥°%¢]|\s*\\[%$]|\s*\\(?:text|mathrm|textrm|mbox)\s*\{|\s*\^\s*\{?\s*\\circ|\s*\\degree"
@@ -53,7 +55,7 @@ def read_plain_number(text: str) -> PlainNumber | None:
     before_unit = ""
     currency = _CURRENCY.match(text)
     if currency is not None:
-        before_unit = unit_name(currency["unit"].lstrip("\\").replace("pounds", "£")) or ""
+        before_unit = _currency(currency["unit"])
         text = currency["before"] + text[currency.end() :]
     number = _NUMBER.match(text)
     if number is None:
@@ -64,6 +66,11 @@ def read_plain_number(text: str) -> PlainNumber | None:
         return None
     has_bar = number["decimal"] is None and number["start"] is None
     return PlainNumber(value=value * scale, unit=before_unit or unit, has_bar=has_bar)
+
+
+def _currency(written: str) -> str:
+    sign = _WRAPPER.sub(r"\1", written).lstrip("\\").replace("pounds", "\u00a3")
+    return unit_name(sign) or "INR"
 
 
 def _unit(rest: str) -> tuple[str | None, int]:

@@ -49,6 +49,9 @@ _ONE_NAME = {
     "N": "newton newtons",
     "J": "joule joules",
     "W": "watt watts",
+    "am": "AM",
+    "pm": "PM",
+    "INR": "Rs rupee rupees inr",
     "mi/h": "mph",
     "km/h": "kph kmh",
 }
@@ -79,6 +82,7 @@ def unit_name(words: str) -> str | None:
     text = _MEASURED.sub("", words.strip().strip("."))
     if not text:
         return ""
+    text = re.sub(r"\b([A-Za-z])\.\s?(?=[A-Za-z]\b)", r"\1", text)
     if _UNIT.fullmatch(text) is None:
         return None
     found = _WORD.findall(text)
@@ -89,6 +93,11 @@ def unit_name(words: str) -> str | None:
     text = re.sub(r"[\s{}.]|(?<=\w)\*(?=\w)", "", re.sub(r"(?<=\w)\s+(?=\w)", "_", text))
     name = _WORD.sub(lambda match: _one_name(match[0]), text) if "_" not in text else text.casefold()
     return "" if re.fullmatch(r"units?(?:\^[23])?", name) else name
+
+
+def is_known_unit(word: str) -> bool:
+    """Whether a word, written without anything that marks it as text, can only be a unit."""
+    return word in _NAMES or word in _ONE_NAME
 
 
 def _one_name(word: str) -> str:
