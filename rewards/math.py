@@ -23,6 +23,8 @@ from rewards.answer_limits import pathology
 from rewards.extraction import OnMany, Where, final_answer, plain_characters, without_wrapper
 from rewards.latex import normal
 from rewards.math_comparison import difference, gold_is_readable
+from rewards.math_sentences import answer_in_sentence
+from rewards.math_values import number_difference
 from rewards.number_reading import read_number
 from rewards.plain_numbers import read_plain_number
 from rlpost.records import Fault, Sample, Verdict
@@ -80,8 +82,10 @@ def equivalent(
         return Verdict(score=0.0, reason=found.reason, tags=found.tags + cut_off)
     answer = _spelled(found.text)
     reason = _difference(answer, gold, unevaluated)
-    if reason is not None and where != "last_boxed" and _says_number(found.text, gold):
-        reason = None
+    if reason is not None and where != "last_boxed" and "\\boxed" not in sample.response:
+        said = answer_in_sentence(found.text)
+        if _says_number(found.text, gold) or (said is not None and accepts(said)):
+            reason = None
     return Verdict(score=0.0 if reason else 1.0, parsed=answer, reason=reason or "equal")
 
 
@@ -101,7 +105,7 @@ def _says_number(line: str, gold: str) -> bool:
     if number is None:
         return False
     said = read_number(line).number
-    return said is not None and not said.has_bar and said.value == number.value and said.unit in ("", number.unit)
+    return said is not None and number_difference(said, number, evaluated=True) is None
 
 
 def _gold_text(gold: object) -> str | None:
