@@ -1,0 +1,109 @@
+"""Data sets in given shares, which may change over the steps of a stage."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlpost.data.samplers.rows import SampledRows
+from rlpost.data.samplers.shuffled import ShuffledEpochs
+from rlpost.errors import DataError
+from rlpost.recipe.sampler import MixtureConfig
+from rlpost.records import RolloutGroup
+
+_ROUNDING = 1e-9
+_NEVER = 10**15
+_LOOK_AHEAD_ROWS = 10_000
+"""Shares beyond this are taken to stay as they are then."""
+
+
+class MixtureSampler:
+    """Takes rows of each data set so that after any number of rows every data set is less than one row off its share.
+
+    The share of a data set up to row n is the sum of its shares at each of the n rows. Its j-th row may come once that
+    sum is above j - 1 and is due when it reaches j; of the rows that may come, the one that is due first comes next.
+    A schedule with deviations below 1 exists for any shares (Tijdeman 1980, "The chairman assignment problem"), and
+    the earliest deadline first finds one, as all rows take one place each.
+
+    A step is over when `observe` is called. Where a step takes more rows than `rows_per_step` (dynamic sampling), or
+    rows are taken ahead, changing shares are looked ahead at approximately, and the deviation may pass 1 a little.
+    """
+
+    def __init__(self, config: MixtureConfig, rows: SampledRows, *, seed: int, rows_per_step: int) -> None:
+        self._config, self._rows, self._rows_per_step = config, rows, rows_per_step
+        by_dataset = rows.by_dataset()
+        missing = [name for name in config.ever_taken() if name not in by_dataset]
+        if missing:
+            raise DataError(
+                f"every data set of sampler.mix must have rows; {missing[0]} has none that can be used (those that are "
+                "held out, too long or below least_score do not count): give it others, or take it out of mix and data"
+            )
+        self._indices = {name: by_dataset.get(name, []) for name in config.mix}
+        self._epochs = {name: _epochs_of(name, indices, seed) for name, indices in self._indices.items() if indices}
+        self._taken = dict.fromkeys(config.mix, 0)
+        self._owed = dict.fromkeys(config.mix, 0.0)
+        """The sum of the shares up to now, less the rows taken: how many rows a data set is behind."""
+        self._step, self._taken_in_step = 0, 0
+        self._shares: dict[int, dict[str, float]] = {}
+
+    def next(self, count: int) -> list[int]:
+        """The next `count` rows."""
+        return [self._take() for _ in range(count)]
+
+    def observe(self, groups: Sequence[RolloutGroup]) -> None:
+        """A step is over; scores change nothing."""
+        self._step, self._taken_in_step = self._step + 1, 0
+        self._shares = {}
+
+    def state(self) -> dict[str, Any]:
+        """What was taken of each data set, and what is owed to it."""
+        state = {
+            "step": self._step,
+            "taken_in_step": self._taken_in_step,
+            "taken": dict(self._taken),
+            "owed": dict(self._owed),
+        }
+        return self._rows.tied(state, kind=self._config.kind)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on behind the rows that were taken."""
+        self._rows.check_tied(state, kind=self._config.kind)
+        self._step, self._taken_in_step, self._shares = state["step"], state["taken_in_step"], {}
+        self._taken, self._owed = dict(state["taken"]), dict(state["owed"])
+
+    def _take(self) -> int:
+        shares = self._shares_at(self._step)
+        may_come = [name for name, share in shares.items() if self._owed[name] + share > _ROUNDING]
+        chosen = min(may_come, key=lambda name: (self._rows_until_due(name), -self._owed[name]))
+        for name, share in shares.items():
+            self._owed[name] += share - (name == chosen)
+        place = self._taken[chosen]
+        self._taken[chosen] += 1
+        self._taken_in_step += 1
+        return self._indices[chosen][self._epochs[chosen].at(place, count=1)[0]]
+
+    def _rows_until_due(self, name: str) -> int:
+        """How many rows, the next one included, may pass until one of this data set must have come."""
+        missing, step, passed = 1 - _ROUNDING - self._owed[name], self._step, 0
+        left = self._rows_per_step - self._taken_in_step % self._rows_per_step
+        while True:
+            share = self._shares_at(step)[name]
+            is_last = step >= self._config.last_change or passed > _LOOK_AHEAD_ROWS
+            if is_last or share * left >= missing:
+                return passed + math.ceil(missing / share) if share * _NEVER > missing else _NEVER
+            missing, passed = missing - share * left, passed + left
+            step, left = step + 1, self._rows_per_step
+
+    def _shares_at(self, step: int) -> dict[str, float]:
+        step = min(step, self._config.last_change)
+        if step not in self._shares:
+            self._shares[step] = self._config.shares_at(step)
+        return self._shares[step]
+
+
+def _epochs_of(name: str, indices: Sequence[int], seed: int) -> ShuffledEpochs:
+    """Epochs of one data set, whose order does not depend on what it is mixed with."""
+    own = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "big")
+    return ShuffledEpochs(len(indices), seed=[seed, own])

@@ -1,0 +1,53 @@
+"""The rows that a sampler chooses from, and the fingerprint that ties its state to them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rlpost.errors import DataError
+
+_KIND, _FINGERPRINT = "kind", "rows"
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """The ids of a stage's rows, in the order of their indices: `<data set>/<row>`, whatever follows."""
+
+    ids: Sequence[str]
+
+    def by_dataset(self) -> dict[str, list[int]]:
+        """Data set -> the indices of its rows."""
+        found: dict[str, list[int]] = {}
+        for index, row_id in enumerate(self.ids):
+            found.setdefault(row_id.partition("/")[0], []).append(index)
+        return found
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all ids and their order."""
+        digest = hashlib.blake2b(digest_size=8)
+        for row_id in self.ids:
+            digest.update(row_id.encode() + b"\0")
+        return digest.hexdigest()
+
+    def tied(self, state: Mapping[str, Any], *, kind: str) -> dict[str, Any]:
+        """A sampler's state with its kind and the fingerprint of its rows."""
+        return {_KIND: kind, _FINGERPRINT: self.fingerprint, **state}
+
+    def check_tied(self, state: Mapping[str, Any], *, kind: str) -> None:
+        """Refuse a state that is not of this kind of sampler and of these rows.
+
+        Raises:
+            DataError: it is of others.
+        """
+        found = f"a {state.get(_KIND)} sampler over rows {state.get(_FINGERPRINT)}"
+        wanted = f"a {kind} sampler over rows {self.fingerprint}"
+        if found != wanted:
+            raise DataError(
+                f"the saved state of the sampler must be that of {wanted} ({len(self.ids)} of them); found the state "
+                f"of {found}: give the stage the data that it began with, or remove its checkpoints to start it over"
+            )
