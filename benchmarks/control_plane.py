@@ -22,10 +22,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from rlpost.data.samplers import SampledRows, sampler_of
 from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.interfaces import Learner
 from rlpost.recipe.rewards import OnFaultsConfig
@@ -37,10 +39,12 @@ from rlpost.rollout.collector import Collector
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.dynamic_sampling import SignalFilter
 from rlpost.rollout.faults import CircuitBreaker
+from rlpost.rollout.issue_order import IssueOrder
 from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.stages.rl.batch import advantage_for, train_batches
 from rlpost.stages.rl.loop import loss_of
+from rlpost.stages.rl.scores import shaped_scores
 
 SLOTS, GROUP_SIZE, MAX_STALENESS = 64, 8, 2
 MEAN_TOKENS, MAX_TOKENS, LENGTH_SIGMA = 60, 512, 0.8
@@ -61,12 +65,7 @@ PROMPTS = [
     )
     for number in range(4096)
 ]
-
-
-def own_score(verdict: Verdict) -> float:
-    """The score from which the advantages are computed."""
-    assert verdict.score is not None
-    return verdict.score
+ROWS = SampledRows([prompt.id for prompt in PROMPTS])
 
 
 class Response(NamedTuple):
@@ -215,12 +214,13 @@ def measure(generators: int, responses: Sequence[Response], *, samples: int) -> 
         version=0,
         last_version=10**6,
         ledger=PromptLedger(),
+        order=IssueOrder(sampler_of(stage.sampler, ROWS, seed=0, rows_per_step=stage.prompts_per_step)),
     )
     thread = CollectorThread(
         collector_of(stage, engines, scorer),
         buffer,
-        prompt_at=lambda index: PROMPTS[index % len(PROMPTS)],
-        keep=SignalFilter(buffer, max_refill=10.0, score=own_score),
+        prompt_of=PROMPTS.__getitem__,
+        keep=SignalFilter(buffer, max_refill=10.0, scores=partial(shaped_scores, stage=stage)),
         quarantine=Quarantine(None),
     )
     columns, advantage = loss_of(stage).columns, advantage_for(stage)

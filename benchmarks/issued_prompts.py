@@ -6,9 +6,9 @@ from pathlib import Path
 
 from workloads import GROUPS_PER_STEP
 
-from rlpost.data.batches import BatchPlan
 from rlpost.data.chat import ChatFormat
 from rlpost.data.rows import prompts_of
+from rlpost.data.samplers.shuffled import ShuffledEpochs
 from rlpost.data.sources import load_examples
 from rlpost.recipe.sections import DataConfig
 from rlpost.records import Prompt
@@ -17,6 +17,6 @@ from rlpost.records import Prompt
 def issued_prompts(place: Path, chat: ChatFormat, *, steps: int, seed: int) -> list[Prompt]:
     """Return the prompts of the first steps, 8 per step."""
     examples = load_examples("prompts", DataConfig(source=f"jsonl:{place / 'prompts.jsonl'}"))
-    plan = BatchPlan(row_count=len(examples), rows_per_step=GROUPS_PER_STEP, seed=seed)
-    chosen = [examples[row] for step in range(steps) for row in plan.rows_at(step)]
+    rows = ShuffledEpochs(len(examples), seed=[seed]).at(0, count=steps * GROUPS_PER_STEP)
+    chosen = [examples[row] for row in rows]
     return prompts_of(chosen, chat=chat, max_length=2**20, max_tokens=1)

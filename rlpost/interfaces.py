@@ -95,7 +95,10 @@ class Sampler(Protocol):
         ...
 
     def observe(self, groups: Sequence[RolloutGroup]) -> None:
-        """Learn from scored groups, in the order of issue; each group is given once. Supervised stages give none."""
+        """A step is over: learn from its scored groups, in the order of issue; each group is given once.
+
+        Supervised stages give none.
+        """
         ...
 
     def state(self) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def _stage(stage: AnyStage, *, recipe: Recipe, cluster: ClusterConfig) -> list[s
 def _training(stage: TrainedStage, *, data_rows: int | None, recipe: Recipe, cluster: ClusterConfig) -> list[str]:
     memory = memory_line(stage, recipe=recipe, cluster=cluster)
     return [
+        *stage.sampler.words(),
         _micro_batches(stage, recipe=recipe, ranks=cluster.learner.ranks),
         *([] if memory is None else [memory]),
         _schedule(stage, optimizer_steps=stage.optimizer_steps(data_rows)),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from rlpost.recipe.nearest import nearest_words
+from rlpost.recipe.plugin_reference import FORMS, NamesPlugin, names_plugin, own_plugin
+from rlpost.recipe.problems import Problem
 from rlpost.recipe.sections import Name, Section
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False, le=1e9)]
@@ -14,18 +18,29 @@ ShareAtStep = tuple[Annotated[int, Field(ge=0, le=1_000_000_000)], Share]
 ShareOverSteps = Annotated[list[ShareAtStep], Field(min_length=1)]
 
 
-class ShuffledConfig(Section):
-    """Every row once an epoch, in an order of its own each time."""
+class SamplerConfig(Section):
+    """The facts that every sampler states about itself."""
 
     learns_from_scores: ClassVar[bool] = False
+    """Whether it needs a stage whose samples are scored."""
+
+    def words(self) -> Iterator[str]:
+        """The lines that `rlpost check` prints."""
+        yield from ()
+
+    def contradictions(self, *, data: Collection[str]) -> Iterator[Problem]:
+        """Keys that do not fit the stage's data sets, with paths that begin at the section."""
+        yield from ()
+
+
+class ShuffledConfig(SamplerConfig):
+    """Every row once an epoch, in an order of its own each time."""
 
     kind: Literal["shuffled"] = "shuffled"
 
 
-class MixtureConfig(Section):
+class MixtureConfig(SamplerConfig):
     """Data sets in given shares; each goes through shuffled epochs of its own."""
-
-    learns_from_scores: ClassVar[bool] = False
 
     kind: Literal["mixture"]
     mix: dict[Name, Share | ShareOverSteps] = Field(min_length=1)
@@ -42,6 +57,24 @@ class MixtureConfig(Section):
         if empty:
             raise ValueError(f"one share of mix must be above 0 at every step; at step {empty[0]} all are 0: raise one")
         return self
+
+    def words(self) -> Iterator[str]:
+        """See `SamplerConfig`."""
+        first, last = (_percentages(self.shares_at(step)) for step in (0, self.last_change))
+        yield f"rows from {first}" + (f"; from step {self.last_change:,} on {last}" if self.last_change else "")
+
+    def contradictions(self, *, data: Collection[str]) -> Iterator[Problem]:
+        """See `SamplerConfig`."""
+        for name in self.mix:
+            if name not in data:
+                yield Problem(path=("mix", name), text=f"must be a data set of the stage; {nearest_words(name, data)}")
+        left_out = [name for name in data if name not in self.mix]
+        if left_out:
+            yield Problem(
+                path=("mix",),
+                text=f"must give each data set of the stage a share; {', '.join(left_out)} has none: add it, or take "
+                "it out of `data`",
+            )
 
     @property
     def last_change(self) -> int:
@@ -65,7 +98,7 @@ class MixtureConfig(Section):
         return {name: _share_at(_points(share), step) for name, share in self.mix.items()}
 
 
-class CurriculumConfig(Section):
+class CurriculumConfig(SamplerConfig):
     """Prompts that are solved sometimes come often; those that are always or never solved rest for a while.
 
     A prompt with the pass rate p comes 4 p (1 - p) times as often as one that is solved half of the time, which is
@@ -86,8 +119,45 @@ class CurriculumConfig(Section):
     """Share of prompts that are taken again because they were solved sometimes, while there are others that were not
     seen yet (ether0, arXiv 2506.17238, section 4.2.1, has 0.25 to 0.5)."""
 
+    def words(self) -> Iterator[str]:
+        """See `SamplerConfig`."""
+        yield (
+            f"prompts by their running pass rate (a score of {self.pass_score:g} passes): those that are always or "
+            f"never solved come every {self.rest_rounds:g} rounds"
+        )
 
-AnySampler = Annotated[ShuffledConfig | MixtureConfig | CurriculumConfig, Field(discriminator="kind")]
+
+class PluginSamplerConfig(SamplerConfig):
+    """A sampler of your own (`docs/samplers.md`)."""
+
+    kind: Annotated[str, AfterValidator(own_plugin), NamesPlugin()]
+    """`module:name` or `path/to/file.py:name`."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Passed to the sampler."""
+
+
+def _kind_of_sampler(written: object) -> str:
+    """The tag in the union below; pydantic refuses a text that is no tag."""
+    default = ShuffledConfig.model_fields["kind"].default
+    if isinstance(written, Mapping):
+        kind = str(cast("Mapping[str, Any]", written).get("kind", default))
+    else:
+        kind = getattr(written, "kind", default)
+    return FORMS if names_plugin(kind) else kind
+
+
+AnySampler = Annotated[
+    Annotated[ShuffledConfig, Tag("shuffled")]
+    | Annotated[MixtureConfig, Tag("mixture")]
+    | Annotated[CurriculumConfig, Tag("curriculum")]
+    | Annotated[PluginSamplerConfig, Tag(FORMS)],
+    Discriminator(_kind_of_sampler),
+]
+"""The order in which a stage uses the rows of its data."""
+
+
+def _percentages(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.3g}" for name, share in shares.items())
 
 
 def _points(share: float | list[ShareAtStep]) -> list[ShareAtStep]:

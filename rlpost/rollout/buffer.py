@@ -15,9 +15,11 @@ import heapq
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from rlpost.errors import DeadlineError
 from rlpost.records import RolloutGroup
+from rlpost.rollout.issue_order import IssueOrder
 from rlpost.rollout.ledger import LedgerCut, PromptLedger
 from rlpost.telemetry.waits import WAITS
 
@@ -41,17 +43,26 @@ class RolloutBuffer:
         version: Of the weights that generators hold now.
         last_version: Of the weights after the last step; prompts that no step would take are not issued.
         ledger: What became of each prompt; from here on it is the buffer's.
+        order: Which row of the data each prompt is; from here on it is the buffer's.
     """
 
     def __init__(
-        self, *, prompts_per_step: int, max_staleness: int, version: int, last_version: int, ledger: PromptLedger
+        self,
+        *,
+        prompts_per_step: int,
+        max_staleness: int,
+        version: int,
+        last_version: int,
+        ledger: PromptLedger,
+        order: IssueOrder,
     ) -> None:
         self._prompts_per_step = prompts_per_step
         self._max_staleness = max_staleness
         self._first_version = self._version = version
         self._last_version = last_version
-        self._ledger = ledger
+        self._ledger, self._order = ledger, order
         self._last_taken: LedgerCut | None = None
+        self._last_order: dict[str, Any] = {}
         self._reserved = 0
         self._lines: dict[int, _Line] = {}
         self._progress = 0
@@ -81,6 +92,11 @@ class RolloutBuffer:
         assert self._last_taken is not None, "nothing was taken yet"
         return self._last_taken
 
+    @property
+    def last_order(self) -> dict[str, Any]:
+        """The state of the order of issue that goes with `last_taken`."""
+        return self._last_order
+
     def cut(self) -> LedgerCut:
         """The ledger as it is now; what was dropped up to now is in no later cut."""
         with self._changed:
@@ -94,9 +110,20 @@ class RolloutBuffer:
                 return []
             indices = [self._ledger.issue(version=self._version) for _ in range(self._room())]
             if indices:
+                self._order.issue(indices)
                 self._reserved += len(indices)
                 self._line_of(indices[0]).open += len(indices)
             return indices
+
+    def row_of(self, index: int) -> int:
+        """The row of the data that a reserved index stands for."""
+        with self._changed:
+            return self._order.row_of(index)
+
+    def note_scored(self, group: RolloutGroup) -> None:
+        """A reserved group has its verdicts, whatever becomes of it: the sampler learns of it at the next `take`."""
+        with self._changed:
+            self._order.note_scored(group)
 
     def put(self, group: RolloutGroup) -> None:
         """A scored group that holds a reservation."""
@@ -111,6 +138,7 @@ class RolloutBuffer:
         with self._changed:
             self._line_of(index).open -= 1
             self._ledger.drop(index, reason)
+            self._order.finish([index])
             self._reserved -= 1
             self._note_progress()
 
@@ -144,7 +172,9 @@ class RolloutBuffer:
                 if not line.open and deadline < self._version + self._max_staleness:
                     del self._lines[deadline]
             self._ledger.train(group.index for group in groups)
-            self._last_taken = self._ledger.cut()
+            self._order.end_step()
+            self._order.finish(group.index for group in groups)
+            self._last_taken, self._last_order = self._ledger.cut(), self._order.state()
         for group in groups:
             age = version - group.oldest_version
             assert 0 <= age <= self._max_staleness, f"group {group.index} is {age} versions old at version {version}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 
 from rlpost.errors import DataError
-from rlpost.records import Fault, Prompt, RolloutGroup
+from rlpost.records import Fault, Prompt, RolloutGroup, Verdict
 from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.collector import Collector
 from rlpost.rollout.probe import Probe
@@ -33,7 +33,7 @@ class CollectorThread:
     Args:
         collector: From now on used by this thread only.
         buffer: Says how many prompts may be issued; gets the groups.
-        prompt_at: The prompt with a given place in the order of issue; a pure function.
+        prompt_of: The prompt of a row of the data; a pure function.
         keep: Why a scored group is dropped, or None to train on it; called once a group, on this thread.
         quarantine: Prompts whose reference cannot be read; each that is found goes in there, is replaced by another
             prompt, and is not generated for again.
@@ -44,11 +44,11 @@ class CollectorThread:
         collector: Collector,
         buffer: RolloutBuffer,
         *,
-        prompt_at: Callable[[int], Prompt],
+        prompt_of: Callable[[int], Prompt],
         keep: Callable[[RolloutGroup], str | None],
         quarantine: Quarantine,
     ) -> None:
-        self._collector, self._buffer, self._prompt_at, self._keep = collector, buffer, prompt_at, keep
+        self._collector, self._buffer, self._prompt_of, self._keep = collector, buffer, prompt_of, keep
         self._gc_thresholds = gc.get_threshold()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
@@ -103,10 +103,12 @@ class CollectorThread:
     def _issue(self, indices: Sequence[int]) -> None:
         fresh: list[tuple[int, Prompt]] = []
         for index in indices:
-            prompt = self._prompt_at(index)
+            prompt = self._prompt_of(self._buffer.row_of(index))
             if prompt.id in self._quarantine:
+                reason = self._quarantine.reason(prompt.id)
+                self._buffer.note_scored(_unreadable(prompt, index, reason))
                 self._buffer.drop(index, GOLD_FAULT)
-                self._count_gold_fault(prompt, self._quarantine.reason(prompt.id))
+                self._count_gold_fault(prompt, reason)
             else:
                 fresh.append((index, prompt))
         if fresh:
@@ -127,6 +129,7 @@ class CollectorThread:
                     probe.answered.set_exception(end)
 
     def _hand_over(self, group: RolloutGroup) -> None:
+        self._buffer.note_scored(group)
         unreadable = next((verdict for verdict in group.verdicts if verdict.fault is Fault.GOLD), None)
         if unreadable is not None:
             self._quarantine.add(group.prompt, unreadable)
@@ -147,3 +150,8 @@ class CollectorThread:
                 f"references must be readable by the verifier; {self._gold_faults_in_a_row} prompts in a row had one "
                 f"that is not, the last {prompt.id}: {reason}: set data.{prompt.dataset}.columns.gold"
             )
+
+
+def _unreadable(prompt: Prompt, index: int, reason: str) -> RolloutGroup:
+    """A prompt that was not generated for, as the sampler sees the one that showed its reference to be unreadable."""
+    return RolloutGroup(prompt=prompt, index=index, episodes=(), verdicts=(Verdict(fault=Fault.GOLD, reason=reason),))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from rlpost.records import RolloutGroup, Verdict
+import numpy as np
+from numpy.typing import NDArray
+
+from rlpost.records import RolloutGroup
 from rlpost.rollout.buffer import RolloutBuffer
+
+_ROUNDING = 1e-12
 
 
 class SignalFilter:
     """Gives the reason to leave a group out, or None to train on it (DAPO, arXiv 2503.14476, equation 11).
 
-    A group is left out when its scores are all equal, samples without a score (infra faults) not counted; without two
-    scores there is nothing to compare, and it is left out too.
+    A group is left out when the scores that its advantages would be made of are all equal (`has_signal`).
 
     The limit, so that filtering never starves a run: of the prompts that are issued after one `take` of the buffer, the
     first `max_refill * prompts_per_step`, rounded up, may be left out; every later one is kept as it is, also without
@@ -22,14 +26,27 @@ class SignalFilter:
     same groups.
     """
 
-    def __init__(self, buffer: RolloutBuffer, *, max_refill: float, score: Callable[[Verdict], float]) -> None:
-        """`score` is what the advantages will be made of, asked of verdicts that have a score."""
-        self._buffer, self._score = buffer, score
+    def __init__(
+        self,
+        buffer: RolloutBuffer,
+        *,
+        max_refill: float,
+        scores: Callable[[RolloutGroup], Sequence[float] | NDArray[np.float64]],
+    ) -> None:
+        """`scores` gives the scores that a group's advantages will be made of, without samples that were not judged."""
+        self._buffer, self._scores = buffer, scores
         self._limit = max_refill * buffer.prompts_per_step
 
     def __call__(self, group: RolloutGroup) -> str | None:
         """Why the group is left out, or None."""
-        scores = {self._score(verdict) for verdict in group.verdicts if verdict.score is not None}
-        if len(scores) > 1 or group.index - self._buffer.since_take >= self._limit:
+        if has_signal(self._scores(group)) or group.index - self._buffer.since_take >= self._limit:
             return None
         return "no signal"
+
+
+def has_signal(scores: Sequence[float] | NDArray[np.float64]) -> bool:
+    """Whether scores differ by more than rounding; without two of them there is nothing to compare."""
+    if len(scores) < 2:
+        return False
+    low, high = min(scores), max(scores)
+    return bool(high - low > _ROUNDING * max(1.0, abs(low), abs(high)))

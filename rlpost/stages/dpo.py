@@ -34,8 +34,8 @@ def run_dpo(context: StageContext, stage: DpoStage) -> None:
     train_supervised(
         context,
         learner,
-        row_count=len(pairs),
-        rows_per_step=stage.rows_per_step,
+        stage,
+        row_ids=[pair.chosen.source for pair in pairs],
         steps=steps,
         batch_of=batch_of,
         loss=PreferenceLoss(beta=stage.beta, length_normalised=stage.loss == "sigmoid_norm"),

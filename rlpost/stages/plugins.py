@@ -8,12 +8,18 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from rlpost.advantage.plugin_advantage import plugin_advantage, try_advantage
+from rlpost.data.samplers import SampledRows
+from rlpost.data.samplers.plugin_sampler import try_sampler
 from rlpost.errors import InputError, PluginError
 from rlpost.recipe.plugin_reference import plugins_of
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.rl import AdvantageConfig, PluginLossConfig
+from rlpost.recipe.sampler import PluginSamplerConfig
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.stages import AnyStage, RlStage
+from rlpost.recipe.stages import AnyStage, RlStage, TrainedStage
+
+_MADE_UP_ROWS = 8
+"""Rows of each data set that a plug-in sampler is tried on."""
 
 
 def plugin_problems(recipe: Recipe) -> list[Problem]:
@@ -46,8 +52,13 @@ def _check_loss(config: PluginLossConfig, stage: RlStage) -> None:
     try_surrogate(surrogate)
 
 
+def _check_sampler(config: PluginSamplerConfig, stage: TrainedStage) -> None:
+    rows = SampledRows([f"{name}/{row}" for name in stage.data for row in range(_MADE_UP_ROWS)])
+    try_sampler(config, rows, rows_per_step=_MADE_UP_ROWS)
+
+
 _CHECKS = cast(
     "Mapping[type[BaseModel], Callable[[Any, Any], None]]",
-    {AdvantageConfig: _check_advantage, PluginLossConfig: _check_loss},
+    {AdvantageConfig: _check_advantage, PluginLossConfig: _check_loss, PluginSamplerConfig: _check_sampler},
 )
 """Section that may name a plug-in -> the function that loads and tests the plug-in for its stage."""

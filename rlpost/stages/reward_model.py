@@ -46,8 +46,8 @@ def run_reward_model(context: StageContext, stage: RewardModelStage) -> dict[str
     train_supervised(
         context,
         learner,
-        row_count=len(trained),
-        rows_per_step=stage.rows_per_step,
+        stage,
+        row_ids=[pair.chosen.source for pair in trained],
         steps=steps,
         batch_of=batch_of,
         loss=RewardModelLoss(),

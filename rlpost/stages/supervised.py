@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from rlpost.data.batches import BatchPlan
 from rlpost.data.rows import SupervisedRows
+from rlpost.data.samplers import SampledRows, sampler_of
 from rlpost.interfaces import POLICY, Learner, LossFn
 from rlpost.losses.cross_entropy import CrossEntropy
 from rlpost.recipe.stages import SupervisedStage
@@ -31,8 +31,8 @@ def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: Super
     train_supervised(
         context,
         context.build_learner(total_steps=steps, keep_reference=False),
-        row_count=len(rows),
-        rows_per_step=stage.rows_per_step,
+        stage,
+        row_ids=[row.source for row in rows],
         steps=steps,
         batch_of=batch_of,
         loss=CrossEntropy(),
@@ -42,30 +42,38 @@ def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: Super
 def train_supervised(
     context: StageContext,
     learner: Learner,
+    stage: SupervisedStage,
     *,
-    row_count: int,
-    rows_per_step: int,
+    row_ids: Sequence[str],
     steps: int,
     batch_of: Callable[[Sequence[int]], TrainBatch],
     loss: LossFn,
 ) -> None:
-    """Take `steps` optimizer steps, resuming where the last checkpoint ends, and export the model."""
-    plan = BatchPlan(row_count=row_count, rows_per_step=rows_per_step, seed=context.recipe.seed)
+    """Take `steps` optimizer steps, resuming where the last checkpoint ends, and export the model.
+
+    `row_ids` name the rows, in the order of the indices that `batch_of` is called with.
+    """
+    sampler = sampler_of(
+        stage.sampler, SampledRows(row_ids), seed=context.recipe.seed, rows_per_step=stage.rows_per_step
+    )
     checkpoints = context.checkpoints(total_steps=steps)
     saved = checkpoints.resume(learner)
     start = 0 if saved is None else saved.step
+    if saved is not None:
+        sampler.load(saved.state["sampler"])
     tracker = context.tracker(first_step=start)
     numbers = {"language_model": partial(learner.logprobs, of=POLICY), "score": learner.values}
     finite = context.finite_steps(learner, numbers[context.head])
     started = time.perf_counter()
     with checkpoints, context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):
-            report = finite.step(batch_of(plan.rows_at(step).tolist()), loss)
+            report = finite.step(batch_of(sampler.next(stage.rows_per_step)), loss)
+            sampler.observe(())
             wall_s, started = time.perf_counter() - started, time.perf_counter()
             metrics = _metrics(report, wall_s=wall_s)
             tracker.log(step, metrics)
             # After the record, so that no step that a checkpoint counts is missing in metrics.jsonl.
-            checkpoints.save_if_due(learner, step=step + 1, state={})
+            checkpoints.save_if_due(learner, step=step + 1, state={"sampler": sampler.state()})
             progress.step(step + 1, metrics)
     tracker.close()
     finite.end()

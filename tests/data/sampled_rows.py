@@ -35,7 +35,7 @@ def group_of(row: int, *scores: float, verdicts: list[Verdict] | None = None) ->
     return RolloutGroup(
         prompt=make_prompt(row),
         index=row,
-        rollouts=(),
+        episodes=(),
         verdicts=tuple(scored(*scores) if verdicts is None else verdicts),
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fakes import SAMPLING, FakeGenerator, FakeScorer, fake_tokens, make_prompt, never_pauses
+from in_order import InOrder
 
 from rlpost.errors import DeadlineError
 from rlpost.records import Fault, Prompt, RolloutGroup, Sample, Verdict
@@ -18,6 +19,7 @@ from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.collector import Collector, request_seed
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.dynamic_sampling import SignalFilter
+from rlpost.rollout.issue_order import IssueOrder
 from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.ledger_audit import SavedLedger, StageRules
 from rlpost.rollout.ledger_journal import Journal, JournalLine, end_line, step_line
@@ -28,9 +30,8 @@ PROMPTS = 11
 """Prompts come again in later epochs."""
 
 
-def own_score(verdict: Verdict) -> float:
-    assert verdict.score is not None
-    return verdict.score
+def own_scores(group: RolloutGroup) -> list[float]:
+    return [verdict.score for verdict in group.verdicts if verdict.score is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,20 +138,25 @@ class Run:
         self.taken: tuple[str, int, History] | None = None
         """State, next step and history as the last take left them: what a save writes."""
         self.saved: tuple[str, int, History] | None = None
-        self._begin(WatchedLedger(), version=0)
+        self._begin(WatchedLedger(), {}, version=0)
 
-    def _begin(self, ledger: WatchedLedger, *, version: int) -> None:
+    def _begin(self, ledger: WatchedLedger, order_state: dict[str, Any], *, version: int) -> None:
         setting = self.setting
         self.first_version = self.learner = version
         self.ledger, self.generator, self.executor = ledger, FakeGenerator(manual=True), ManualExecutor()
         self.generator.version = version
         self.earlier = dict(self.history.dropped)
+        self.sampler = InOrder()
+        order = IssueOrder(self.sampler)
+        if order_state:
+            order.load(order_state)
         self.buffer = RolloutBuffer(
             prompts_per_step=setting.per_step,
             max_staleness=setting.bound,
             version=version,
             last_version=10**6,
             ledger=ledger,
+            order=order,
         )
         collector = Collector(
             self.generator,
@@ -164,9 +170,9 @@ class Run:
         collector._executor = self.executor
         keep = lambda group: None
         if setting.max_refill is not None:
-            keep = SignalFilter(self.buffer, max_refill=setting.max_refill, score=own_score)
+            keep = SignalFilter(self.buffer, max_refill=setting.max_refill, scores=own_scores)
         self.thread = CollectorThread(
-            collector, self.buffer, prompt_at=prompt_at, keep=keep, quarantine=Quarantine(None)
+            collector, self.buffer, prompt_of=prompt_at, keep=keep, quarantine=Quarantine(None)
         )
 
     def collect(self) -> None:
@@ -217,7 +223,9 @@ class Run:
         self.history.batches.append(batch)
         self.journal.append(step_line(self.learner, batch, self.buffer.last_taken))
         self.learner += 1
-        self.taken = (json.dumps(self.buffer.last_taken.state), self.learner, self.history.copy())
+        state = {"ledger": self.buffer.last_taken.state, "order": self.buffer.last_order}
+        self.taken = (json.dumps(state), self.learner, self.history.copy())
+        self.check_observed()
         return True
 
     def pull(self) -> None:
@@ -240,7 +248,8 @@ class Run:
         state, version, history = self.taken = self.saved
         self.history = history.copy()
         self.journal = self.journal[:version]
-        self._begin(WatchedLedger.from_state(json.loads(state)), version=version)
+        read = json.loads(state)
+        self._begin(WatchedLedger.from_state(read["ledger"]), read["order"], version=version)
         finished = {*history.trained, *history.dropped}
         self.collect()
         assert not finished & set(self.ledger.issued), "what was finished is issued again"
@@ -277,6 +286,14 @@ class Run:
         assert sum(state["dropped"].values()) == len(dropped)
         assert set(range(state["first_open"])) | set(state["finished_above"]) == finished
 
+    def check_observed(self) -> None:
+        """Right after a take: the sampler was told of each finished prompt, and of none twice."""
+        observed = [index for step in self.sampler.observed for index in step]
+        assert len(observed) == len(set(observed)), "the sampler was told of a group twice"
+        assert len(self.sampler.observed) == self.learner
+        assert all(step == sorted(step) for step in self.sampler.observed)
+        assert {*self.history.trained, *self.earlier, *self.ledger.dropped_here} <= set(observed)
+
     def journal_so_far(self, *, ended: bool = False) -> Journal:
         """As a stage under way has it, or one that ends here."""
         lines = [*self.journal, end_line(self.learner, self.buffer.cut())] if ended else list(self.journal)
@@ -290,6 +307,6 @@ class Run:
         """What the newest checkpoint says."""
         if self.saved is None:
             return None
-        state = json.loads(self.saved[0])
+        state = json.loads(self.saved[0])["ledger"]
         del state["since_train"]
         return SavedLedger(step=self.saved[1], **state)

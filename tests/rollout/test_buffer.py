@@ -8,6 +8,7 @@ from fakes import make_group, scored
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from in_order import in_order
 
 from rlpost.errors import DeadlineError
 from rlpost.rollout.buffer import RolloutBuffer
@@ -28,6 +29,7 @@ def buffer_of(
         version=version,
         last_version=last_version,
         ledger=PromptLedger() if ledger is None else ledger,
+        order=in_order(),
     )
 
 

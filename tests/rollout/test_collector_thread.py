@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from fakes import SAMPLING, FakeGenerator, FakeScorer, make_prompt, never_pauses
+from in_order import in_order
 
 from rlpost.errors import DataError, DeadlineError
 from rlpost.records import Fault, Prompt, RolloutGroup, Sample, Verdict
@@ -27,7 +28,7 @@ def filling(
     generator: FakeGenerator,
     scorer: FakeScorer | None = None,
     *,
-    prompt_at: Callable[[int], Prompt] = make_prompt,
+    prompt_of: Callable[[int], Prompt] = make_prompt,
     keep: Callable[[RolloutGroup], str | None] = lambda group: None,
     prompts_per_step: int = 2,
     stall_timeout_s: float = 20,
@@ -39,6 +40,7 @@ def filling(
         version=0,
         last_version=10**6,
         ledger=PromptLedger(),
+        order=in_order(),
     )
     collector = Collector(
         generator,
@@ -52,7 +54,7 @@ def filling(
     thread = CollectorThread(
         collector,
         buffer,
-        prompt_at=prompt_at,
+        prompt_of=prompt_of,
         keep=keep,
         quarantine=Quarantine(None) if quarantine is None else quarantine,
     )
@@ -100,7 +102,7 @@ def test_an_exception_of_the_scorer_surfaces_where_the_step_waits() -> None:
 
 
 def test_an_exception_of_the_prompt_order_surfaces_where_the_step_waits() -> None:
-    with filling(FakeGenerator(), prompt_at=never) as (buffer, _), pytest.raises(AssertionError, match="prompt 0"):
+    with filling(FakeGenerator(), prompt_of=never) as (buffer, _), pytest.raises(AssertionError, match="prompt 0"):
         buffer.take(version=0, timeout_s=10)
 
 
@@ -187,7 +189,7 @@ def test_a_quarantined_row_is_not_generated_for_again() -> None:
     unreadable = Verdict(fault=Fault.GOLD, reason="empty")
     scorer = FakeScorer(lambda sample: unreadable if sample.id.split("#")[0].endswith("/1") else Verdict(score=1.0))
     three_rows = lambda index: make_prompt(index % 3)
-    with filling(generator, scorer, prompt_at=three_rows, prompts_per_step=2, quarantine=quarantine) as (buffer, _):
+    with filling(generator, scorer, prompt_of=three_rows, prompts_per_step=2, quarantine=quarantine) as (buffer, _):
         assert [group.index for group in buffer.take(version=0, timeout_s=10)] == [0, 2]
         generator.version = 1
         buffer.advance(1)
@@ -202,7 +204,7 @@ def test_rows_that_are_all_quarantined_end_the_run() -> None:
     quarantine = Quarantine(None)
     quarantine.add(make_prompt(0), Verdict(fault=Fault.GOLD, reason="empty"))
     with (
-        filling(FakeGenerator(), prompt_at=lambda index: make_prompt(0), quarantine=quarantine) as (buffer, _),
+        filling(FakeGenerator(), prompt_of=lambda index: make_prompt(0), quarantine=quarantine) as (buffer, _),
         pytest.raises(DataError, match=r"257 prompts in a row .* sums/0: empty"),
     ):
         buffer.take(version=0, timeout_s=10)

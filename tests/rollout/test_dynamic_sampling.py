@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 from fakes import make_group, scored
+from in_order import in_order
 
-from rlpost.records import Fault, Verdict
+from rlpost.records import Fault, RolloutGroup, Verdict
 from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.dynamic_sampling import SignalFilter
 from rlpost.rollout.ledger import PromptLedger
@@ -12,9 +13,8 @@ BROKEN = Verdict(fault=Fault.INFRA, reason="the judge is down")
 FLOOR = Verdict(fault=Fault.POLICY, score=0.0, reason="the verifier ran out of time")
 
 
-def own_score(verdict: Verdict) -> float:
-    assert verdict.score is not None
-    return verdict.score
+def own_scores(group: RolloutGroup) -> list[float]:
+    return [verdict.score for verdict in group.verdicts if verdict.score is not None]
 
 
 def filter_of(*, prompts_per_step: int = 4, max_refill: float = 2.5, since: int = 0) -> SignalFilter:
@@ -25,8 +25,9 @@ def filter_of(*, prompts_per_step: int = 4, max_refill: float = 2.5, since: int 
         version=0,
         last_version=10**6,
         ledger=PromptLedger.from_state(state),
+        order=in_order(),
     )
-    return SignalFilter(buffer, max_refill=max_refill, score=own_score)
+    return SignalFilter(buffer, max_refill=max_refill, scores=own_scores)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,9 @@ def test_the_limit_counts_anew_from_every_take() -> None:
         version=0,
         last_version=10**6,
         ledger=PromptLedger(),
+        order=in_order(),
     )
-    keep = SignalFilter(buffer, max_refill=1.0, score=own_score)
+    keep = SignalFilter(buffer, max_refill=1.0, scores=own_scores)
     assert buffer.reserve(timeout_s=0) == [0, 1, 2, 3]
     equal = [make_group(scored(1, 1), index=index) for index in range(10)]
     assert [keep(group) for group in equal[:4]] == ["no signal", "no signal", None, None]

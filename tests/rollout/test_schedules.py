@@ -10,12 +10,14 @@ from dataclasses import replace
 from fakes import SAMPLING, FakeGenerator, FakeScorer, never_pauses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from rollout_driver import STAGE, Run, Setting, WatchedLedger, assert_whole, judge, own_score, prompt_at
+from in_order import InOrder
+from rollout_driver import STAGE, Run, Setting, WatchedLedger, assert_whole, judge, own_scores, prompt_at
 
 from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.collector import Collector
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.dynamic_sampling import SignalFilter
+from rlpost.rollout.issue_order import IssueOrder
 from rlpost.rollout.ledger_audit import audit, compare
 from rlpost.rollout.quarantine import Quarantine
 
@@ -136,7 +138,10 @@ def test_with_real_threads_the_same_holds() -> None:
     setting = Setting(per_step=4, samples=3, bound=2, max_refill=1.0, gold_faults=True, infra_faults=True)
     rng, steps, ledger = random.Random(5), 40, WatchedLedger()
     generator = FakeGenerator(latency_s=lambda request: rng.choice([0.0, 0.001, 0.01]))
-    buffer = RolloutBuffer(prompts_per_step=4, max_staleness=2, version=0, last_version=10**6, ledger=ledger)
+    sampler = InOrder()
+    buffer = RolloutBuffer(
+        prompts_per_step=4, max_staleness=2, version=0, last_version=10**6, ledger=ledger, order=IssueOrder(sampler)
+    )
     collector = Collector(
         generator,
         FakeScorer(judge(setting)),
@@ -149,8 +154,8 @@ def test_with_real_threads_the_same_holds() -> None:
     thread = CollectorThread(
         collector,
         buffer,
-        prompt_at=prompt_at,
-        keep=SignalFilter(buffer, max_refill=1.0, score=own_score),
+        prompt_of=prompt_at,
+        keep=SignalFilter(buffer, max_refill=1.0, scores=own_scores),
         quarantine=Quarantine(None),
     )
     trained: list[int] = []
@@ -181,4 +186,7 @@ def test_with_real_threads_the_same_holds() -> None:
     finished = {*range(state["first_open"]), *state["finished_above"]}
     assert finished == {*trained, *ledger.dropped_here} and not set(trained) & set(ledger.dropped_here)
     assert len(ledger.issued) == len(set(ledger.issued)), "a prompt was issued twice"
+    assert sampler.observed == [sorted(step) for step in sampler.observed] and len(sampler.observed) == steps
+    observed = [index for step in sampler.observed for index in step]
+    assert len(observed) == len(set(observed)) and set(trained) <= set(observed) <= set(ledger.issued)
     assert min(ledger.issued) == 0 and max(ledger.issued) == len(ledger.issued) - 1

@@ -103,6 +103,10 @@ def test_a_checkpoint_counts_what_the_lines_of_the_ledger_count_and_no_later_dro
     rollouts = Rollouts(stage_parts(tmp_path, FakeGenerator()), STAGE, version=0, state=None)
     buffer = rollouts._buffer  # Its thread is not started: each thing happens when this test says so.
 
+    def saved() -> tuple[int, dict[str, int]]:
+        ledger = rollouts.state()["ledger"]
+        return ledger["first_open"], ledger["dropped"]
+
     def take(indices: list[int], *, version: int) -> None:
         for index in indices:
             buffer.put(make_group(scored(0, 1, 1), index=index, version=version))
@@ -113,12 +117,10 @@ def test_a_checkpoint_counts_what_the_lines_of_the_ledger_count_and_no_later_dro
     buffer.advance(1)
     assert buffer.reserve(timeout_s=0) == [2, 3]
     buffer.drop(2, "no signal")
-    assert (rollouts.state()["ledger"]["first_open"], rollouts.state()["ledger"]["dropped"]) == (2, {}), (
-        "as the first step left it"
-    )
+    assert saved() == (2, {}), "as the first step left it"
     assert buffer.reserve(timeout_s=0) == [4]
     take([3, 4], version=1)
-    assert (rollouts.state()["ledger"]["first_open"], rollouts.state()["ledger"]["dropped"]) == (5, {"no signal": 1})
+    assert saved() == (5, {"no signal": 1})
     first, second = read_journal(tmp_path / "ledger.jsonl").lines
     assert (first.dropped, first.issued) == ((), 2)
     assert (second.dropped, second.issued) == (((2, "no signal"),), 5)
@@ -130,7 +132,7 @@ def test_the_mean_of_each_part_is_over_the_samples_for_which_it_ran() -> None:
         Verdict(score=0.0, parts={"right": 0.0}),
         Verdict(fault=Fault.INFRA, reason="down"),
     ]
-    metrics = _of_groups([make_group(verdicts)])
+    metrics = _of_groups([make_group(verdicts)], STAGE)
     assert {name: value for name, value in metrics.items() if name.startswith("rewards/")} == {
         "rewards/right": 0.5,
         "rewards/short": 0.5,

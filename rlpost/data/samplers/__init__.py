@@ -11,27 +11,28 @@ from typing import Any
 
 from rlpost.data.samplers.curriculum import CurriculumSampler
 from rlpost.data.samplers.mixture import MixtureSampler
+from rlpost.data.samplers.plugin_sampler import PluginSampler
 from rlpost.data.samplers.rows import SampledRows
 from rlpost.data.samplers.shuffled import ShuffledSampler
-from rlpost.recipe.sampler import AnySampler, CurriculumConfig, MixtureConfig, ShuffledConfig
+from rlpost.interfaces import Sampler
+from rlpost.recipe.sampler import AnySampler, CurriculumConfig, MixtureConfig, PluginSamplerConfig, ShuffledConfig
 
-__all__ = ["AnyRowSampler", "SampledRows", "sampler_of"]
-
-AnyRowSampler = ShuffledSampler | MixtureSampler | CurriculumSampler
+__all__ = ["SampledRows", "sampler_of"]
 
 
-def sampler_of(config: AnySampler, rows: SampledRows, *, seed: int, rows_per_step: int) -> AnyRowSampler:
+def sampler_of(config: AnySampler, rows: SampledRows, *, seed: int, rows_per_step: int) -> Sampler:
     """The sampler of a stage at its start.
 
     Raises:
         DataError: a data set of a mixture has no rows.
+        PluginError: a sampler of the author's own does not exist, or cannot be made.
     """
-    make: Callable[..., AnyRowSampler] = _SAMPLERS[type(config)]
-    return make(config, rows, seed=seed, rows_per_step=rows_per_step)
+    return _SAMPLERS[type(config)](config, rows, seed=seed, rows_per_step=rows_per_step)
 
 
-_SAMPLERS: dict[type[Any], Callable[..., AnyRowSampler]] = {
+_SAMPLERS: dict[type[Any], Callable[..., Sampler]] = {
     ShuffledConfig: ShuffledSampler,
     MixtureConfig: MixtureSampler,
     CurriculumConfig: CurriculumSampler,
+    PluginSamplerConfig: PluginSampler,
 }

@@ -15,6 +15,7 @@ from rlpost.records import RolloutGroup
 
 _ROUNDING = 1e-9
 _NEVER = 10**15
+"""More rows than any stage takes."""
 _LOOK_AHEAD_ROWS = 10_000
 """Shares beyond this are taken to stay as they are then."""
 

@@ -29,6 +29,7 @@ class RlStage(TrainedStage):
 
     rows_key: ClassVar[str] = "prompts_per_step"
     keeps_ledger: ClassVar[bool] = True
+    scores_rows: ClassVar[bool] = True
     # The name of a preset has no effect beyond the keys that it stands for.
     without_effect: ClassVar[Mapping[str, Any]] = {**TrainedStage.without_effect, "algorithm": True}
 

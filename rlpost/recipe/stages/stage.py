@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from pydantic import Field
 from rlpost.recipe.columns import Use
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.rl import ValueConfig
+from rlpost.recipe.sampler import AnySampler, ShuffledConfig
 from rlpost.recipe.sections import LearnerConfig, LoraConfig, Name, OptimizerConfig, SamplingConfig, Section
 from rlpost.recipe.yaml_tree import KeyPath
 
@@ -169,6 +171,8 @@ class TrainedStage(Stage):
     """The key that sets the number of rows per optimizer step."""
     sequences_per_row: ClassVar[int] = 1
     """1, or 2 for preference pairs, which stay together in one micro-batch."""
+    scores_rows: ClassVar[bool] = False
+    """Whether the sampler receives scores of the rows that it chose."""
     head: ClassVar[Literal["language_model", "score"]] = "language_model"
     """The model that is trained: a causal language model, or a sequence classifier with one label."""
     without_effect: ClassVar[Mapping[str, Any]] = {
@@ -180,6 +184,8 @@ class TrainedStage(Stage):
     start: Name | None = None
     """The stage whose model this one starts from; by default the last earlier stage that produces a language model."""
     data: list[Name] = Field(min_length=1, description="names of data sets, their rows mixed")
+    sampler: AnySampler = ShuffledConfig()
+    """The order in which the rows are used."""
     optimizer: OptimizerConfig
     learner: LearnerConfig = LearnerConfig()
     lora: LoraConfig | None = None
@@ -234,6 +240,14 @@ class TrainedStage(Stage):
 
     def contradictions(self, *, earlier: Mapping[str, Product], deterministic: bool) -> Iterator[Problem]:
         """See `Stage`."""
+        for problem in self.sampler.contradictions(data=self.data):
+            yield replace(problem, path=("sampler", *problem.path))
+        if self.sampler.learns_from_scores and not self.scores_rows:
+            text = (
+                f"{self.sampler.kind} learns from scores, and a {self.kind_name()} stage has none: use shuffled or "
+                "mixture"
+            )
+            yield Problem(path=("sampler", "kind"), text=text)
         if self.lora is not None and self.lora.sync == "adapter" and not self.publishes_weights:
             text = f"`adapter` says what engines get in RL; a {self.kind_name()} stage sends them nothing: remove it"
             yield Problem(path=("lora", "sync"), text=text)

@@ -9,8 +9,11 @@ import numpy as np
 
 from rlpost.engine_records import PublishReport
 from rlpost.interfaces import Generator
+from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.records import RolloutGroup, Verdict, VersionSpan
 from rlpost.rollout.canary import ParityGap
+from rlpost.rollout.dynamic_sampling import has_signal
+from rlpost.stages.rl.scores import shaped_scores
 from rlpost.telemetry.account import Lap, step_account
 from rlpost.train_records import StepReport
 
@@ -18,8 +21,8 @@ from rlpost.train_records import StepReport
 class RlMetrics:
     """Makes the record of each step; it remembers the earlier totals of the engines."""
 
-    def __init__(self, generator: Generator, *, synchronous: bool) -> None:
-        self._generator, self._synchronous = generator, synchronous
+    def __init__(self, generator: Generator, stage: GrpoStage | PpoStage) -> None:
+        self._generator, self._stage = generator, stage
         self._waited_for_sync = False
         self._tokens, self._busy_s, self._preemptions = self._engine_totals()
 
@@ -40,7 +43,7 @@ class RlMetrics:
         `synced` is the sync that brought the engines to `version`; None while it is in progress.
         """
         return {
-            **_of_groups(groups),
+            **_of_groups(groups, self._stage),
             **_staleness(groups, version=version),
             **_agreement(gap),
             **_mean_reports(reports),
@@ -80,7 +83,7 @@ class RlMetrics:
             "train": train_s + lap.parts_s["credit"] + lap.parts_s["check"],
             "sync": lap.parts_s.get("publish", 0.0),
         }
-        if self._synchronous:
+        if self._stage.max_staleness == 0:
             # The first sync ends before the first step begins.
             pull_s = min(taken_s, synced.pull_seconds) if synced is not None and self._waited_for_sync else 0.0
             self._waited_for_sync = True
@@ -103,14 +106,14 @@ class RlMetrics:
         )
 
 
-def _of_groups(groups: Sequence[RolloutGroup]) -> dict[str, float]:
+def _of_groups(groups: Sequence[RolloutGroup], stage: GrpoStage | PpoStage) -> dict[str, float]:
     episodes = [episode for group in groups for episode in group.episodes]
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     scores = [verdict.score for verdict in verdicts if verdict.score is not None]
     lengths = np.array([episode.trained_count for episode in episodes])
     return {
         "reward": float(np.mean(scores)) if scores else 0.0,
-        "groups_with_signal": float(np.mean([_has_signal(group) for group in groups])),
+        "groups_with_signal": float(np.mean([has_signal(shaped_scores(group, stage=stage)) for group in groups])),
         "response_tokens": float(lengths.mean()),
         "response_tokens_max": float(lengths.max()),
         "truncated": float(np.mean([episode.finish == "length" for episode in episodes])),
@@ -150,10 +153,6 @@ def _spans(group: RolloutGroup) -> Iterator[VersionSpan]:
     for episode in group.episodes:
         for trajectory in episode.trajectories:
             yield from trajectory.version_spans
-
-
-def _has_signal(group: RolloutGroup) -> bool:
-    return len({verdict.score for verdict in group.verdicts if verdict.score is not None}) > 1
 
 
 def _mean_reports(reports: Sequence[StepReport]) -> dict[str, float]:

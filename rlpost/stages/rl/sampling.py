@@ -8,21 +8,22 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from rlpost.data.batches import BatchPlan
+from rlpost.data.samplers import SampledRows, sampler_of
 from rlpost.engine_records import PublishReport
 from rlpost.interfaces import Learner
 from rlpost.recipe.stages import GrpoStage, PpoStage
-from rlpost.records import Fault, Prompt, RolloutGroup
+from rlpost.records import Fault, RolloutGroup
 from rlpost.rollout.buffer import RolloutBuffer
 from rlpost.rollout.canary import ParityGap, check_parity
 from rlpost.rollout.collector_thread import CollectorThread
 from rlpost.rollout.dynamic_sampling import SignalFilter
 from rlpost.rollout.faults import lost_to_infra, refuse_if_nothing_was_judged
+from rlpost.rollout.issue_order import IssueOrder
 from rlpost.rollout.ledger import PromptLedger
 from rlpost.rollout.ledger_journal import LedgerJournal
 from rlpost.rollout.quarantine import Quarantine
 from rlpost.stages.context import StageContext
-from rlpost.stages.rl.scores import score_of
+from rlpost.stages.rl.scores import shaped_scores
 from rlpost.telemetry.waits import result_of
 
 _CANARY_SAMPLES = 8
@@ -48,11 +49,12 @@ class Rollouts:
             version=version,
             last_version=stage.steps,
             ledger=PromptLedger() if state is None else PromptLedger.from_state(state["ledger"]),
+            order=self._order(None if state is None else state["order"], seed=context.recipe.seed),
         )
         self._filter = None
         if stage.refill is not None:
-            score = partial(score_of, weights=dict(stage.score_parts))
-            self._filter = SignalFilter(self._buffer, max_refill=stage.refill.max_refill, score=score)
+            scores = partial(shaped_scores, stage=stage)
+            self._filter = SignalFilter(self._buffer, max_refill=stage.refill.max_refill, scores=scores)
         self._quarantine = Quarantine(context.directory)
         collector = context.collector(
             samples=stage.samples_per_prompt, sampling=stage.sampling.sampling(context.data.format.stop_token_ids)
@@ -61,7 +63,7 @@ class Rollouts:
         self._collector = CollectorThread(
             collector,
             self._buffer,
-            prompt_at=PromptOrder(self._prompts, stage.prompts_per_step, context.recipe.seed),
+            prompt_of=self._prompts.__getitem__,
             keep=self._why_dropped,
             quarantine=self._quarantine,
         )
@@ -79,8 +81,8 @@ class Rollouts:
         self._journal.close()
 
     def state(self) -> dict[str, Any]:
-        """Plain data for the checkpoint of the last `take`'s step: the prompts that were done with; see `ledger`."""
-        return {"ledger": self._buffer.last_taken.state}
+        """Plain data for the checkpoint of the last `take`'s step: the prompts done with, and the order of the rest."""
+        return {"ledger": self._buffer.last_taken.state, "order": self._buffer.last_order}
 
     def fault_metrics(self) -> dict[str, float]:
         """Rows set aside so far, and faults since the last call, those of groups that were dropped included."""
@@ -151,15 +153,9 @@ class Rollouts:
     def _why_dropped(self, group: RolloutGroup) -> str | None:
         return lost_to_infra(group) or (None if self._filter is None else self._filter(group))
 
-
-class PromptOrder:
-    """Which prompt has which place in the order of issue: shuffled epochs, a pure function of the place."""
-
-    def __init__(self, prompts: Sequence[Prompt], prompts_per_step: int, seed: int) -> None:
-        self._prompts, self._size = prompts, prompts_per_step
-        self._plan = BatchPlan(row_count=len(prompts), rows_per_step=prompts_per_step, seed=seed)
-
-    def __call__(self, index: int) -> Prompt:
-        """The prompt to issue as number `index`, counted from 0."""
-        step, place = divmod(index, self._size)
-        return self._prompts[int(self._plan.rows_at(step)[place])]
+    def _order(self, state: dict[str, Any] | None, *, seed: int) -> IssueOrder:
+        rows, per_step = SampledRows([prompt.id for prompt in self._prompts]), self._stage.prompts_per_step
+        order = IssueOrder(sampler_of(self._stage.sampler, rows, seed=seed, rows_per_step=per_step))
+        if state is not None:
+            order.load(state)
+        return order

@@ -53,6 +53,11 @@ def scores_of(groups: Sequence[JudgedGroup], stage: GrpoStage | PpoStage) -> lis
     return [_shaped(group, raw_G.astype(np.float64), stage) for group, raw_G in zip(groups, raw_PG, strict=True)]
 
 
+def shaped_scores(group: RolloutGroup, *, stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
+    """The scores of one group's judged samples as its advantages will see them, but for the scale of the step."""
+    return scores_of([judged(group)], stage)[0]
+
+
 def score_of(verdict: Verdict, weights: dict[str, float]) -> float:
     """The verdict's own score, or the weighted sum of its parts where `weights` names any."""
     if not weights:

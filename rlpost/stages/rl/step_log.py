@@ -43,7 +43,7 @@ class StepLog:
         self._context, self._stage, self._rollouts, self._clock = context, stage, rollouts, clock
         self._tracker = context.tracker(first_step=first_step)
         self._samples = SampleLog(context.directory, first_step=first_step)
-        self._metrics = RlMetrics(context.parts.generator, synchronous=stage.max_staleness == 0)
+        self._metrics = RlMetrics(context.parts.generator, stage)
         self._progress = context.console.progress(stage.name, total=stage.steps, done=first_step)
 
     def __enter__(self) -> StepLog:
