@@ -74,7 +74,7 @@ class RealisticLearner(FakeLearner):
     """Refuses a step as the real one does where credit is no number; numbers that overflow are the recipe's affair."""
 
     def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
-        if not np.isfinite(batch.columns["advantages_T"]).all():
+        if not all(np.isfinite(values_T).all() for values_T in batch.columns.values()):
             raise TrainingError("the loss and its gradient must be finite: lower optimizer.learning_rate")
         return super().step(batch, loss)
 
