@@ -10,6 +10,7 @@ import typer
 
 from rlpost.errors import ArtifactError
 from rlpost.pipeline.artifacts import read_manifest
+from rlpost.records import Example, Message
 
 
 def chat(
@@ -23,6 +24,8 @@ def chat(
     model_dir = _model_dir(run, stage)
     from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
+    from rlpost.data.chat import ChatFormat, model_stop_ids
+
     logging.disable_progress_bar()
 
     trusted = _is_trusted(model_dir)
@@ -30,14 +33,20 @@ def chat(
     model = AutoModelForCausalLM.from_pretrained(model_dir, trust_remote_code=trusted, use_safetensors=True)
     generate: Any = getattr(model, "generate")  # noqa: B009 - transformers types it for its mixin only
 
+    chat_format = ChatFormat(tokenizer, model_stops=model_stop_ids(model_dir))
+
     def answer(question: str) -> str:
-        messages = [{"role": "system", "content": system}] if system else []
-        messages.append({"role": "user", "content": question})
-        inputs = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        turns = [Message(role="system", content=system)] if system else []
+        turns.append(Message(role="user", content=question))
+        [ids] = chat_format.render_prompts([Example(id="question", dataset="chat", messages=tuple(turns))])
+        rows = {"input_ids": [ids.tolist()], "attention_mask": [[1] * len(ids)]}
+        output: Any = generate(
+            **tokenizer.pad(rows, padding=False, return_tensors="pt"),
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            eos_token_id=list(chat_format.stop_token_ids),
         )
-        output: Any = generate(**inputs, max_new_tokens=max_tokens, do_sample=False)
-        return str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+        return str(tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True))
 
     if prompt is not None:
         typer.echo(answer(prompt))

@@ -1,5 +1,6 @@
 """Rows as people write them: each is rendered whole, or refused with a sentence that names the row and the part."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,31 @@ def test_the_rows_that_arrow_fills_with_nulls_read_as_they_were_written(tmp_path
     assert found["clock"].tool_calls[0]["function"]["arguments"] == {"zone": "x"}
     assert found["map"].tool_calls[0]["function"]["arguments"] == {"city": "x"}
     assert all(example.messages == (user("q"),) for example in examples)
+
+
+def test_every_row_of_the_page_about_conversations_is_read_and_rendered(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conversations.md").read_text(encoding="utf-8")
+    rows = [json.loads(line) for block in page.split("```jsonl\n")[1:] for line in block.split("```")[0].splitlines()]
+    examples = [one(tmp_path, fields) for fields in rows]
+    shapes = [(len(row.messages), len(row.completion), len(row.rejected), row.text is not None) for row in examples]
+    assert shapes == [
+        (1, 1, 0, False),
+        (3, 1, 0, False),
+        (1, 3, 0, False),
+        (1, 1, 1, False),
+        (1, 0, 0, False),
+        (0, 0, 0, True),
+    ]
+    told = [trained_text(CHATML, rendered(CHATML, row)).replace("<think>\n\n</think>\n\n", "") for row in examples[:4]]
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+    assert told == [
+        f"7{ENDED}",
+        f"<think>\n3 and 4 make 7\n</think>\n\n7{ENDED}",
+        f"{call}{ENDED}\nYes.{ENDED}",
+        f"7{ENDED}",
+    ]
+    [prompt] = CHATML.render_prompts(examples[4:5])
+    assert CHATML.tokenizer.decode(prompt).endswith("</think>\n\n")
 
 
 # Refused while rows are read
