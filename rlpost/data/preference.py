@@ -28,6 +28,11 @@ class PreferencePairs(NamedTuple):
     pairs: list[PreferencePair]
     dropped: int
 
+    @property
+    def row_ids(self) -> list[str]:
+        """The example or sample that each chosen answer is from; it begins with the name of the data set."""
+        return [pair.chosen.source for pair in self.pairs]
+
 
 def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> PreferencePairs:
     """Make pairs of `completion` and `rejected`, by the assistant's turns of each.

@@ -20,6 +20,11 @@ class SupervisedRows(NamedTuple):
     rows: list[TrainRow]
     dropped: int
 
+    @property
+    def row_ids(self) -> list[str]:
+        """The example that each row is from; it begins with the name of the data set."""
+        return [row.source for row in self.rows]
+
 
 def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> SupervisedRows:
     """Make rows for continued pre-training: every token is trained except the first, which has no context.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from rlpost.data.chat import ChatFormat, model_stop_ids
 from rlpost.data.library import DataLibrary
 from rlpost.data.preference import pairs_from_examples
 from rlpost.data.rows import demonstration_rows, document_rows
+from rlpost.data.samplers import SampledRows, sampler_of
 from rlpost.data.tokenizer import load_tokenizer
 from rlpost.errors import ModelError
 from rlpost.pipeline.artifacts import MODEL, Manifest, read_manifest
@@ -86,6 +87,7 @@ def _check_stage_data(stage: AnyStage, data: DataLibrary, recipe: Recipe) -> Non
     if sampled is not None:
         prompts = data.prompts(stage.data_sets, stage=stage.name, max_tokens=sampled.config.max_tokens)
         refuse_unrouted(recipe, prompts)
+        _check_sampler(stage, [prompt.id for prompt in prompts])
         return
     use = stage.data_use
     if use is None or use == "judging":
@@ -93,7 +95,13 @@ def _check_stage_data(stage: AnyStage, data: DataLibrary, recipe: Recipe) -> Non
     examples = data.examples(stage.data_sets, stage=stage.name, use=use)
     demonstrations = partial(demonstration_rows, train_on=stage.trained_turns)
     make = {"cpt": document_rows, "sft": demonstrations, "pairs": pairs_from_examples}[use]
-    make(examples, chat=data.format, max_length=recipe.model.max_length)
+    _check_sampler(stage, make(examples, chat=data.format, max_length=recipe.model.max_length).row_ids)
+
+
+def _check_sampler(stage: AnyStage, row_ids: Sequence[str]) -> None:
+    """Make the sampler of a stage over its rows and discard it."""
+    if stage.training is not None:
+        sampler_of(stage.training.sampler, SampledRows(row_ids), seed=0, rows_per_step=1)
 
 
 def _check_merged(stage: AnyStage, recipe: Recipe, *, base: Path, vocabulary: Mapping[str, int]) -> None:

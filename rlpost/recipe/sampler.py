@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -14,8 +14,10 @@ from rlpost.recipe.problems import Problem
 from rlpost.recipe.sections import Name, Section
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False, le=1e9)]
-ShareAtStep = tuple[Annotated[int, Field(ge=0, le=1_000_000_000)], Share]
-ShareOverSteps = Annotated[list[ShareAtStep], Field(min_length=1)]
+ShareOverSteps = Annotated[
+    list[Annotated[list[Annotated[float, Field(ge=0, le=1e9)]], Field(min_length=2, max_length=2)]], Field(min_length=1)
+]
+"""Pairs of a step and the share at that step."""
 
 
 class SamplerConfig(Section):
@@ -51,8 +53,14 @@ class MixtureConfig(SamplerConfig):
     def _always_something_to_take(self) -> MixtureConfig:
         for name, share in self.mix.items():
             steps = [step for step, _ in _points(share)]
+            if any(step != int(step) for step in steps):
+                raise ValueError(
+                    f"mix.{name} is a list of [step, share], and a step is a whole number; found {_listed(steps)}"
+                )
             if steps != sorted(set(steps)):
-                raise ValueError(f"the steps of mix.{name} must grow from one entry to the next; found {steps}")
+                raise ValueError(
+                    f"the steps of mix.{name} must grow from one entry to the next; found {_listed(steps)}"
+                )
         empty = [step for step in self._steps() if not any(self._written_at(step).values())]
         if empty:
             raise ValueError(f"one share of mix must be above 0 at every step; at step {empty[0]} all are 0: raise one")
@@ -60,7 +68,7 @@ class MixtureConfig(SamplerConfig):
 
     def words(self) -> Iterator[str]:
         """See `SamplerConfig`."""
-        first, last = (_percentages(self.shares_at(step)) for step in (0, self.last_change))
+        first, last = (_shares_in_words(self.shares_at(step)) for step in (0, self.last_change))
         yield f"rows from {first}" + (f"; from step {self.last_change:,} on {last}" if self.last_change else "")
 
     def contradictions(self, *, data: Collection[str]) -> Iterator[Problem]:
@@ -92,7 +100,7 @@ class MixtureConfig(SamplerConfig):
         return [name for name, share in self.mix.items() if any(value > 0 for _, value in _points(share))]
 
     def _steps(self) -> list[int]:
-        return sorted({0, *(step for share in self.mix.values() for step, _ in _points(share))})
+        return sorted({0, *(int(step) for share in self.mix.values() for step, _ in _points(share))})
 
     def _written_at(self, step: int) -> dict[str, float]:
         return {name: _share_at(_points(share), step) for name, share in self.mix.items()}
@@ -135,6 +143,10 @@ class PluginSamplerConfig(SamplerConfig):
     params: dict[str, Any] = Field(default_factory=dict)
     """Passed to the sampler."""
 
+    def words(self) -> Iterator[str]:
+        """See `SamplerConfig`."""
+        yield f"rows as {self.kind} chooses them"
+
 
 def _kind_of_sampler(written: object) -> str:
     """The tag in the union below; pydantic refuses a text that is no tag."""
@@ -156,15 +168,19 @@ AnySampler = Annotated[
 """The order in which a stage uses the rows of its data."""
 
 
-def _percentages(shares: Mapping[str, float]) -> str:
+def _listed(steps: Sequence[float]) -> str:
+    return ", ".join(f"{step:g}" for step in steps)
+
+
+def _shares_in_words(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {share:.3g}" for name, share in shares.items())
 
 
-def _points(share: float | list[ShareAtStep]) -> list[ShareAtStep]:
-    return share if isinstance(share, list) else [(0, share)]
+def _points(share: float | list[list[float]]) -> list[tuple[float, float]]:
+    return [(step, value) for step, value in share] if isinstance(share, list) else [(0, share)]
 
 
-def _share_at(points: list[ShareAtStep], step: int) -> float:
+def _share_at(points: list[tuple[float, float]], step: float) -> float:
     after = bisect_right(points, step, key=lambda point: point[0])
     if after in (0, len(points)):
         return points[max(0, after - 1)][1]

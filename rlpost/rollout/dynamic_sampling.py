@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rlpost.records import RolloutGroup
 from rlpost.rollout.buffer import RolloutBuffer
 
-_ROUNDING = 1e-12
+_ROUNDING = 1e-10
 
 
 class SignalFilter:

@@ -32,7 +32,7 @@ def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: Super
         context,
         context.build_learner(total_steps=steps, keep_reference=False),
         stage,
-        row_ids=[row.source for row in rows],
+        row_ids=prepared.row_ids,
         steps=steps,
         batch_of=batch_of,
         loss=CrossEntropy(),

@@ -121,7 +121,9 @@ def test_a_data_set_with_a_share_and_without_rows_is_refused() -> None:
     [
         ({"math": 0}, "at step 0 all are 0"),
         ({"math": [[0, 1], [5, 0]], "code": [[3, 1], [8, 0]]}, "at step 8 all are 0"),
-        ({"math": [[5, 1], [3, 0]], "code": 1}, r"must grow .* found \[5, 3\]"),
+        ({"math": [[5, 1], [3, 0]], "code": 1}, r"must grow .* found 5, 3"),
+        ({"math": [[0.5, 1]]}, "a step is a whole number; found 0.5"),
+        ({"math": [[0, 1, 2]]}, "at most 2 items"),
         ({"math": -1}, "greater than or equal to 0"),
         ({}, "at least 1"),
     ],

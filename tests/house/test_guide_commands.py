@@ -11,7 +11,7 @@ import pytest
 from guide_steps import CommandStep, FileStep, guide_text, steps_of, write_file
 
 COMMAND_TIMEOUT_S = 60
-LEAST_COMMANDS = {"write-a-reward.md": 12, "write-an-algorithm.md": 3}
+LEAST_COMMANDS = {"write-a-reward.md": 12, "write-an-algorithm.md": 3, "samplers.md": 3}
 
 
 def environment(installed: Path) -> dict[str, str]:

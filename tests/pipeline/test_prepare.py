@@ -37,6 +37,15 @@ def empty(document: Document, folder: Path) -> None:
     document["stages"][0]["data"] = ["none"]
 
 
+def empty_source(document: Document, folder: Path) -> None:
+    """All rows of a mixture's second data set are held out."""
+    document["data"]["more"] = {"source": f"jsonl:{write_rows(folder / 'more.jsonl', sums(2, first=50))}"}
+    document["stages"][0] |= {
+        "data": ["sums", "more"],
+        "sampler": {"kind": "mixture", "mix": {"sums": 1, "more": [[0, 0], [9, 1]]}},
+    }
+
+
 def template_without_end(document: Document, folder: Path) -> None:
     (folder / "chat.jinja").write_text(NO_END)
     document["model"]["chat_template"] = str(folder / "chat.jinja")
@@ -61,6 +70,11 @@ CASES: dict[str, tuple[Callable[[Document, Path], None], type[RlpostError], str]
     "held-out prompt too long": (long_held_out, DataError, r"the prompt of row held_out/0 has"),
     "empty data set": (empty, DataError, r"data.none needs at least 1 rows; jsonl:.*none.jsonl has 0"),
     "nothing left behind the held-out rows": (only_held_out, DataError, r"stage sft needs rows"),
+    "a mixture of which a source is empty": (
+        empty_source,
+        DataError,
+        r"every data set of sampler.mix must have rows; more has none that can be used",
+    ),
     "a row without a response": (
         rows({"prompt": "7 + 7 =", "gold": "14"}),
         DataError,

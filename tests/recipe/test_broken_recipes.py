@@ -88,6 +88,14 @@ RECIPES = {
     "module:name or path/to/file.py:name); did you mean `leave_one_out`?",
     "loss_of_python": "stages[grpo].loss.kind: must name an object that is written for this; found 'os:system'",
     "params_of_a_given_advantage": "stages[grpo].advantage: `params` belong to an advantage of your own; grpo takes",
+    "curriculum_without_scores": "stages[sft].sampler.kind: curriculum learns from scores, and a sft stage has none",
+    "mixture_of_other_data": "stages[sft].sampler.mix.arithmetik: must be a data set of the stage; did you mean "
+    "`arithmetic`?",
+    "mixture_of_nothing": "stages[sft].sampler: one share of mix must be above 0 at every step; at step 10 all are 0",
+    "mixture_of_odd_shares": "stages[grpo].sampler.mix.arithmetic[0][1]: expected a number, found the text 'much'",
+    "data_without_a_share": "stages[grpo].sampler.mix: must give each data set of the stage a share; held-out has none",
+    "unknown_sampler": "stages[grpo].sampler: unknown kind 'curiculum'; did you mean `curriculum`?",
+    "key_of_another_sampler": "stages[grpo].sampler.rest_rounds: belongs to kind: curriculum; found kind: shuffled",
     "not_a_model": "model.path: must be a model directory with config.json",
 }
 CLUSTERS = {
