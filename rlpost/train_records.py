@@ -100,8 +100,10 @@ class TrainBatch:
             assert component.denominator > 0, f"the denominator of {component.name} must be above 0: {component}"
         for row in rows:
             assert row.weights_T[0] == 0, "the first token of a row has nothing before it to be predicted from"
-            for name, values_T in {"weights_T": row.weights_T, **row.columns}.items():
-                assert len(values_T) == len(row.token_ids), f"{name} and tokens of a row must have one length"
+            length = len(row.token_ids)
+            assert len(row.weights_T) == length, "weights_T and tokens of a row must have one length"
+            for name, values_T in row.columns.items():
+                assert len(values_T) == length, f"{name} and tokens of a row must have one length"
         names = dict.fromkeys(name for row in rows for name in row.columns)
         if len(components) == 1:
             for row in rows:

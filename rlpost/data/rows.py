@@ -109,8 +109,7 @@ def trajectory_row(
         source: Origin of the row, for people.
     """
     (chosen,), length = trajectory.trained_T.nonzero(), len(trajectory.token_ids)
-    weights_T = np.zeros(length, np.float32)
-    weights_T[chosen] = weight
+    weights_T = trajectory.trained_T * np.float32(weight)
     whole = {"behaviour_logprobs_T": trajectory.logprobs_T} if with_sampled_logprobs else dict[str, FloatArray]()
     for name, values_T in columns.items():
         whole[name] = np.zeros(length, np.float32)

@@ -42,6 +42,7 @@ def request_seed(*parts: object) -> int:
 @dataclass(slots=True)
 class _OpenGroup:
     prompt: Prompt
+    question: str
     index: int
     step: int
     episodes: dict[int, Episode] = field(default_factory=dict[int, Episode])
@@ -118,7 +119,7 @@ class Collector:
         for index, prompt in prompts:
             # The index keeps keys unique when the same prompt is issued again in a later epoch.
             key = f"{index}:{prompt.id}"
-            self._open[key] = _OpenGroup(prompt=prompt, index=index, step=step)
+            self._open[key] = _OpenGroup(prompt=prompt, question=prompt.question, index=index, step=step)
             requests += [
                 GenerationRequest(
                     key=(key, sample),
@@ -250,7 +251,7 @@ def _unscored(key: str, group: _OpenGroup, episode: Episode) -> _Unscored:
     prompt = group.prompt
     sample = Sample(
         id=f"{key}#{episode.sample}",
-        prompt=prompt.question,
+        prompt=group.question,
         response=episode.response,
         gold=prompt.gold,
         meta=prompt.meta,

@@ -20,9 +20,10 @@ GOLD_FAULT = "gold fault"
 _TURN_S = 0.02
 """Longest wait for a response: new weights open room, and verdicts arrive, while the thread waits for the generator."""
 _MOST_GOLD_FAULTS_IN_A_ROW = 256
-_OBJECTS_BETWEEN_GC = 20_000
-"""While the thread runs. Open samples are many small objects without cycles: at Python's own 700, looking through them
-for cycles is a fifth of what a sample costs at 512 generators (`benchmarks/control_plane.py`)."""
+_OBJECTS_BETWEEN_GC = 1_000_000
+"""While the thread runs. Open samples are many small objects without cycles, some ten a sample: with a threshold below
+their number, looking through them for cycles is a fifth of what a sample costs at 512 generators
+(`benchmarks/control_plane.py`)."""
 
 
 class CollectorThread:

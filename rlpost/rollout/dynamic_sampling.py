@@ -46,7 +46,6 @@ class SignalFilter:
 
 def has_signal(scores: Sequence[float] | NDArray[np.float64]) -> bool:
     """Whether scores differ by more than rounding; without two of them there is nothing to compare."""
-    if len(scores) < 2:
-        return False
-    low, high = min(scores), max(scores)
-    return bool(high - low > _ROUNDING * max(1.0, abs(low), abs(high)))
+    values = np.asarray(scores, np.float64).tolist()
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    return high - low > _ROUNDING * max(1.0, abs(low), abs(high))

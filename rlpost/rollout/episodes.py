@@ -30,7 +30,7 @@ def answered(prompt: Prompt, completion: Completion) -> Trajectory:
         trained_T=trained_T,
         logprobs_T=logprobs_T,
         version_spans=tuple(
-            VersionSpan(start + span.start, start + span.stop, span.version) for span in completion.version_spans
+            [VersionSpan(start + first, start + end, version) for first, end, version in completion.version_spans]
         ),
         turns=(Turn(0, start, "user"), Turn(start, stop, "assistant")),
         finish=completion.finish,

@@ -31,6 +31,8 @@ class CreditedEpisode:
     """One episode on its way into a batch; `columns` have one value for each token that the policy chose."""
 
     trajectories: tuple[Trajectory, ...]
+    token_counts: tuple[int, ...]
+    """Tokens that the policy chose, by trajectory."""
     source: str
     is_cut_off: bool
     columns: dict[str, FloatArray] = field(default_factory=dict[str, FloatArray])
@@ -43,7 +45,7 @@ class CreditedEpisode:
         """Return the columns of each trajectory."""
         if len(self.trajectories) == 1:
             return [self.columns]
-        cuts = np.cumsum([trajectory.trained_count for trajectory in self.trajectories])[:-1]
+        cuts = np.cumsum(self.token_counts)[:-1]
         parts = {name: np.split(values_T, cuts) for name, values_T in self.columns.items()}
         return [{name: values[place] for name, values in parts.items()} for place in range(len(self.trajectories))]
 
@@ -123,6 +125,7 @@ def _episodes(group: JudgedGroup) -> list[CreditedEpisode]:
     return [
         CreditedEpisode(
             episode.trajectories,
+            token_counts=tuple(trajectory.trained_count for trajectory in episode.trajectories),
             source=f"{group.group.prompt.id}, sample {episode.sample}",
             is_cut_off=episode.finish == "length",
         )
@@ -204,7 +207,7 @@ def _penalty(episode: CreditedEpisode, stage: GrpoStage | PpoStage) -> NDArray[n
     it.
     """
     if stage.kl.coefficient == 0 or stage.kl.place == "loss":
-        return np.zeros(sum(trajectory.trained_count for trajectory in episode.trajectories), np.float64)
+        return np.zeros(sum(episode.token_counts), np.float64)
     sampled_T = episode.sampled_logprobs().astype(np.float64)
     reference_T = episode.columns["reference_logprobs_T"].astype(np.float64)
     return stage.kl.coefficient * kl_penalty(stage.kl.estimator, sampled_T, reference_logprobs_T=reference_T)
@@ -227,7 +230,7 @@ def _minibatch(
     computed = [episode for episode in counted if _has_gradient(episode, stage)]
     if not computed:
         return None
-    lengths = [trajectory.trained_count for episode in counted for trajectory in episode.trajectories]
+    lengths = [length for episode in counted for length in episode.token_counts]
     return TrainBatch.of(
         [
             row
@@ -257,17 +260,23 @@ def _rows(
 ) -> list[TrainRow]:
     """Make one row per trajectory, with the columns that the loss reads."""
     if "proximal_mix_T" in columns:
-        ages_T = token_ages(episode.trajectories, version)
-        episode.columns["proximal_mix_T"] = proximal_mix(ages_T, progress=progress)
+        if progress == 0:
+            # The current policy is the proximal one, however old the tokens are.
+            episode.columns["proximal_mix_T"] = np.ones(sum(episode.token_counts), np.float32)
+        else:
+            ages_T = token_ages(episode.trajectories, version)
+            episode.columns["proximal_mix_T"] = proximal_mix(ages_T, progress=progress)
     return [
         trajectory_row(
             trajectory,
-            weight=row_weight(stage.loss.normalisation, trajectory.trained_count),
+            weight=row_weight(stage.loss.normalisation, length),
             columns={name: values_T for name, values_T in found.items() if name in columns},
             with_sampled_logprobs="behaviour_logprobs_T" in columns,
             source=episode.source,
         )
-        for trajectory, found in zip(episode.trajectories, episode.trajectory_columns(), strict=True)
+        for trajectory, length, found in zip(
+            episode.trajectories, episode.token_counts, episode.trajectory_columns(), strict=True
+        )
     ]
 
 

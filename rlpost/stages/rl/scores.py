@@ -83,8 +83,8 @@ def _parts(verdict: Verdict, weights: dict[str, float]) -> list[float]:
 
 
 def _shaped(group: JudgedGroup, scores_G: NDArray[np.float64], stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
-    lengths_G = np.array([episode.trained_count for episode in group.episodes])
     if stage.overlong is not None and len(scores_G):
+        lengths_G = np.array([episode.trained_count for episode in group.episodes])
         scores_G = scores_G - overlong_penalty(lengths_G, stage.overlong, max_tokens=stage.sampling.max_tokens)
     scores_G = scores_G * stage.reward_scale
     if stage.truncated_score is not None:
