@@ -16,7 +16,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,8 +134,14 @@ def _spec(module: str) -> ModuleSpec | None:
         if spec is None or spec.submodule_search_locations is None:
             return None
         name = ".".join([top, *rest[: depth + 1]])
-        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
+        spec = _found_in(name, list(spec.submodule_search_locations))
     return spec
+
+
+def _found_in(module: str, locations: list[str]) -> ModuleSpec | None:
+    """Ask every finder, since that of an editable installation knows modules that lie outside of these locations."""
+    specs = (finder.find_spec(module, locations, None) for finder in sys.meta_path)
+    return next((spec for spec in specs if spec is not None), None)
 
 
 @cache
