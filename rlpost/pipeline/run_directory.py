@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ class RunDirectory:
         """Claim the folder for this recipe.
 
         Raises:
-            ArtifactError: it contains the run of another recipe, or other files, or cannot be created.
+            ArtifactError: it contains the run of another recipe, or other files, or another process writes into it, or
+                it cannot be created or locked.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -82,21 +84,30 @@ class RunDirectory:
         beside.rename(self.root / OWNER_FILE)
 
     def _take_lock(self) -> None:
-        """Take the lock, which is held until this process ends, however it ends."""
-        self._lock = (self.root / LOCK_FILE).open("a+", encoding="utf-8")
+        """Take the kernel's lock on the lock file, which is held until this process ends, however it ends.
+
+        Raises:
+            ArtifactError: another process holds the lock, or the folder cannot be locked.
+        """
         try:
+            self._lock = (self.root / LOCK_FILE).open("a+", encoding="utf-8")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
+            assert self._lock is not None
             self._lock.seek(0)
             holder = self._lock.read()
-            if holder == str(os.getpid()):
+            if holder == _this_process():
                 return
             raise ArtifactError(
-                f"only one process may write into a run; process {holder or 'unknown'} does in {self.root}: "
+                f"only one process may write into a run; {holder or 'a process'} does in {self.root}: "
                 "wait for it or end it, or set output to another folder"
             ) from error
+        except OSError as error:
+            raise ArtifactError(
+                f"output must be a folder that can be written and locked; {error}: set output to another folder"
+            ) from error
         self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
+        self._lock.write(_this_process())
         self._lock.flush()
 
     def _check_owner(self, recipe_name: str) -> None:
@@ -128,3 +139,13 @@ class RunDirectory:
         lines = [json.dumps(group_record(group)) + "\n" for group in groups]
         (paths.final / "evaluation.jsonl").write_text("".join(lines), encoding="utf-8")
         (paths.final / "evaluation.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+
+
+def _this_process() -> str:
+    """Name this process so that no other has the same name, even one with the same id in another container."""
+    # The time at which the process started, in clock ticks since the machine started, is the 22nd field of stat. The
+    # second field is the program's name, which may contain spaces and parentheses.
+    started = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    namespace = Path("/proc/self/ns/pid").readlink()
+    return f"process {os.getpid()} on {socket.gethostname()} (started at tick {started} of boot {boot}, {namespace})"

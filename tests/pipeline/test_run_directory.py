@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,10 +53,34 @@ def test_a_run_that_another_process_writes_into_is_left_alone(tmp_path: Path) ->
     hold = [sys.executable, "-c", code]
     with subprocess.Popen(hold, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        with pytest.raises(ArtifactError, match=f"only one process may write into a run; process {other.pid} does"):
+        with pytest.raises(ArtifactError, match=f"only one process may write into a run; process {other.pid} on "):
             RunDirectory(tmp_path).claim("mine", fresh=True)
         other.kill()
     RunDirectory(tmp_path).claim("mine", fresh=False)
+
+
+def test_a_process_with_the_same_id_is_not_let_in_and_the_run_keeps_its_files(tmp_path: Path) -> None:
+    """In containers that share a folder, every first process has id 1."""
+    held = RunDirectory(tmp_path)
+    held.claim("mine", fresh=False)
+    (tmp_path / "stages").mkdir()
+    ours = (tmp_path / "lock").read_text()
+    for name in (str(os.getpid()), ours.replace("tick ", "tick 1"), ours.replace("boot ", "boot 1")):
+        assert name != ours
+        (tmp_path / "lock").write_text(name)
+        for fresh in (False, True):
+            with pytest.raises(ArtifactError, match="only one process may write into a run"):
+                RunDirectory(tmp_path).claim("mine", fresh=fresh)
+    assert (tmp_path / "stages").exists()
+    (tmp_path / "lock").write_text(ours)
+    RunDirectory(tmp_path).claim("mine", fresh=True)
+    assert not (tmp_path / "stages").exists()
+
+
+def test_a_folder_that_cannot_be_locked_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(ArtifactError, match="output must be a folder that can be written and locked"):
+        RunDirectory(tmp_path).claim("mine", fresh=False)
 
 
 def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
