@@ -25,7 +25,7 @@ BOLD = _commands("mathbf boldsymbol bm mathit mathnormal vec underline boxed fbo
 SKIPPED = _commands("hspace vspace phantom hphantom color label tag textcolor")
 """Commands whose argument is not part of the answer."""
 FUNCTIONS = frozenset(
-    "sin cos tan sec csc cot sinh cosh tanh log ln exp arcsin arccos arctan gcd lcm".split()  # noqa: SIM905
+    "sin cos tan sec csc cot sinh cosh tanh log ln exp arcsin arccos arctan gcd lcm".split()  # noqa: SIM905 - easier to read
 )
 
 _COMMAND_SPELLINGS = {

@@ -6,7 +6,7 @@ by value; a gold that is a single plain number must be met by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rewards.math_answers import (
     Answer,
@@ -288,9 +288,9 @@ def _is_interval(group: Answer) -> bool:
 def _matrix_difference(rows: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> str | None:
     if [len(row) for row in rows] != [len(row) for row in gold]:
         return "a matrix of another shape"
-    same: Callable[[str, str], bool] = lambda one, other: value_difference(one, other, evaluated=False) is None  # noqa: E731
     cells = zip((cell for row in rows for cell in row), (cell for row in gold for cell in row), strict=True)
-    return None if all(same(one, other) for one, other in cells) else "another matrix"
+    is_equal = all(value_difference(one, other, evaluated=False) is None for one, other in cells)
+    return None if is_equal else "another matrix"
 
 
 def _vector_difference(rows: Sequence[Sequence[str]], items: Sequence[Answer], *, answer_is_matrix: bool) -> str | None:

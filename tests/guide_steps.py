@@ -22,7 +22,7 @@ class FileStep(NamedTuple):
 
 class CommandStep(NamedTuple):
     line: str
-    """With its comment."""
+    """The line, with its comment."""
     shown: list[str]
 
 

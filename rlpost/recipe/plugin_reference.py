@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel
 
@@ -28,6 +28,22 @@ class NamesPlugin:
 def names_plugin(text: str) -> bool:
     """Whether the text has the form of a plug-in's name."""
     return _PLUGIN.fullmatch(text) is not None
+
+
+def kind_tag(default: str) -> Callable[[object], str]:
+    """Return the discriminator of a union whose members have a `kind`, one of which stands for plug-ins (`FORMS`).
+
+    pydantic rejects a tag that no member has. `default` is the kind of a section that names none.
+    """
+
+    def tag(written: object) -> str:
+        if isinstance(written, Mapping):
+            kind = str(cast("Mapping[str, Any]", written).get("kind", default))
+        else:
+            kind = getattr(written, "kind", default)
+        return FORMS if names_plugin(kind) else kind
+
+    return tag
 
 
 def known_or_plugin(text: str, *, noun: str, known: Collection[str]) -> str:

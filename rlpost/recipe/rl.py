@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from rlpost.recipe.plugin_reference import FORMS, NamesPlugin, known_or_plugin, names_plugin, own_plugin
+from rlpost.recipe.plugin_reference import FORMS, NamesPlugin, kind_tag, known_or_plugin, own_plugin
 from rlpost.recipe.sections import Section
 
 Correction = Literal["none", "truncate", "icepop", "sequence_truncate", "sequence_mask", "geometric_mask"]
@@ -129,22 +128,12 @@ class PluginLossConfig(_LossConfig):
         return True
 
 
-def _kind_of_loss(written: object) -> str:
-    """Return the tag for the union below; pydantic rejects a tag that no kind has."""
-    default = PpoClipConfig.model_fields["kind"].default
-    if isinstance(written, Mapping):
-        kind = str(cast("Mapping[str, Any]", written).get("kind", default))
-    else:
-        kind = getattr(written, "kind", default)
-    return FORMS if names_plugin(kind) else kind
-
-
 PolicyLossConfig = Annotated[
     Annotated[PpoClipConfig, Tag("ppo_clip")]
     | Annotated[GspoConfig, Tag("gspo")]
     | Annotated[CispoConfig, Tag("cispo")]
     | Annotated[PluginLossConfig, Tag(FORMS)],
-    Discriminator(_kind_of_loss),
+    Discriminator(kind_tag(PpoClipConfig.model_fields["kind"].default)),
 ]
 """The policy gradient surrogate; its settings depend on its kind."""
 

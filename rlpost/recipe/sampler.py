@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from rlpost.recipe.nearest import nearest_words
-from rlpost.recipe.plugin_reference import FORMS, NamesPlugin, names_plugin, own_plugin
+from rlpost.recipe.plugin_reference import FORMS, NamesPlugin, kind_tag, own_plugin
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.sections import Name, Section
 
@@ -148,22 +148,12 @@ class PluginSamplerConfig(SamplerConfig):
         yield f"rows as {self.kind} chooses them"
 
 
-def _kind_of_sampler(written: object) -> str:
-    """The tag in the union below; pydantic refuses a text that is no tag."""
-    default = ShuffledConfig.model_fields["kind"].default
-    if isinstance(written, Mapping):
-        kind = str(cast("Mapping[str, Any]", written).get("kind", default))
-    else:
-        kind = getattr(written, "kind", default)
-    return FORMS if names_plugin(kind) else kind
-
-
 AnySampler = Annotated[
     Annotated[ShuffledConfig, Tag("shuffled")]
     | Annotated[MixtureConfig, Tag("mixture")]
     | Annotated[CurriculumConfig, Tag("curriculum")]
     | Annotated[PluginSamplerConfig, Tag(FORMS)],
-    Discriminator(_kind_of_sampler),
+    Discriminator(kind_tag(ShuffledConfig.model_fields["kind"].default)),
 ]
 """The order in which a stage uses the rows of its data."""
 

@@ -26,12 +26,12 @@ def sampler(config: Mapping[str, Any], rows: SampledRows, *, seed: int = 0, rows
 
 
 def saved(state: dict[str, Any]) -> dict[str, Any]:
-    """As a checkpoint gives it back."""
+    """The state as a checkpoint gives it back."""
     return json.loads(json.dumps(state))
 
 
 def group_of(row: int, *scores: float, verdicts: list[Verdict] | None = None) -> RolloutGroup:
-    """Of the data set `sums`, whose only rows these are."""
+    """Example rows of the data set `sums`, which has no others."""
     return RolloutGroup(
         prompt=make_prompt(row),
         index=row,

@@ -1,4 +1,4 @@
-"""What holds for every sampler: it goes on from its state exactly, and refuses the state of others."""
+"""Every sampler keeps these promises: it goes on from its state exactly, and refuses the state of others."""
 
 from __future__ import annotations
 

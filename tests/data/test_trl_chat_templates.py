@@ -223,7 +223,7 @@ def test_prompts_are_those_of_transformers_for_every_template(name: str, case: s
 def test_deepseek_is_trained_with_its_reasoning_inside_the_content() -> None:
     chat = chat_of(with_trl_template("deepseek_r1_distill_training"))
     example = row([user("q")], [assistant("<think>\nwhy\n</think>\n\na")])
-    assert trained_text(chat, rendered(chat, example)) == "why\n</think>\n\na<｜end▁of▁sentence｜>"  # noqa: RUF001
+    assert trained_text(chat, rendered(chat, example)) == "why\n</think>\n\na<｜end▁of▁sentence｜>"  # noqa: RUF001 - its bars
 
 
 def test_the_table_knows_every_template() -> None:

@@ -1,4 +1,4 @@
-"""What counts as the code behind a verifier: its file, its helpers however far away, versions of libraries."""
+"""The code behind a verifier is its file, its helpers however far away, versions of libraries."""
 
 from __future__ import annotations
 

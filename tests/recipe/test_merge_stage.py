@@ -1,4 +1,4 @@
-"""What a merge says of itself, and models that are on disk already are held against each other."""
+"""A merge describes itself, and models that are already on disk are compared before anything starts."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class CurriculumSampler:
         self._revisits_due = 0.0
         self._now_rounds = 0.0
         self._due_rounds: dict[int, float] = {}
-        """Of every row that was taken: when it comes next, or for a row under way when it came."""
+        """Maps each row that was issued to the round in which it comes next; a row under way has the one it came in."""
         self._visits: dict[int, int] = {}
         self._pass_rates: dict[int, float] = {}
         self._under_way: dict[int, int] = {}

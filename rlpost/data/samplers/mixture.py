@@ -59,7 +59,7 @@ class MixtureSampler:
         self._shares = {}
 
     def state(self) -> dict[str, Any]:
-        """What was taken of each data set, and what is owed to it."""
+        """Counts the rows issued from each data set, and those that its share entitles it to."""
         state = {
             "step": self._step,
             "taken_in_step": self._taken_in_step,

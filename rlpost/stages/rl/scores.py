@@ -25,7 +25,7 @@ class JudgedGroup:
 
 
 def judged(group: RolloutGroup) -> JudgedGroup:
-    """What of a group takes part in credit and loss."""
+    """Return the episodes and verdicts of a group that take part in credit and loss."""
     kept = [pair for pair in zip(group.episodes, group.verdicts, strict=True) if pair[1].fault is not Fault.INFRA]
     return JudgedGroup(
         group=group, episodes=tuple(episode for episode, _ in kept), verdicts=tuple(verdict for _, verdict in kept)
