@@ -19,7 +19,8 @@ from rlpost.losses.ratios import ratios_of
 from rlpost.losses.rows import row_means, row_sums
 from rlpost.recipe.rl import Correction
 
-Proximal = Literal["behaviour", "recompute", "log_linear"]
+Proximal = Literal["behaviour", "recompute", "log_linear", "current"]
+"""A recipe names the first three; `current` is `recompute` with one optimizer step a batch, without its forward pass."""
 
 
 class CorrectionWeights(NamedTuple):
@@ -57,7 +58,7 @@ class OffPolicy:
     def columns(self) -> frozenset[str]:
         """The columns from which the proximal policy is computed, besides that of the behaviour policy."""
         match self.proximal:
-            case "behaviour":
+            case "behaviour" | "current":
                 return frozenset()
             case "recompute":
                 return frozenset({"proximal_logprobs_T"})
@@ -69,11 +70,13 @@ class OffPolicy:
 
         `log_linear` is AReaL's estimate `behaviour + mix * (current - behaviour)`, which needs no forward pass. With a
         mix of 1 it equals the current policy to the last bit: every ratio is 1 and has the gradient of the
-        log-probability.
+        log-probability. `current` is that without the columns.
         """
         match self.proximal:
             case "behaviour":
                 return inputs["behaviour_logprobs_T"]
+            case "current":
+                return inputs.logprobs_T.detach()
             case "recompute":
                 return inputs["proximal_logprobs_T"]
             case "log_linear":

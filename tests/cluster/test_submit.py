@@ -93,7 +93,7 @@ def test_a_killed_driver_is_submitted_again_and_its_run_goes_on(
     while not list(checkpoints.glob("step-*")):
         assert going_on.poll() is None and time.monotonic() < deadline_s, said.read_text()
         time.sleep(0.02)
-    os.kill(int((output / "lock").read_text()), signal.SIGKILL)
+    os.kill(int((output / "lock").read_text().split()[1]), signal.SIGKILL)
     assert going_on.wait(timeout=180) == 0, said.read_text()
 
     told = said.read_text()

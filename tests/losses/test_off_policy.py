@@ -145,14 +145,15 @@ def test_with_a_mix_of_one_the_ratio_is_one_to_the_last_bit_in_float32(pairs: li
     assert gradient_by_autograd(loss, inputs).tolist() == [-2.0] * len(pairs)
 
 
-def test_log_linear_with_a_mix_of_one_equals_recompute_at_the_first_step() -> None:
+@pytest.mark.parametrize("proximal", ["log_linear", "current"])
+def test_a_mix_of_one_and_the_current_policy_equal_recompute_at_the_first_step(proximal: Any) -> None:
     inputs = inputs_of(
         [-1.0, -2.0], rows=[0, 0], behaviour=[-1.5, -1.0], proximal=[-1.0, -2.0], mix=[1.0, 1.0], advantages=[1.0, -2.0]
     )
     recompute = decoupled("truncate", low=0.0, high=2.0)
-    log_linear = replace(recompute, off_policy=replace(recompute.off_policy, proximal="log_linear"))
-    assert log_linear(inputs).total.item() == recompute(inputs).total.item()
-    assert gradient_by_autograd(log_linear, inputs).equal(gradient_by_autograd(recompute, inputs))
+    other = replace(recompute, off_policy=replace(recompute.off_policy, proximal=proximal))
+    assert other(inputs).total.item() == recompute(inputs).total.item()
+    assert gradient_by_autograd(other, inputs).equal(gradient_by_autograd(recompute, inputs))
 
 
 @pytest.mark.parametrize("correction", ["truncate", "icepop", "sequence_truncate", "sequence_mask", "geometric_mask"])

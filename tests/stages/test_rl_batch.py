@@ -286,6 +286,11 @@ def test_the_proximal_policy_lies_between_the_sampling_and_the_current_one_by_ag
     assert proximal_mix(ages_T, progress=0.5).tolist() == pytest.approx([0, 1 / 1.5, 3 / 3.5])
 
 
+def test_one_update_a_batch_needs_no_columns_for_the_proximal_policy() -> None:
+    (batch,) = batches_of([make_group(scored(1, 0), version=1)], grpo(max_staleness=2), version=3)
+    assert set(batch.columns) == {"advantages_T", "behaviour_logprobs_T"}
+
+
 def test_the_mix_follows_age_and_minibatch_in_the_batches() -> None:
     groups = [make_group(scored(1, 0), version=1), make_group(scored(1, 0), version=3)]
     stage = grpo(minibatches=2, max_staleness=2, off_policy={"proximal": "log_linear"})
