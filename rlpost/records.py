@@ -314,8 +314,9 @@ class Sample:
     token_count: int = 0
     group: str = ""
     """Equal for all responses to one prompt of one step; group verifiers judge these together."""
-    step: int = 0
-    """Step of the stage at which the prompt was issued; weights that change over a stage are evaluated at it."""
+    step: int | None = None
+    """Step of the RL stage at which the prompt was issued; weights that change over a stage are evaluated at it. None
+    outside RL, where they have their last value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

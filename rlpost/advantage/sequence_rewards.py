@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlpost.interfaces import GroupScores
+from rlpost.score_comparison import differ
 
 
 def sequence_rewards(group: GroupScores) -> NDArray[np.float64]:
@@ -33,7 +34,11 @@ def spread_over_tokens(
 
 
 def centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Subtract the mean from the values; exact zeros if all are equal. Shape [N], with N of 1 or more."""
+    """Subtract the mean from the values; exact zeros if all are equal, or differ by rounding. Shape [N], with N of 1 or
+    more.
+    """
     # The first value is subtracted first, because the computed mean of three times 0.1 is not 0.1.
+    if not differ(values.tolist()):
+        return np.zeros_like(values)
     offsets = values - values[0]
     return offsets - offsets.mean()

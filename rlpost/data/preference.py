@@ -12,6 +12,7 @@ from rlpost.data.chat import ChatFormat
 from rlpost.data.rows import answer_row, render_within, trajectory_row
 from rlpost.errors import DataError
 from rlpost.records import Episode, Example, RolloutGroup
+from rlpost.score_comparison import exceeds, reaches
 from rlpost.train_records import TrainRow
 
 
@@ -64,11 +65,12 @@ def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_le
 
 def pairs_from_samples(groups: Sequence[RolloutGroup], *, pairs_per_prompt: int, seed: int) -> PreferencePairs:
     """Make up to `pairs_per_prompt` pairs from each prompt's samples, one with the highest score and one with the
-    lowest.
+    lowest. The better one is chosen among those that ended by themselves; a response that was cut off may only be the
+    worse one.
 
     The choice is drawn from (seed, index of the group), so it does not depend on the order of the groups; no pair is
     repeated. Samples with a fault are left out, and equal texts count once. Rows keep the sampled tokens. A prompt
-    whose samples all have the same score gives no pair and is counted as dropped.
+    whose samples all have the same score, or none of whose better ones ended, gives no pair and is counted as dropped.
     """
     pairs: list[PreferencePair] = []
     dropped = 0
@@ -81,11 +83,14 @@ def pairs_from_samples(groups: Sequence[RolloutGroup], *, pairs_per_prompt: int,
 
 def _pairs_of(group: RolloutGroup, *, count: int, rng: np.random.Generator) -> list[PreferencePair]:
     scored = _scored_samples(group)
-    scores = [score for score, _ in scored]
-    if not scored or min(scores) == max(scores):
+    lowest = min((score for score, _ in scored), default=0.0)
+    # A response without its end must not be chosen: it would teach the model never to end.
+    finished = [(score, episode) for score, episode in scored if episode.finish == "stop"]
+    highest = max((score for score, _ in finished), default=lowest)
+    if not exceeds(highest, lowest):
         return []
-    best = [episode for score, episode in scored if score == max(scores)]
-    worst = [episode for score, episode in scored if score == min(scores)]
+    best = [episode for score, episode in finished if reaches(score, highest)]
+    worst = [episode for score, episode in scored if not exceeds(score, lowest)]
     combinations: list[int] = rng.permutation(len(best) * len(worst))[:count].tolist()
     return [
         PreferencePair(chosen=_row(group, best[index // len(worst)]), rejected=_row(group, worst[index % len(worst)]))
@@ -94,11 +99,13 @@ def _pairs_of(group: RolloutGroup, *, count: int, rng: np.random.Generator) -> l
 
 
 def _scored_samples(group: RolloutGroup) -> list[tuple[float, Episode]]:
-    """Return (score, sample) of valid samples, with the first sample of each text."""
+    """Return (score, sample) of valid samples, one of each text: the first that ended, or else the first."""
     by_text: dict[str, tuple[float, Episode]] = {}
     for episode, verdict in zip(group.episodes, group.verdicts, strict=True):
         if verdict.fault is None and verdict.score is not None:
-            by_text.setdefault(episode.response, (verdict.score, episode))
+            known = by_text.setdefault(episode.response, (verdict.score, episode))
+            if known[1].finish != "stop" == episode.finish:
+                by_text[episode.response] = (verdict.score, episode)
     return list(by_text.values())
 
 

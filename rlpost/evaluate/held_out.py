@@ -10,6 +10,7 @@ import numpy as np
 
 from rlpost.errors import GateError
 from rlpost.records import Fault, RolloutGroup
+from rlpost.score_comparison import exceeds, reaches
 
 
 class Evaluation(NamedTuple):
@@ -28,7 +29,7 @@ def score_groups(groups: Sequence[RolloutGroup], *, pass_score: float) -> Evalua
     judged = [[verdict.score for verdict in group.verdicts if verdict.score is not None] for group in groups]
     episodes = [episode for group in groups for episode in group.episodes]
     verdicts = [verdict for group in groups for verdict in group.verdicts]
-    passes = [(len(scores), sum(score >= pass_score for score in scores)) for scores in judged]
+    passes = [(len(scores), sum(reaches(score, pass_score) for score in scores)) for scores in judged]
     measured: dict[str, list[float]] = {
         f"pass@{k}": [pass_at_k(samples, passed, k) for samples, passed in passes if samples >= k]
         for k in sorted({1, max(len(group.episodes) for group in groups)})
@@ -60,8 +61,13 @@ def check_gate(stage: str, scores: dict[str, float], require: dict[str, str]) ->
         found = scores.get(name)
         if found is None:
             raise GateError(f"stage {stage} requires {name} {bound}, and the evaluation gives {', '.join(scores)} only")
-        holds = {">=": found >= limit, ">": found > limit, "<=": found <= limit, "<": found < limit}[sign]
-        if not holds:
+        holds = {
+            ">=": reaches(found, limit),
+            ">": exceeds(found, limit),
+            "<=": not exceeds(found, limit),
+            "<": not reaches(found, limit),
+        }
+        if not holds[sign]:
             raise GateError(
                 f"stage {stage} must reach {name} {bound} on held-out prompts before the next stage starts; found "
                 f"{found:.4f}: train the stage differently, or change stages[{stage}].require"

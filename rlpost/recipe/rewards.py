@@ -32,7 +32,10 @@ _BELONGS_TO = {"params": "verifier", "timeout_s": "verifier", "then": "gate", "o
 
 
 class WeightSchedule(Section):
-    """A weight that changes linearly over a stage's first steps and then stays constant."""
+    """A weight that changes linearly over the first steps of an RL stage and then stays constant.
+
+    Wherever else a sample is judged (evaluation, own samples, `least_score`), the weight is the one at the end.
+    """
 
     start: float = Field(alias="from", ge=0, allow_inf_nan=False)
     end: float = Field(alias="to", ge=0, allow_inf_nan=False)
@@ -48,8 +51,10 @@ class WeightSchedule(Section):
     def _as_written(self) -> dict[str, Any]:
         return {"from": self.start, "to": self.end, "steps": self.steps}
 
-    def at(self, step: int) -> float:
-        """Return the weight of a sample whose prompt was issued at this step of the stage."""
+    def at(self, step: int | None) -> float:
+        """Return the weight of a sample whose prompt was issued at this step of an RL stage; None is the end."""
+        if step is None:
+            return self.end
         return self.start + (self.end - self.start) * min(1.0, step / self.steps)
 
 
@@ -168,8 +173,8 @@ class RewardNode(Section):
         """The references of the leaves, in the order in which they run."""
         return [node.verifier for _, node in self.nodes() if node.verifier is not None]
 
-    def weight_at(self, step: int) -> float:
-        """Return the weight of a sample whose prompt was issued at this step of the stage."""
+    def weight_at(self, step: int | None) -> float:
+        """Return the weight of a sample whose prompt was issued at this step of an RL stage; None is the end."""
         return self.weight.at(step) if isinstance(self.weight, WeightSchedule) else self.weight
 
 

@@ -44,7 +44,7 @@ class _OpenGroup:
     prompt: Prompt
     question: str
     index: int
-    step: int
+    step: int | None
     episodes: dict[int, Episode] = field(default_factory=dict[int, Episode])
     verdicts: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
 
@@ -113,8 +113,8 @@ class Collector:
         """Whether scoring is waiting for a service, so that nothing more should be issued."""
         return self._breaker.paused
 
-    def issue(self, prompts: Iterable[tuple[int, Prompt]], *, step: int) -> None:
-        """Start one group for each (index, prompt); `step` is the stage's current step."""
+    def issue(self, prompts: Iterable[tuple[int, Prompt]], *, step: int | None) -> None:
+        """Start one group for each (index, prompt); `step` is the current step of an RL stage, None outside of one."""
         requests: list[GenerationRequest] = []
         for index, prompt in prompts:
             # The index keeps keys unique when the same prompt is issued again in a later epoch.
@@ -228,7 +228,7 @@ def collect_all(
     prompts: Sequence[Prompt], collector: Collector, *, on_progress: Callable[[int], None]
 ) -> list[RolloutGroup]:
     """Return one scored group per prompt, in the order of the prompts; for evaluation and preference pairs."""
-    collector.issue(enumerate(prompts), step=0)
+    collector.issue(enumerate(prompts), step=None)
     groups: list[RolloutGroup] = []
     while len(groups) < len(prompts):
         groups += collector.gather(timeout_s=_POLL_S)

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from rlpost.records import RolloutGroup
 from rlpost.rollout.buffer import RolloutBuffer
-
-_ROUNDING = 1e-10
+from rlpost.score_comparison import differ
 
 
 class SignalFilter:
@@ -46,6 +45,4 @@ class SignalFilter:
 
 def has_signal(scores: Sequence[float] | NDArray[np.float64]) -> bool:
     """Whether scores differ by more than rounding; without two of them there is nothing to compare."""
-    values = np.asarray(scores, np.float64).tolist()
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    return high - low > _ROUNDING * max(1.0, abs(low), abs(high))
+    return differ(np.asarray(scores, np.float64).tolist())

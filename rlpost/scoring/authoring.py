@@ -26,7 +26,7 @@ import inspect
 import json
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Literal, cast
@@ -36,6 +36,7 @@ from pydantic import BaseModel
 from rlpost.errors import RewardError
 from rlpost.parameters import parameter_model, validated
 from rlpost.records import Fault, FinishReason, Sample, Verdict
+from rlpost.score_comparison import exceeds, reaches
 
 Isolation = Literal["inline", "process", "sandbox", "remote"]
 """The place where a verifier runs. `inline`: in the caller's process, for code that cannot hang or crash on any text.
@@ -211,12 +212,15 @@ class Verifier:
     def _verdict(self, result: object, sample: Sample) -> Verdict:
         verdict = result if isinstance(result, Verdict) else Verdict(score=self._number(result))
         low, high = self.spec.score_range
-        if verdict.score is not None and not low <= verdict.score <= high:
+        if verdict.score is None or low <= verdict.score <= high:
+            return verdict
+        if not reaches(verdict.score, low) or exceeds(verdict.score, high):
             raise RewardError(
                 f"{self.spec.name} must score within [{low:g}, {high:g}]; it gave {verdict.score!r} to sample "
                 f"{sample.id}: correct the verifier, or declare another score_range"
             )
-        return verdict
+        # A sum of parts that is the bound on paper, and was rounded past it.
+        return replace(verdict, score=min(high, max(low, verdict.score)))
 
     def _number(self, result: object) -> float:
         if isinstance(result, int | float) and math.isfinite(result):
@@ -289,8 +293,8 @@ def verifier(
 def case_failure(verifier: Verifier, case: Case, *, verdict: Verdict) -> str | None:
     """Explain how this verdict differs from what the case expects; None if it does not."""
     score = verifier.spec.floor if verdict.score is None else verdict.score
-    accepted = verdict.fault is None and score == verifier.spec.score_range[1]
-    refused = verdict.fault in (None, Fault.POLICY) and score <= case.at_most
+    accepted = verdict.fault is None and reaches(score, verifier.spec.score_range[1])
+    refused = verdict.fault in (None, Fault.POLICY) and not exceeds(score, case.at_most)
     if accepted if case.expect == "accept" else refused:
         return None
     wanted = "the top score" if case.expect == "accept" else f"at most {case.at_most:g}"

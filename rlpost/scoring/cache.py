@@ -69,5 +69,5 @@ def cache_keys(verifier: Verifier, samples: Sequence[Sample], *, params: Mapping
 
 def cache_key(verifier: Verifier, sample: Sample, *, params: Mapping[str, Any]) -> bytes:
     """Return a digest of the verifier, the parameters, and everything in the sample except its id, group and step."""
-    content = (verifier.reference, verifier.spec.version, dict(params), replace(sample, id="", group="", step=0))
+    content = (verifier.reference, verifier.spec.version, dict(params), replace(sample, id="", group="", step=None))
     return xxhash.xxh3_128_digest(pickle.dumps(content))

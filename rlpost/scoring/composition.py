@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from math import prod
+from math import fsum, prod
 from typing import Any
 
 from rlpost.recipe.rewards import RewardNode
 from rlpost.records import Fault, Mark, Sample, Verdict
+from rlpost.score_comparison import reaches
 from rlpost.scoring.authoring import Verifier
 
 
@@ -63,7 +64,7 @@ class Part:
 
     def passes(self, value: Value) -> bool:
         """Whether a value reaches the threshold of this part."""
-        return isinstance(value, float) and self.least is not None and value >= self.least
+        return isinstance(value, float) and self.least is not None and reaches(value, self.least)
 
 
 Ask = Callable[[Leaf, Sequence[Sample]], Sequence[Verdict]]
@@ -149,7 +150,8 @@ def _sum(part: Part, states: Sequence[_State], ask: Ask) -> list[Value]:
             for child, value in zip(part.children, values, strict=True)
             if isinstance(value, float)
         ]
-        return sum(weighted) if weighted else _worth(values)
+        # The exact sum, rounded once, does not depend on the order of the children.
+        return fsum(weighted) if weighted else _worth(values)
 
     return [total(state, values) for state, values in zip(states, zip(*values_of_children, strict=True), strict=True)]
 

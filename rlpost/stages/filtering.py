@@ -10,6 +10,7 @@ from typing import Any
 from rlpost.errors import DataError, RewardError
 from rlpost.recipe.environment import hidden_in
 from rlpost.records import Example, Fault, Sample, Verdict
+from rlpost.score_comparison import reaches
 from rlpost.stages.context import StageContext
 
 FILE_NAME = "left_out.jsonl"
@@ -57,7 +58,7 @@ def _left_out(context: StageContext, examples: Sequence[Example], *, least_score
                         f"stage {context.stage.name} must judge every demonstration; {example.id} could not be judged "
                         f"({verdict.version}: {verdict.reason}): see to the verifier, then start the same command again"
                     )
-                if verdict.score is None or verdict.score < least_score:
+                if verdict.score is None or not reaches(verdict.score, least_score):
                     found.append(_record(example, verdict))
             progress.step(start + len(chosen), {})
     return found

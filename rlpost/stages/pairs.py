@@ -58,7 +58,7 @@ def _own_pairs(context: StageContext, stage: PairStage, config: OwnSamplesConfig
                 on_progress=lambda done: progress.step(done, {}),
             )
         samples = SampleLog(context.directory, first_step=0)
-        samples.write(0, groups)
+        samples.write(None, groups)
         samples.close()
         Quarantine(context.directory).add_from(groups)
         made = pairs_from_samples(groups, pairs_per_prompt=config.pairs_per_prompt, seed=context.recipe.seed)

@@ -23,8 +23,8 @@ class SampleLog:
             keep_lines_while(path, lambda text: is_before(text, first_step))
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
-    def write(self, step: int, groups: Sequence[RolloutGroup]) -> None:
-        """Write the groups of one step."""
+    def write(self, step: int | None, groups: Sequence[RolloutGroup]) -> None:
+        """Write the groups of one step of an RL stage, or those of another stage (None)."""
         for group in groups[:_GROUPS_PER_STEP]:
             self._file.write(json.dumps({"step": step, **group_record(group)}) + "\n")
         self._file.flush()

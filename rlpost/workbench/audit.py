@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from rlpost.records import Fault, Sample, Verdict
+from rlpost.score_comparison import reaches
 from rlpost.workbench.answers import placed, text_of
 
 Judged = Callable[[Sequence[Sample]], list[Verdict]]
@@ -102,7 +103,7 @@ def audit(
     """
     own = _own(judged, rows, PLACES if where is None else (where,))
     readable = _readable(judged, rows, own)
-    usable = [index for index, one in enumerate(own) if one is not None and _worth(one.verdict) >= least]
+    usable = [index for index, one in enumerate(own) if one is not None and reaches(_worth(one.verdict), least)]
     pairs = _pairs(rows, usable, others=others, rng=random.Random(seed))
     crossings, equivalent = _cross(judged, rows, own, pairs, least=least)
     return AuditReport(
@@ -112,7 +113,7 @@ def audit(
         unpaid=tuple(
             _bad(rows[index], one.verdict, prefix="its own gold is not paid: ")
             for index, one in enumerate(own)
-            if one is not None and one.verdict.fault in (None, Fault.POLICY) and _worth(one.verdict) < least
+            if one is not None and one.verdict.fault in (None, Fault.POLICY) and not reaches(_worth(one.verdict), least)
         ),
         broken=_bad_rows(rows, readable, faults=(Fault.INFRA,)),
         conflicting=_conflicting(judged, rows, own, least=least),
@@ -197,7 +198,7 @@ def _cross(
     paid = {
         pair: (sample, verdict)
         for pair, sample, verdict in zip(pairs, samples, judged(samples), strict=True)
-        if _worth(verdict) >= least
+        if reaches(_worth(verdict), least)
     }
     # Golds rewarded in both directions are one answer in two spellings, unless that happens among many rows.
     mutual = {pair for pair in paid if pair[::-1] in paid}
@@ -233,7 +234,7 @@ def _conflicting(
     found: dict[str, BadRow] = {}
     for (first, second), verdict in zip(pairs, verdicts, strict=True):
         for index, other in ((first, second), (second, first)):
-            if _worth(verdict) < least:
+            if not reaches(_worth(verdict), least):
                 sample, against = rows[index].sample, rows[other].sample
                 reason = f"row {against.id} has the same prompt and the gold {against.gold!r:.80}"
                 found[sample.id] = BadRow(id=sample.id, reason=reason, verifier=verdict.version, gold=sample.gold)

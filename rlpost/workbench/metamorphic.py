@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 from rlpost.errors import RewardError
 from rlpost.recipe.nearest import nearest_words
 from rlpost.records import Fault, Sample, Verdict
+from rlpost.score_comparison import exceeds, reaches
 from rlpost.scoring.authoring import Case, Verifier
 from rlpost.workbench.answers import gold_is_an_answer, gold_text, place_of, with_answer
 
@@ -96,7 +97,11 @@ def probe_failure(verifier: Verifier, probe: Probe, verdict: Verdict) -> str | N
     """Say which requirement the verdict breaks; None if it breaks none."""
     low, top = verifier.spec.score_range
     if probe.expected == "top":
-        return None if verdict.fault is None and verdict.score == top else f"must score {top:g}"
+        return (
+            None
+            if verdict.fault is None and verdict.score is not None and reaches(verdict.score, top)
+            else f"must score {top:g}"
+        )
     if verdict.fault is Fault.POLICY:
         return "must not break on it, nor blame the model for it"
     if probe.expected == "not paid" and verdict.fault is Fault.GOLD:
@@ -108,7 +113,11 @@ def probe_failure(verifier: Verifier, probe: Probe, verdict: Verdict) -> str | N
         return None
     limit = max(low, most_for_wrong(verifier))
     # Where partial credit for a wrong answer is allowed, the verifier decides how much, below the top score.
-    if (verdict.score < top) if limit > low and limit > 0 else (verdict.score <= max(limit, low)):
+    if limit > low and limit > 0:
+        is_unpaid = not reaches(verdict.score, top)
+    else:
+        is_unpaid = not exceeds(verdict.score, max(limit, low))
+    if is_unpaid:
         return None
     return f"must score {f'below {top:g}' if limit > 0 else f'at most {max(limit, low):g}'}"
 

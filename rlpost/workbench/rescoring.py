@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rlpost.errors import ArtifactError
 from rlpost.records import Fault, FinishReason, Sample, Verdict
+from rlpost.score_comparison import exceeds
 
 SAMPLES_FILE = "samples.jsonl"
 ADVANTAGE_TOLERANCE = 1e-9
@@ -126,7 +127,7 @@ def _called(score: float | None, fault: Fault | None, threshold: float) -> str:
     if fault is not None:
         return f"{fault} fault"
     assert score is not None, "a verdict has a score or a fault"
-    return "paid" if score > threshold else "unpaid"
+    return "paid" if exceeds(score, threshold) else "unpaid"
 
 
 def _signs(scores_G: Sequence[float | None]) -> NDArray[np.float64]:
@@ -172,7 +173,7 @@ def _group(record: dict[str, Any], *, name: str) -> StoredGroup:
             dataset=dataset,
             finish=cast("FinishReason", response.get("finish", "stop")),
             group=name,
-            step=int(record.get("step", 0)),
+            step=None if record.get("step") is None else int(record["step"]),
         )
         for index, response in enumerate(responses)
     )

@@ -1,5 +1,7 @@
 """Pairs contrast a best sample with a worst one, and keep the sampled tokens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,6 +48,17 @@ def group(*samples: tuple[int, Verdict], index: int = 0) -> RolloutGroup:
     return RolloutGroup(prompt=prompt, index=index, episodes=episodes, verdicts=tuple(v for _, v in samples))
 
 
+def cut_off(group: RolloutGroup, *samples: int) -> RolloutGroup:
+    """The group with some of its responses ended by their length."""
+    episodes = [
+        replace(episode, trajectories=(replace(episode.trajectories[0], finish="length"),))
+        if place in samples
+        else episode
+        for place, episode in enumerate(group.episodes)
+    ]
+    return replace(group, episodes=tuple(episodes))
+
+
 def scored(score: float) -> Verdict:
     return Verdict(score=score)
 
@@ -62,6 +75,28 @@ def test_the_best_and_the_worst_are_paired_with_their_own_tokens() -> None:
     assert pairs[0].chosen.token_ids.tolist() == [3, 3, 11]
     assert pairs[0].chosen.weights_T.tolist() == [0, 0, 1]
     assert pairs[0].rejected.weights_T.tolist() == [0, 0, 1]
+
+
+def test_a_response_that_was_cut_off_is_never_chosen_and_may_be_rejected() -> None:
+    samples = group((10, scored(1.0)), (11, scored(0.5)), (12, scored(0.0)), (13, scored(0.0)))
+    assert tokens(pairs_from_samples([cut_off(samples, 0, 2, 3)], pairs_per_prompt=1, seed=0).pairs)[0][0] == 11
+    both = tokens(pairs_from_samples([cut_off(samples, 0, 2)], pairs_per_prompt=9, seed=0).pairs)
+    assert sorted(both) == [(11, 12), (11, 13)]
+    assert pairs_from_samples([cut_off(samples, 0, 1)], pairs_per_prompt=9, seed=0) == ([], 1)
+
+
+def test_of_two_responses_with_one_text_the_one_that_ended_counts() -> None:
+    samples = group((10, scored(1.0)), (10, scored(1.0)), (12, scored(0.0)))
+    assert tokens(pairs_from_samples([cut_off(samples, 0)], pairs_per_prompt=9, seed=0).pairs) == [(10, 12)]
+
+
+def test_scores_that_differ_by_rounding_are_no_contrast() -> None:
+    total = 0.7 + 0.2 + 0.1
+    assert pairs_from_samples([group((10, scored(1.0)), (11, scored(total)))], pairs_per_prompt=1, seed=0) == ([], 1)
+    pairs, _ = pairs_from_samples(
+        [group((10, scored(1.0)), (11, scored(total)), (12, scored(0)))], pairs_per_prompt=9, seed=0
+    )
+    assert sorted(tokens(pairs)) == [(10, 12), (11, 12)]
 
 
 def test_faulted_samples_and_prompts_without_contrast_give_no_pair() -> None:

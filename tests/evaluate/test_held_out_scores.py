@@ -38,6 +38,22 @@ def test_scores_by_hand() -> None:
     assert score_groups(groups, pass_score=0.5).scores["pass@2"] == 1.0
 
 
+def test_a_perfect_answer_passes_whatever_the_weights_of_its_parts_add_up_to() -> None:
+    total = 0.7 + 0.2 + 0.1
+    assert total < 1.0
+    assert score_groups([make_group(scored(total))], pass_score=1.0).scores["pass@1"] == 1.0
+
+
+def test_a_gate_takes_a_mean_that_is_its_bound_but_for_rounding() -> None:
+    below, above = 0.7 + 0.2 + 0.1, 0.1 + 0.2
+    assert below < 1.0 and above > 0.3
+    check_gate("sft", {"score": below}, {"score": ">= 1"})
+    check_gate("sft", {"score": above}, {"score": "<= 0.3"})
+    for score, bound in ((above, "> 0.3"), (below, "< 1")):
+        with pytest.raises(GateError):
+            check_gate("sft", {"score": score}, {"score": bound})
+
+
 def test_one_sample_a_prompt_reports_pass_at_1_only() -> None:
     scores = score_groups([make_group(scored(1)), make_group(scored(0))], pass_score=1.0).scores
     assert (scores["pass@1"], [name for name in scores if name.startswith("pass")]) == (0.5, ["pass@1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -19,14 +20,14 @@ def word(find: str, **more: Any) -> dict[str, Any]:
 COUNTED = {"verifier": "probe_verifiers:counted"}
 
 
-def judged(tree: dict[str, Any], *responses: str, step: int = 0) -> list[Verdict]:
+def judged(tree: dict[str, Any], *responses: str, step: int | None = 0) -> list[Verdict]:
     ASKED.clear()
     samples = [Sample(id=str(n), prompt="", response=text, dataset="d", step=step) for n, text in enumerate(responses)]
     with RoutedScorer(RewardsConfig.model_validate({"routes": {"d": tree}}), workers=1) as scorer:
         return scorer.score(samples)
 
 
-def scores(tree: dict[str, Any], *responses: str, step: int = 0) -> list[float | None]:
+def scores(tree: dict[str, Any], *responses: str, step: int | None = 0) -> list[float | None]:
     return [verdict.score for verdict in judged(tree, *responses, step=step)]
 
 
@@ -62,6 +63,19 @@ def test_a_sum_weighs_its_children_by_the_step_of_the_sample() -> None:
     assert scores(tree, "a b", step=0) == [1.2]
     assert scores(tree, "a b", step=50) == [1.1]
     assert scores(tree, "a b", step=100) == scores(tree, "a b", step=900) == [1.0]
+    assert scores(tree, "a b", step=None) == [1.0], "outside RL the weight is the one at the end"
+
+
+@pytest.mark.parametrize("weights", permutations([0.7, 0.2, 0.1]))
+def test_a_sum_is_rounded_once_so_that_the_order_of_its_children_does_not_matter(weights: tuple[float, ...]) -> None:
+    parts = [word(name, weight=weight) for name, weight in zip("abc", weights, strict=True)]
+    assert scores({"sum": parts}, "a b c") == [1.0]
+
+
+def test_a_gate_opens_for_a_value_that_is_its_least_on_paper() -> None:
+    factors = [{"scale": {"of": word("a"), "by": 0.7}}, {"scale": {"of": word("b"), "by": 0.1}}]
+    assert 0.7 * 0.1 < 0.07
+    assert scores({"gate": {"product": factors, "least": 0.07}, "then": word("c")}, "a b c", "b c") == [1.0, 0.0]
 
 
 def test_the_weight_of_a_route_may_change_too() -> None:

@@ -56,6 +56,13 @@ def test_what_scores_too_low_or_cannot_be_judged_by_its_reference_is_left_out_wi
     assert "1 have a reference that cannot be read" in said
 
 
+def test_a_perfect_demonstration_stays_whatever_the_weights_of_its_parts_add_up_to(document: dict[str, Any]) -> None:
+    document["stages"][0]["least_score"] = 1.0
+    _, parts = execute(document, verdict=lambda sample: Verdict(score=0.7 + 0.2 + 0.1, version="fake@1"))
+    assert not left_out(document)
+    assert {sample.step for sample in parts.scorer.samples} == {None}, "scheduled weights have their last value"
+
+
 def test_without_the_key_nothing_is_judged(document: dict[str, Any]) -> None:
     del document["stages"][0]["least_score"]
     _, parts = execute(document, verdict=refuses_even)

@@ -90,6 +90,12 @@ CASES = {
         make_group(of_parts((0.1, 0.3), (0.2, 0.2), (0.3, 0.1), (0.2, 0.2))),
         False,
     ),
+    "equal scores, added up in another order": ({}, make_group(scored(0.1 + 0.2, 0.3, 0.3, 0.1 + 0.2)), False),
+    "the same without a division by their spread": (
+        {"advantage": {"scheme": "dr_grpo"}},
+        make_group(scored(0.1 + 0.2, 0.3, 0.3, 0.1 + 0.2)),
+        False,
+    ),
     "equal scores": ({}, make_group(scored(1, 1, 1, 1)), False),
     "different scores": ({}, make_group(scored(1, 1, 0, 1)), True),
 }
@@ -112,6 +118,8 @@ def test_a_group_is_left_out_exactly_when_its_advantages_would_be_zero(case: str
         columns=loss_of(stage).columns,
         advantage=advantage_for(stage),
         version=0,
+        seed=0,
     )
-    largest = max((np.abs(batch.columns["advantages_T"]).max() for batch in batches), default=0.0)
+    largest = max((np.abs(batch.columns["advantages_T"]).max() for _, batch in batches), default=0.0)
     assert (largest > 1e-3) == has_signal
+    assert has_signal or largest == 0, "a batch without a gradient is not made"

@@ -11,6 +11,7 @@ from rlpost.data.samplers.rows import SampledRows
 from rlpost.data.samplers.shuffled import ShuffledEpochs
 from rlpost.recipe.sampler import CurriculumConfig
 from rlpost.records import Fault, RolloutGroup
+from rlpost.score_comparison import reaches
 
 
 class CurriculumSampler:
@@ -131,7 +132,7 @@ class CurriculumSampler:
         scores = [verdict.score for verdict in group.verdicts if verdict.score is not None]
         if not scores:
             return
-        newest = sum(score >= self._config.pass_score for score in scores) / len(scores)
+        newest = sum(reaches(score, self._config.pass_score) for score in scores) / len(scores)
         before = self._pass_rates.get(row, newest)
         self._pass_rates[row] = before + self._config.newest_share * (newest - before)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def score_of(verdict: Verdict, weights: dict[str, float]) -> float:
     if not weights:
         assert verdict.score is not None, "a verdict without a score is an infra fault"
         return verdict.score
-    return sum(value * weight for value, weight in zip(_parts(verdict, weights), weights.values(), strict=True))
+    return fsum(value * weight for value, weight in zip(_parts(verdict, weights), weights.values(), strict=True))
 
 
 def _parts(verdict: Verdict, weights: dict[str, float]) -> list[float]:
