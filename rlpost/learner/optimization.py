@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -20,11 +23,10 @@ class TrainedModel:
         self._total_steps = total_steps
         self._parameters = trainable_parameters(module)
         self.optimizer = torch.optim.AdamW(
-            self._parameters,
+            _decay_groups(self._parameters, weight_decay=optimizer.weight_decay),
             lr=optimizer.learning_rate,
             betas=optimizer.betas,
             eps=optimizer.eps,
-            weight_decay=optimizer.weight_decay,
             # The fused version runs one kernel per parameter: it takes a third of the loop's time, and no temporary
             # memory.
             fused=True,
@@ -47,3 +49,13 @@ class TrainedModel:
     def discard(self) -> None:
         """Drop the gradient."""
         self.optimizer.zero_grad()
+
+
+def _decay_groups(parameters: Sequence[nn.Parameter], *, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the optimizer's parameter groups. Vectors, which are the gains of norms and the biases, do not decay: a
+    gain that decays towards 0 shrinks the signal instead of simplifying the function.
+    """
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+    groups = ({"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]

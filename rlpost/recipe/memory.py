@@ -194,4 +194,5 @@ def _reduction_bytes(shape: ModelShape, *, width: int, ranks: int) -> int:
 
     A tied matrix has two gradients, of embedding and of head, until they are added.
     """
-    return 2 * width * shape.embedding_parameters + _FLOAT32 * shape.outer_parameters * (1 + 1 // ranks)
+    outer = _FLOAT32 * shape.outer_parameters
+    return 2 * width * shape.embedding_parameters + outer + outer // ranks

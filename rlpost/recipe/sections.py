@@ -139,6 +139,7 @@ class OptimizerConfig(Section):
     """Share of the stage's steps over which the learning rate rises from 0."""
     min_ratio: float = Field(default=0.0, ge=0, le=1)
     weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled decay of the weight matrices and embeddings; gains of norms and biases do not decay."""
     betas: Betas = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0)

@@ -118,14 +118,19 @@ def test_an_update_is_that_of_plain_adamw_on_the_clipped_gradient(model_dir: Pat
     }
     learner = LocalLearner(settings_of(model_dir, optimizer=optimizer), mesh)
     plain = {name: torch.nn.Parameter(weight) for name, weight in whole_weights(learner).items()}
-    adamw = torch.optim.AdamW(plain.values(), betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1)
+    vectors = [weight for name, weight in plain.items() if "norm" in name or name.endswith("bias")]
+    matrices = [weight for weight in plain.values() if not any(weight is vector for vector in vectors)]
+    assert len(vectors) == sum(weight.ndim == 1 for weight in plain.values()) > 0
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-6)
     for step, rate in enumerate([1.5e-3, 3e-3, 3e-3, 3e-3 * 7 / 8]):
         batch = random_batch(seed=step)
         for name, gradient in gradient_of(learner, batch, AdvantageLoss()).items():
             plain[name].grad = gradient
         norm = torch.nn.utils.clip_grad_norm_(plain.values(), 0.5)
         assert norm > 0.5
-        adamw.param_groups[0]["lr"] = rate
+        for group in adamw.param_groups:
+            group["lr"] = rate
         adamw.step()
 
         report = learner.step(batch, AdvantageLoss())
@@ -133,6 +138,36 @@ def test_an_update_is_that_of_plain_adamw_on_the_clipped_gradient(model_dir: Pat
         assert report.learning_rate == pytest.approx(rate)
         found = whole_weights(learner)
         assert max(float((found[name] - plain[name].detach()).abs().max()) for name in plain) <= 1e-7
+
+
+def test_gains_of_norms_do_not_decay_and_matrices_do(model_dir: Path, mesh: DeviceMesh) -> None:
+    learner = LocalLearner(settings_of(model_dir, optimizer={"learning_rate": 0.1, "weight_decay": 0.5}), mesh)
+    before = whole_weights(learner)
+    rows = random_rows(seed=0)
+    zero_T = np.zeros_like(rows[0].columns["advantages_T"])
+    learner.step(batch_of([replace(rows[0], columns={**rows[0].columns, "advantages_T": zero_T})]), AdvantageLoss())
+    for name, weight in whole_weights(learner).items():
+        expected = before[name] if weight.ndim == 1 else before[name] * (1 - 0.1 * 0.5)
+        assert torch.allclose(weight, expected, rtol=1e-6, atol=0), name
+
+
+def test_the_schedule_follows_planned_steps_so_that_steps_left_out_move_it_on(
+    model_dir: Path, mesh: DeviceMesh
+) -> None:
+    optimizer = {"learning_rate": 1.0, "schedule": "linear", "warmup_ratio": 0.2}
+    learner = LocalLearner(settings_of(model_dir, optimizer=optimizer), mesh)
+    rates = [
+        learner.step(random_batch(seed=0), AdvantageLoss(), planned_step=planned).learning_rate
+        for planned in (1, 4, 9, None)
+    ]
+    assert rates == pytest.approx([1.0, 6 / 8, 1 / 8, 7 / 8]), "without an index, three steps were taken before"
+    assert learner.rank.steps_taken == 4
+
+
+@pytest.mark.parametrize("seed", [0, 18_000_000_000_000, 20_260_822_123_456, 2**62 - 1])
+def test_every_seed_that_a_recipe_takes_is_one_for_the_learner(model_dir: Path, mesh: DeviceMesh, seed: int) -> None:
+    learner = LocalLearner(settings_of(model_dir, seed=seed), mesh)
+    assert learner.step(random_batch(seed=0), CrossEntropy(), planned_step=10**9).step == 1
 
 
 def test_a_report_says_what_happened(model_dir: Path, mesh: DeviceMesh) -> None:

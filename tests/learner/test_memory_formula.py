@@ -129,6 +129,13 @@ def test_a_checkpoint_under_way_is_a_copy_of_what_is_trained_and_its_moments() -
     assert memory_of(shape, adapter_parameters=100).checkpoint == 1200
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 8])
+def test_the_summed_gradient_of_embedding_and_head_is_held_whole_and_as_this_ranks_share(ranks: int) -> None:
+    shape = shape_of("qwen3", tied=False)
+    whole, outer = 2 * shape.embedding_parameters, shape.outer_parameters
+    assert memory_of(shape, ranks=ranks).reduction == 4 * whole + 4 * outer + 4 * outer // ranks
+
+
 def test_more_ranks_share_what_is_sharded_and_nothing_else() -> None:
     shape = shape_of("qwen3", tied=False)
     one, four = (memory_of(shape, ranks=ranks, reference=True) for ranks in (1, 4))
