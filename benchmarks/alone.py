@@ -144,8 +144,9 @@ def training(options: argparse.Namespace) -> dict[str, Any]:
             columns=loss.columns,
             advantage=advantage,
             version=0,
+            seed=options.seed,
         )
-        tokens.append(sum(learner.step(batch, loss).tokens for batch in batches))
+        tokens.append(sum(learner.step(batch, loss).tokens for _, batch in batches))
         ended_s.append(time.perf_counter())
     trained = float(np.mean(tokens[options.warmup :]))
     return step_times(ended_s, warmup=options.warmup) | {"trained_tokens_per_step": round(trained, 1)}

@@ -230,8 +230,10 @@ def measure(generators: int, responses: Sequence[Response], *, samples: int) -> 
     try:
         while start is None or scorer.scored - start[0] < samples:
             groups = buffer.take(version=version, timeout_s=60)
-            batches = train_batches(groups, learner, stage, columns=columns, advantage=advantage, version=version)
-            packed += sum(len(batch.row_lengths_B) for batch in batches)
+            batches = train_batches(
+                groups, learner, stage, columns=columns, advantage=advantage, version=version, seed=0
+            )
+            packed += sum(len(batch.row_lengths_B) for _, batch in batches)
             version += 1
             engines.version = version
             buffer.advance(version)

@@ -203,9 +203,13 @@ REFERENCE = "reference"
 class Learner(Protocol):
     """Holds the policy and its optimizer. It knows no algorithm: a batch arrives with weights and advantages."""
 
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
+    def step(self, batch: TrainBatch, loss: LossFn, *, planned_step: int | None = None) -> StepReport:
         """Take one optimizer step on the whole batch. A batch with several components needs a loss for each
         (`losses.parts`).
+
+        `planned_step` is the index of this step among those that the stage plans, counted from 0; the learning rate
+        depends on it. A stage that leaves steps out must give it, so that its schedule ends when the stage does. None
+        stands for the number of steps taken so far.
 
         Raises `RecipeError` if the batch lacks a column that the loss reads.
         """

@@ -140,11 +140,13 @@ class FakeLearner:
     slow_disk: bool = False
     raises: dict[str, BaseException] = field(default_factory=dict)
     batches: list[TrainBatch] = field(default_factory=list)
+    planned_steps: list[int | None] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     _version: int = 0
     _writing: tuple[Path, str] | None = None
 
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
+    def step(self, batch: TrainBatch, loss: LossFn, *, planned_step: int | None = None) -> StepReport:
+        self.planned_steps.append(planned_step)
         self._called("step")
         assert int(batch.row_lengths_B.sum()) == len(batch.token_ids) == len(batch.weights_T)
         assert loss.columns <= batch.columns.keys() and batch.weights_T.any() and callable(loss)

@@ -194,9 +194,9 @@ class RayLearner(RankedLearner):
         ]
         return self._answers(method, calls)
 
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
+    def step(self, batch: TrainBatch, loss: LossFn, *, planned_step: int | None = None) -> StepReport:
         """See `interfaces.Learner`."""
-        report = super().step(batch, loss)
+        report = super().step(batch, loss, planned_step=planned_step)
         self._setbacks.reached(report.step)
         return report
 

@@ -28,7 +28,7 @@ from rlpost.learner.forward import MicroBatchView, PackedTokens, idle_forward, p
 from rlpost.learner.metric_sums import MetricSums
 from rlpost.learner.model import build_critic, build_frozen, build_policy, mix_into
 from rlpost.learner.optimization import TrainedModel
-from rlpost.learner.process_group import fix_randomness
+from rlpost.learner.process_group import fix_randomness, step_seed
 from rlpost.learner.sharding import reshard
 from rlpost.learner.shares import BatchShare
 from rlpost.records import FloatArray
@@ -69,17 +69,17 @@ class FsdpLearner:
         """Optimizer steps since the start of the stage, including those before a resume."""
         return self._step
 
-    def step(self, share: BatchShare, loss: LossFn) -> StepReport:
+    def step(self, share: BatchShare, loss: LossFn, *, planned_step: int | None) -> StepReport:
         """Take one optimizer step on the whole batch, of which this rank computes its share.
 
         Raises:
             NonFiniteError: the loss or the gradient is not finite; the weights are unchanged.
         """
         started = time.perf_counter()
-        batch = share.batch
+        batch, planned = share.batch, self._step if planned_step is None else planned_step
         sums = MetricSums(several_components=len(batch.components) > 1)
         # If the model has dropout, a resumed run draws the same masks as an uninterrupted one.
-        torch.manual_seed(self._settings.seed * 1_000_003 + self._step)
+        torch.manual_seed(step_seed(self._settings.seed, planned))
         for rows in share.micro_batches:
             self._backward(batch, rows, loss, sums)
         norms = _Norms(self._policy.clip(), None if self._critic is None else self._critic.clip())
@@ -88,9 +88,9 @@ class FsdpLearner:
         mean_loss = sum(losses.values())
         if not all(math.isfinite(number) for number in (mean_loss, *norms) if number is not None):
             self._refuse_step(mean_loss, norms)
-        rate = self._policy.update(self._step)
+        rate = self._policy.update(planned)
         if self._critic is not None:
-            self._critic.update(self._step)
+            self._critic.update(planned)
         self._step += 1
         metrics = reduced.metrics if norms.critic is None else reduced.metrics | {"critic_grad_norm": norms.critic}
         if len(losses) > 1:

@@ -72,3 +72,8 @@ def fix_randomness(*, seed: int, threads: int, deterministic: bool) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of one optimizer step, which torch takes however large the stage's own seed is."""
+    return (seed * 1_000_003 + step) % 2**63

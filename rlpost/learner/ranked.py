@@ -36,11 +36,11 @@ class RankedLearner(ABC):
         rank.
         """
 
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
+    def step(self, batch: TrainBatch, loss: LossFn, *, planned_step: int | None = None) -> StepReport:
         """See `interfaces.Learner`."""
         require_columns(batch, loss)
         shares = shares_of(batch, ranks=self._ranks, token_budget=self._token_budget).shares
-        return self._call_shares("step", shares, loss)[0]
+        return self._call_shares("step", shares, loss, planned_step=planned_step)[0]
 
     def logprobs(self, batch: TrainBatch, *, of: str) -> FloatArray:
         """See `interfaces.Learner`."""

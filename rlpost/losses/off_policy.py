@@ -20,7 +20,7 @@ from rlpost.losses.rows import row_means, row_sums
 from rlpost.recipe.rl import Correction
 
 Proximal = Literal["behaviour", "recompute", "log_linear", "current"]
-"""A recipe names the first three; `current` is `recompute` with one optimizer step a batch, without its forward pass."""
+"""A recipe names the first three; `current` is `recompute` with one optimizer step a batch, without a forward pass."""
 
 
 class CorrectionWeights(NamedTuple):

@@ -37,14 +37,16 @@ class FiniteSteps:
         self._most_in_a_row, self._say = most_in_a_row, say
         self._in_a_row, self._last_words = 0, ""
 
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport | None:
+    def step(self, batch: TrainBatch, loss: LossFn, *, planned_step: int) -> StepReport | None:
         """Take one optimizer step; return None if it was skipped because its loss or gradient was not finite.
+
+        `planned_step` is its index among the steps that the stage plans; a skipped step has one too.
 
         Raises:
             NonFiniteError: too many steps in a row were skipped; the message names the rows.
         """
         try:
-            report = self._learner.step(batch, loss)
+            report = self._learner.step(batch, loss, planned_step=planned_step)
         except NonFiniteError as error:
             self._in_a_row += 1
             self._last_words = told = f"{error} ({suspects(batch, self._numbers(batch))})"

@@ -73,10 +73,10 @@ class LenientScorer(FakeScorer):
 class RealisticLearner(FakeLearner):
     """Refuses a step as the real one does where credit is no number; numbers that overflow are the recipe's affair."""
 
-    def step(self, batch: TrainBatch, loss: LossFn) -> StepReport:
+    def step(self, batch: TrainBatch, loss: LossFn, *, planned_step: int | None = None) -> StepReport:
         if not all(np.isfinite(values_T).all() for values_T in batch.columns.values()):
             raise TrainingError("the loss and its gradient must be finite: lower optimizer.learning_rate")
-        return super().step(batch, loss)
+        return super().step(batch, loss, planned_step=planned_step)
 
 
 class RealisticParts(FakeParts):

@@ -89,8 +89,8 @@ def test_the_statistics_of_every_group_are_right_and_no_infra_fault_reaches_the_
     assert said and said[0].startswith("scoring pauses: ") and "chaos.judge@1" in said[0]
 
     stage = GrpoStage.model_validate(STAGE)
-    [batch] = train_batches(
-        groups, FakeLearner(), stage, columns=loss_of(stage).columns, advantage=advantage_for(stage), version=0
+    [(_, batch)] = train_batches(
+        groups, FakeLearner(), stage, columns=loss_of(stage).columns, advantage=advantage_for(stage), version=0, seed=0
     )
     expected: list[tuple[list[int], float]] = []
     for group in groups:

@@ -55,9 +55,9 @@ def test_a_finite_step_in_between_forgives_the_ones_before_and_one_too_many_ends
     learner, said = FakeLearner(), list[str]()
     finite = FiniteSteps(learner, numbers=lambda batch: numbers(-1), most_in_a_row=2, say=said.append)
     batch = batch_of("sums/7")
-    for fails in (True, True, False, True, True):
+    for place, fails in enumerate((True, True, False, True, True)):
         learner.raises = {"step": NonFiniteError("loss nan")} if fails else {}
-        assert (finite.step(batch, CrossEntropy()) is None) == fails
+        assert (finite.step(batch, CrossEntropy(), planned_step=place) is None) == fails
     assert [text.split(":")[0] for text in said] == [
         f"a step is left out, {count} in a row of 2 at most" for count in (1, 2, 1, 2)
     ]
@@ -65,5 +65,5 @@ def test_a_finite_step_in_between_forgives_the_ones_before_and_one_too_many_ends
         finite.end()
     learner.raises = {"step": NonFiniteError("loss nan")}
     with pytest.raises(NonFiniteError, match=r"sums/7\): step 3 in a row, and learner\.max_skipped_steps lets 2"):
-        finite.step(batch, CrossEntropy())
-    assert learner.steps == 1
+        finite.step(batch, CrossEntropy(), planned_step=5)
+    assert (learner.steps, learner.planned_steps) == (1, [0, 1, 2, 3, 4, 5]), "a skipped step has its place too"

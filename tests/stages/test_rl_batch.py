@@ -10,44 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import FakeLearner, make_group, scored
+from rl_batches import batches_of, grpo, ppo
 
 from rlpost.errors import RewardError
 from rlpost.interfaces import REFERENCE
 from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.records import Episode, Fault, Mark, RolloutGroup, Verdict, VersionSpan
-from rlpost.stages.rl.batch import advantage_for, optimizer_steps, proximal_mix, token_ages, train_batches
-from rlpost.stages.rl.loop import loss_of
+from rlpost.stages.rl.batch import advantage_for, proximal_mix, token_ages, train_batches
 from rlpost.stages.rl.scores import judged, score_of, scores_of
-from rlpost.train_records import TrainBatch
 
 INFRA = Verdict(fault=Fault.INFRA, reason="no judge")
 STD_EPSILON = 1e-4
-SETTINGS: dict[str, Any] = {
-    "name": "rl",
-    "data": ["sums"],
-    "steps": 1,
-    "prompts_per_step": 2,
-    "samples_per_prompt": 2,
-    "sampling": {"max_tokens": 10, "temperature": 0.5},
-    "optimizer": {"learning_rate": 1e-3},
-}
-
-
-def grpo(**changes: Any) -> GrpoStage:
-    return GrpoStage.model_validate(SETTINGS | {"kind": "grpo", "advantage": {"scheme": "dr_grpo"}} | changes)
-
-
-def ppo(**changes: Any) -> PpoStage:
-    return PpoStage.model_validate(SETTINGS | {"kind": "ppo"} | changes)
-
-
-def batches_of(
-    groups: list[RolloutGroup], stage: GrpoStage | PpoStage, learner: FakeLearner | None = None, *, version: int = 0
-) -> list[TrainBatch]:
-    columns = loss_of(stage).columns
-    return train_batches(
-        groups, learner or FakeLearner(), stage, columns=columns, advantage=advantage_for(stage), version=version
-    )
 
 
 def advantages(group: RolloutGroup, stage: GrpoStage) -> list[float]:
@@ -165,13 +138,14 @@ def test_a_stage_fills_in_every_column_that_it_promises_to_losses(
     stage: GrpoStage | PpoStage, columns: set[str]
 ) -> None:
     assert stage.fills_columns == columns
-    (batch,) = train_batches(
+    ((_, batch),) = train_batches(
         [make_group(scored(1, 0))],
         FakeLearner(),
         stage,
         columns=stage.fills_columns,
         advantage=advantage_for(stage),
         version=0,
+        seed=0,
     )
     assert batch.columns.keys() == columns
 
@@ -219,16 +193,6 @@ def test_a_forward_pass_is_made_only_where_the_loss_needs_it(changes: dict[str, 
     learner = FakeLearner()
     assert batches_of([make_group(scored(1, 0)), make_group(scored(1, 0))], grpo(**changes), learner)
     assert learner.calls == calls
-
-
-def test_minibatches_split_the_groups_in_order_each_with_its_own_denominator_and_epochs_repeat_them() -> None:
-    groups = [make_group(scored(1, 0), lengths=[length, length], index=length) for length in (1, 2, 3, 4)]
-    stage = grpo(minibatches=2, epochs=2)
-    assert optimizer_steps(stage) == 4
-    first, second, *again = batches_of(groups, stage)
-    assert (first.row_lengths_B.tolist(), first.components[0].denominator) == ([3, 3, 4, 4], 6)
-    assert (second.row_lengths_B.tolist(), second.components[0].denominator) == ([5, 5, 6, 6], 14)
-    assert [batch.row_lengths_B.tolist() for batch in again] == [[3, 3, 4, 4], [5, 5, 6, 6]]
 
 
 def test_a_minibatch_without_any_signal_is_left_out() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,14 @@ class CreditedEpisode:
         return [{name: values[place] for name, values in parts.items()} for place in range(len(self.trajectories))]
 
 
+class Minibatch(NamedTuple):
+    """The batch of one optimizer step."""
+
+    number: int
+    """Its index among the optimizer steps that are planned for the same rollouts; one without signal leaves a gap."""
+    batch: TrainBatch
+
+
 def train_batches(
     groups: Sequence[RolloutGroup],
     learner: Learner,
@@ -58,9 +67,12 @@ def train_batches(
     columns: frozenset[str],
     advantage: AdvantageFn | None,
     version: int,
-) -> list[TrainBatch]:
+    seed: int,
+) -> list[Minibatch]:
     """Make one batch per optimizer step: `epochs` passes over `minibatches` parts; a part without any signal is
     skipped.
+
+    The first pass takes the groups in their order, every further one in an order of its own.
 
     Args:
         groups: The groups of one step.
@@ -69,6 +81,7 @@ def train_batches(
         columns: The columns that the stage's loss reads.
         advantage: Computes the advantages; see `advantage_for`.
         version: Version of the learner's weights, which must not change before this returns.
+        seed: Determines, together with the version, the orders of the groups in further passes.
     """
     taking_part = [judged(group) for group in groups]
     episodes_PG = [_episodes(group) for group in taking_part]
@@ -79,15 +92,16 @@ def train_batches(
     _give_credit(taking_part, episodes_PG, stage, advantage)
     size = len(episodes_PG) // stage.minibatches
     parts = [
-        [episode for episodes in episodes_PG[start : start + size] for episode in episodes]
+        [episode for place in order[start : start + size] for episode in episodes_PG[place]]
+        for order in _orders(len(episodes_PG), stage, seeds=(seed, version))
         for start in range(0, size * stage.minibatches, size)
     ]
     total = optimizer_steps(stage)
     batches = (
-        _minibatch(part, stage, columns=columns, version=version, progress=number / total)
-        for number, part in enumerate(parts * stage.epochs)
+        (number, _minibatch(part, stage, columns=columns, version=version, progress=number / total))
+        for number, part in enumerate(parts)
     )
-    return [batch for batch in batches if batch is not None]
+    return [Minibatch(number, batch) for number, batch in batches if batch is not None]
 
 
 def proximal_mix(ages_T: FloatArray, *, progress: float) -> FloatArray:
@@ -112,6 +126,17 @@ def advantage_for(stage: GrpoStage | PpoStage) -> AdvantageFn | None:
 def optimizer_steps(stage: GrpoStage | PpoStage) -> int:
     """Return the number of optimizer steps on one batch of rollouts."""
     return stage.minibatches * stage.epochs
+
+
+def _orders(group_count: int, stage: GrpoStage | PpoStage, *, seeds: tuple[int, int]) -> list[list[int]]:
+    """Return the order of the groups in each pass. Mini-batches of a further pass join other groups than before (PPO,
+    arXiv 1707.06347, algorithm 1, and its reference code).
+    """
+    given = list(range(group_count))
+    if stage.minibatches == 1:
+        return [given] * stage.epochs
+    further = [np.random.default_rng([*seeds, number]).permutation(group_count) for number in range(1, stage.epochs)]
+    return [given, *(order.tolist() for order in further)]
 
 
 def token_ages(trajectories: Sequence[Trajectory], version: int) -> FloatArray:

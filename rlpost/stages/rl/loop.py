@@ -23,7 +23,7 @@ from rlpost.telemetry.waits import result_of
 def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
     """Take scored groups, learn from them, and give the engines the new weights, `stage.steps` times."""
     loss = loss_of(stage)
-    batches_of = partial(train_batches, columns=loss.columns, advantage=advantage_for(stage))
+    batches_of = partial(train_batches, columns=loss.columns, advantage=advantage_for(stage), seed=context.recipe.seed)
     learner = _build_learner(context, stage)
     checkpoints = context.checkpoints(total_steps=stage.steps)
     saved = checkpoints.resume(learner)
@@ -44,8 +44,9 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
         for step in range(start, stage.steps):
             groups = take(version=step)
             gap = check(groups, learner, publishing, version=step)
-            batches = credit(groups, learner, stage, version=step)
-            reports = [finite.step(batch, loss) for batch in batches]
+            minibatches = credit(groups, learner, stage, version=step)
+            planned = step * optimizer_steps(stage)
+            reports = [finite.step(batch, loss, planned_step=planned + number) for number, batch in minibatches]
             synced = publishing
             if step + 1 < stage.steps:
                 publishing = publish(version=step + 1)
