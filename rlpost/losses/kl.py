@@ -42,8 +42,8 @@ def k3(logprobs_T: Tensor, *, other_logprobs_T: Tensor) -> Tensor:
 class KlPenalty:
     """The loss term `coefficient * estimate of KL(policy || reference)` for every token.
 
-    DeepSeekMath, arXiv 2402.03300, equation 4, uses k3 here. The gradient of k1 has mean 0 under the policy, so k1 is
-    useful only in the reward.
+    DeepSeekMath, arXiv 2402.03300, equation 4, uses k3 here. The gradient of k1 is that of the log-probability, whose
+    mean under the policy is 0: k1 is useful only in the reward, and a recipe that puts it into the loss is refused.
     """
 
     coefficient: float

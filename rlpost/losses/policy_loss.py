@@ -133,7 +133,7 @@ def policy_loss_of(stage: RlStage) -> PolicyLoss:
     in_loss = stage.kl.coefficient > 0 and stage.kl.place == "loss"
     return PolicyLoss(
         surrogate=_surrogate_of(stage.loss),
-        off_policy=_off_policy_of(stage.off_policy, stage),
+        off_policy=_off_policy_of(stage.off_policy),
         kl=KlPenalty(coefficient=stage.kl.coefficient, estimator=stage.kl.estimator) if in_loss else None,
         value=None if critic is None else ValueLoss(clip=critic.clip, coefficient=critic.coefficient),
     )
@@ -151,10 +151,10 @@ def _surrogate_of(config: PolicyLossConfig) -> Surrogate:
             return plugin_surrogate(config)
 
 
-def _off_policy_of(config: OffPolicyConfig, stage: RlStage) -> OffPolicy:
+def _off_policy_of(config: OffPolicyConfig) -> OffPolicy:
     low, high = config.bounds()
     return OffPolicy(
-        proximal=stage.proximal,
+        proximal=config.proximal,
         correction=config.correction,
         low=0.0 if low is None else low,
         high=math.inf if high is None else high,

@@ -67,9 +67,9 @@ class AdvantageConfig(Section):
 class _LossConfig(Section):
     """The settings that all policy gradient surrogates share."""
 
-    normalisation: Literal["token", "sequence", "constant"] = "token"
-    """`token`: one global mean over tokens. `sequence`: the mean of per-sequence means. `constant`: the sum over batch
-    size x max_tokens."""
+    normalisation: Literal["token", "sequence", "sequence_sum", "constant"] = "token"
+    """`token`: one global mean over tokens. `sequence`: the mean of per-sequence means. `sequence_sum`: the mean of
+    per-sequence sums. `constant`: the sum over batch size x max_tokens."""
 
 
 class _GivenLossConfig(_LossConfig):
@@ -101,9 +101,9 @@ class GspoConfig(_GivenLossConfig):
     """The ratio may fall to 1 - clip_low."""
     clip_high: float = Field(default=4e-4, gt=0)
     """The ratio may rise to 1 + clip_high."""
-    normalisation: Literal["token", "sequence", "constant"] = "sequence"
-    """`token`: one global mean over tokens. `sequence`: the mean of per-sequence means. `constant`: the sum over batch
-    size x max_tokens."""
+    normalisation: Literal["token", "sequence", "sequence_sum", "constant"] = "sequence"
+    """`token`: one global mean over tokens. `sequence`: the mean of per-sequence means. `sequence_sum`: the mean of
+    per-sequence sums. `constant`: the sum over batch size x max_tokens."""
 
 
 class CispoConfig(_GivenLossConfig):
@@ -144,6 +144,7 @@ class KlConfig(Section):
     coefficient: float = Field(default=0.0, ge=0)
     """Coefficient of the penalty; with 0, no reference model is needed."""
     estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Estimate of the divergence at each token; k1 only with `place: reward`, because its gradient has mean 0."""
     place: Literal["loss", "reward"] = "loss"
     refresh_every: int | None = Field(default=None, ge=1)
     """Number of steps after which the reference moves towards the policy; by default it stays fixed."""
@@ -152,11 +153,16 @@ class KlConfig(Section):
 
 
 class OffPolicyConfig(Section):
-    """Learning from tokens of older weights: decoupled PPO (AReaL, arXiv 2505.24298, equation 5) and its weights."""
+    """Learning from tokens of another policy: decoupled PPO (AReaL, arXiv 2505.24298, equation 5) and its weights.
 
-    proximal: Literal["behaviour", "recompute", "log_linear"] | None = None
-    """The policy that the clip is centred on: the one that sampled, the one before this step's first update, or a
-    log-linear estimate of the latter. By default `behaviour` if max_staleness is 0, otherwise `recompute`."""
+    The policy that sampled is another one if its weights are older, and also at `max_staleness: 0`, because the engine
+    rounds otherwise than the learner.
+    """
+
+    proximal: Literal["behaviour", "recompute", "log_linear"] = "recompute"
+    """The policy that the clip is centred on: `recompute`, the learner's own before this step's first update (costs a
+    forward pass, and nothing where a step has one update); `log_linear`, an estimate of it; or `behaviour`, the policy
+    that sampled, by the engine's numbers, where rounding is clipped as if it were a change of the policy."""
     correction: Correction = "truncate"
     """Treatment of the ratio proximal / behaviour: capped or masked, per token, sequence, or sequence mean."""
     low: float | None = Field(default=None, gt=0)

@@ -26,6 +26,20 @@ def test_k2_is_close_for_close_distributions() -> None:
     assert expectation != pytest.approx(EXACT, rel=1e-3), "k2 is biased"
 
 
+def test_in_the_loss_k1_has_no_gradient_on_average_and_k2_has_that_of_the_divergence() -> None:
+    logits = P.log().requires_grad_()
+    log_policy = logits.log_softmax(0)
+    (exact,) = torch.autograd.grad((log_policy.exp() * (log_policy - Q.log())).sum(), logits, retain_graph=True)
+
+    def gradient(estimate) -> torch.Tensor:
+        mean = (P * estimate(log_policy, other_logprobs_T=Q.log())).sum()
+        return torch.autograd.grad(mean, logits, retain_graph=True)[0]
+
+    assert float(exact.abs().max()) > 0.05
+    assert float(gradient(k1).abs().max()) < 1e-15
+    torch.testing.assert_close(gradient(k2), exact)
+
+
 def test_values_by_hand() -> None:
     p, q = torch.tensor([math.log(0.5)]), torch.tensor([math.log(0.25)])
     assert k1(p, other_logprobs_T=q).item() == pytest.approx(math.log(2))

@@ -27,6 +27,10 @@ def test_sequence_is_the_mean_of_the_means_of_rows() -> None:
     assert normalised("sequence") == pytest.approx((3.0 + 4.0) / 2)
 
 
+def test_sequence_sum_is_the_mean_of_the_sums_of_rows() -> None:
+    assert normalised("sequence_sum") == pytest.approx((9.0 + 4.0) / 2)
+
+
 def test_constant_divides_by_the_room_that_the_rows_had() -> None:
     assert normalised("constant") == pytest.approx(13 / 20)
 

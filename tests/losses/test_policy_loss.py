@@ -257,10 +257,14 @@ def stage_keys(kind: str) -> dict[str, Any]:
     }
 
 
-def test_the_defaults_of_a_stage_are_plain_clipping_around_the_policy_that_sampled() -> None:
-    loss = policy_loss_of(grpo_stage())
+@pytest.mark.parametrize("max_staleness", [0, 1])
+def test_the_defaults_of_a_stage_are_a_clip_around_the_learners_policy_and_capped_weights(
+    max_staleness: int,
+) -> None:
+    loss = policy_loss_of(grpo_stage(max_staleness=max_staleness))
     assert loss.surrogate == PpoClip(clip_low=0.2, clip_high=0.2, dual_clip=None)
-    assert (loss.off_policy.proximal, loss.kl, loss.value) == ("behaviour", None, None)
+    assert loss.off_policy == OffPolicy(proximal="recompute", correction="truncate", low=0.0, high=2.0)
+    assert (loss.kl, loss.value) == (None, None)
 
 
 def test_a_stage_with_every_part() -> None:

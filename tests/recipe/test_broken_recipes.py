@@ -62,6 +62,8 @@ RECIPES = {
     "refresh_without_reference": "stages[grpo].kl.refresh_every: refreshes a reference that nothing uses",
     "refresh_with_adapter": "stages[grpo].kl.refresh_every: a refreshed reference needs a copy of its own",
     "crossed_bounds": "off_policy.low: the lower bound must be below the upper one; found low 6 and high 5",
+    "nothing_to_correct": "stages[grpo].off_policy.correction: has no effect with `proximal: behaviour`",
+    "penalty_without_gradient": "stages[grpo].kl.estimator: the gradient of k1 in the loss has mean 0",
     "masked_and_scored": "stages[grpo].mask_truncated: leaves truncated responses out of the loss",
     "adapter_without_engines": "stages[sft].lora.sync: `adapter` says what engines get in RL",
     "adapter_of_a_scorer": "stages[scorer].lora: a reward model is trained whole",

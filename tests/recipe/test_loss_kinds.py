@@ -54,7 +54,10 @@ def test_a_kind_over_an_extended_recipe_takes_nothing_of_its_loss(tmp_path: Path
         ("{kind: cispo, clip_low: 0.1}", r"loss.clip_low: belongs to kind: ppo_clip or gspo; found kind: cispo"),
         ("{kind: gspo, clip_hihg: 0.1}", r"loss.clip_hihg: unknown key; did you mean `clip_high`\?"),
         ("{kind: 'a.py:b', cap: 1}", r"loss.cap: belongs to kind: cispo; a plug-in's settings belong in `params`"),
-        ("{kind: 'a.py:b', normalisation: x}", r"loss.normalisation: expected 'token', 'sequence' or 'constant'"),
+        (
+            "{kind: 'a.py:b', normalisation: x}",
+            r"loss.normalisation: expected 'token', 'sequence', 'sequence_sum' or 'constant'",
+        ),
         ("{kind: 3}", r"loss: unknown kind '3'; known are `cispo`, `gspo`, `module:name or"),
         ("ppo_clip", r"loss: expected a mapping, found the text 'ppo_clip'"),
         ("null", r"loss: expected a mapping, found nothing"),

@@ -138,7 +138,10 @@ def test_the_arithmetic_of_each_stage_is_told() -> None:
     assert "2 optimizer steps a step, each on 16 responses: 40 optimizer steps" in lines
     assert "the run stops after this stage unless pass@1 >= 0.3" in lines
     assert "synchronous: the next step's rollouts wait for the new weights" in lines
-    assert "the clip is centred on the policy that sampled (behaviour)" in lines
+    assert (
+        "the clip is centred on the policy before the step's first update, by one more forward pass of the learner "
+        "(recompute); its ratio to the policy that sampled is cut at 2" in lines
+    )
     assert lines[-1] == "after every stage: 100 prompts of held-out x 4 samples = 400 responses"
 
 
@@ -193,7 +196,7 @@ def test_algorithm_staleness_and_proximal_policy_of_ppo_are_told() -> None:
         "computed again" in lines
     )
     assert (
-        "the clip is centred on the policy before the step's first update, its log-probabilities computed again "
+        "the clip is centred on the policy before the step's first update, by one more forward pass of the learner "
         "(recompute); its ratio to the policy that sampled is cut at 2" in lines
     )
     assert "critic from scorer, learning rate 1e-05; advantages with discount 1 and trace decay 0.95, whitened" in lines
@@ -214,6 +217,7 @@ def test_what_becomes_of_older_tokens_is_told_with_its_bounds() -> None:
     assert proximal("stages.grpo.off_policy.correction=none").endswith("is not corrected")
     assert "a log-linear estimate" in proximal("stages.grpo.off_policy.proximal=log_linear")
     assert "which costs nothing as a step has one update" in proximal("stages.grpo.minibatches=1")
+    assert proximal("stages.grpo.off_policy.proximal=behaviour").endswith("is clipped as a change of the policy")
     assert any("rollouts run up to 4 versions ahead" in line for line in described("stages.grpo.max_staleness=4"))
 
 

@@ -63,7 +63,7 @@ def test_the_tulu_recipe_has_the_published_numbers() -> None:
     assert (grpo.optimizer.learning_rate, grpo.optimizer.schedule) == (5e-7, "constant")
     assert (grpo.prompts_per_step, grpo.samples_per_prompt, grpo.minibatches) == (48, 16, 2)
     assert (grpo.kl.coefficient, grpo.reward_scale, grpo.sampling.max_tokens) == (0.01, 10, 2048)
-    assert (grpo.max_staleness, grpo.proximal, grpo.off_policy.correction) == (1, "recompute", "none")
+    assert (grpo.max_staleness, grpo.off_policy.proximal, grpo.off_policy.correction) == (1, "recompute", "none")
 
 
 def test_the_tulu_3_recipe_has_the_published_numbers() -> None:
@@ -87,4 +87,4 @@ def test_the_tulu_3_recipe_has_the_published_numbers() -> None:
     assert (ppo.reward_scale, ppo.truncated_score) == (10, -10)
     assert (ppo.gae.discount, ppo.gae.trace_decay, ppo.gae.whiten) == (1, 0.95, True)
     assert (ppo.loss.clip_low, ppo.loss.clip_high, ppo.value.clip, ppo.value.coefficient) == (0.2, 0.2, 0.2, 0.1)
-    assert (ppo.max_staleness, ppo.proximal) == (1, "recompute")
+    assert (ppo.max_staleness, ppo.off_policy.proximal) == (1, "recompute")

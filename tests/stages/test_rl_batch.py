@@ -92,6 +92,7 @@ def test_a_row_is_the_prompt_without_weight_and_the_response_with_its_advantage(
     [
         ("token", 1 + 3 + 2 + 4, {3: 1.0, 1: 1.0}),
         ("sequence", 4, {3: 1 / 3, 1: 1.0}),
+        ("sequence_sum", 4, {3: 1.0, 1: 1.0}),
         ("constant", 4 * 10, {3: 1.0, 1: 1.0}),
     ],
 )
@@ -184,8 +185,9 @@ def test_a_penalty_in_the_reward_lowers_the_score_by_its_sum_and_leaves_the_loss
         ({"max_staleness": 2}, []),
         ({"max_staleness": 2, "minibatches": 2}, ["logprobs"]),
         ({"max_staleness": 2, "minibatches": 2, "off_policy": {"proximal": "log_linear"}}, []),
-        ({"minibatches": 2}, []),
-        ({"minibatches": 2, "kl": {"coefficient": 0.1}}, ["logprobs"]),
+        ({"minibatches": 2}, ["logprobs"]),
+        ({"minibatches": 2, "off_policy": {"proximal": "behaviour"}}, []),
+        ({"minibatches": 2, "kl": {"coefficient": 0.1}}, ["logprobs", "logprobs"]),
         ({"max_staleness": 1, "epochs": 2, "kl": {"coefficient": 0.1}}, ["logprobs", "logprobs"]),
     ],
 )

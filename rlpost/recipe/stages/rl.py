@@ -78,11 +78,6 @@ class RlStage(TrainedStage):
         return sampling
 
     @property
-    def proximal(self) -> Literal["behaviour", "recompute", "log_linear"]:
-        """The policy that the clip is centred on, with the default resolved."""
-        return self.off_policy.proximal or ("behaviour" if self.max_staleness == 0 else "recompute")
-
-    @property
     def fills_columns(self) -> frozenset[str]:
         """The columns of a batch (`train_records`) that the stage fills in for a loss that reads them."""
         always = frozenset({"advantages_T", "behaviour_logprobs_T", "proximal_logprobs_T", "proximal_mix_T"})
@@ -163,12 +158,7 @@ class RlStage(TrainedStage):
             )
         yield from self._staleness_contradictions(deterministic=deterministic)
         yield from self._reference_contradictions()
-        low, high = self.off_policy.bounds()
-        if low is not None and high is not None and low >= high:
-            yield Problem(
-                path=("off_policy", "low" if self.off_policy.low is not None else "high"),
-                text=f"the lower bound must be below the upper one; found low {low:g} and high {high:g}",
-            )
+        yield from self._off_policy_contradictions()
         if self.mask_truncated and self.truncated_score is not None:
             yield Problem(
                 path=("mask_truncated",),
@@ -190,7 +180,30 @@ class RlStage(TrainedStage):
                 text="`keep` needs max_staleness above 0: with 0 no response is in flight when new weights arrive",
             )
 
+    def _off_policy_contradictions(self) -> Iterator[Problem]:
+        config = self.off_policy
+        low, high = config.bounds()
+        if low is not None and high is not None and low >= high:
+            yield Problem(
+                path=("off_policy", "low" if config.low is not None else "high"),
+                text=f"the lower bound must be below the upper one; found low {low:g} and high {high:g}",
+            )
+        if config.proximal != "behaviour" or config.correction == "none":
+            return
+        for key in sorted(config.model_fields_set & {"correction", "low", "high"}):
+            yield Problem(
+                path=("off_policy", key),
+                text="has no effect with `proximal: behaviour`, which leaves nothing to correct: set proximal: "
+                "recompute or correction: none",
+            )
+
     def _reference_contradictions(self) -> Iterator[Problem]:
+        if self.kl.coefficient > 0 and (self.kl.estimator, self.kl.place) == ("k1", "loss"):
+            yield Problem(
+                path=("kl", "estimator"),
+                text="the gradient of k1 in the loss has mean 0, so the penalty holds nothing back: set k2, whose "
+                "gradient is that of the divergence, or k3, or place: reward",
+            )
         if self.kl.refresh_every is None:
             return
         where = ("kl", "refresh_every")

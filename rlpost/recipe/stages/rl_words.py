@@ -21,11 +21,12 @@ from rlpost.recipe.stages.rl import RlStage
 _MEAN_WORDS = {
     "token": "one mean over tokens",
     "sequence": "mean of each response's mean",
+    "sequence_sum": "mean of each response's sum",
     "constant": "sum divided by batch size x max_tokens",
 }
 _PROXIMAL_WORDS = {
     "behaviour": "the policy that sampled",
-    "recompute": "the policy before the step's first update, its log-probabilities computed again",
+    "recompute": "the policy before the step's first update, by one more forward pass of the learner",
     "log_linear": "a log-linear estimate of the policy before the step's first update",
 }
 _CORRECTION_WORDS: dict[Correction, str] = {
@@ -138,12 +139,13 @@ def _kl_penalty(kl: KlConfig) -> str:
 
 
 def _proximal(stage: RlStage) -> str:
-    words = _PROXIMAL_WORDS[stage.proximal]
-    if stage.proximal == "recompute" and stage.optimizer_steps_per_batch == 1:
+    proximal = stage.off_policy.proximal
+    words = _PROXIMAL_WORDS[proximal]
+    if proximal == "recompute" and stage.optimizer_steps_per_batch == 1:
         words = "the learner's own policy, which costs nothing as a step has one update"
-    text = f"the clip is centred on {words} ({stage.proximal})"
-    if stage.proximal == "behaviour":
-        return text
+    text = f"the clip is centred on {words} ({proximal})"
+    if proximal == "behaviour":
+        return f"{text}; what an engine rounds otherwise than the learner is clipped as a change of the policy"
     masks = stage.off_policy.correction.endswith("mask") or stage.off_policy.correction == "icepop"
     low, high = stage.off_policy.bounds()
     if low is not None and high is not None:

@@ -62,7 +62,7 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
 def loss_of(stage: GrpoStage | PpoStage) -> PolicyLoss:
     """The stage's loss. With one optimizer step a batch, the proximal policy is the current one: no forward pass."""
     loss = policy_loss_of(stage)
-    if stage.proximal == "recompute" and optimizer_steps(stage) == 1:
+    if stage.off_policy.proximal == "recompute" and optimizer_steps(stage) == 1:
         return replace(loss, off_policy=replace(loss.off_policy, proximal="current"))
     return loss
 
