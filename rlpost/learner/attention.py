@@ -3,6 +3,9 @@
 Rows are packed end to end in one sequence. Rows of similar length are padded at their ends and share one fused causal
 attention call; no token before the padding sees the padding. The cost is the sum of the squared row lengths, whereas a
 block mask costs the square of the sum, and attention row by row would take hundreds of calls.
+
+Layers with a sliding window attend in blocks: a block of queries sees the keys from a window before its first query to
+its last, under a mask. Rows that fit the window need no mask.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ MOST_PADDING = 16
 _SHORT_WIDTH = 256
 """Up to this width, the backward pass of torch's fused attention on CPU is up to 3 times slower in bfloat16 than in
 float32."""
+_BLOCK = 512
+"""Number of queries that share one call in a layer with a sliding window."""
 
 
 class RowGroup(NamedTuple):
@@ -103,20 +108,18 @@ def segment_attention(
 
     Returns [1, T, heads, width]. `segments` is passed through the model's forward unchanged.
 
+    A window of w lets each token attend to itself and the w - 1 tokens before it.
+
     Raises:
-        ModelError: the model needs more than causal attention: a window shorter than a row, a soft cap, sinks.
+        ModelError: the model's attention has a soft cap or sinks.
     """
     assert attention_mask is None, "packed rows are separated by segments, not by a mask"
     assert query.shape[0] == 1, f"packed rows form one sequence, found {query.shape[0]}"
     if softcap is not None or s_aux is not None:
         raise ModelError("the model's attention must be plain causal; it has a soft cap or sinks: choose another model")
-    if sliding_window is not None and segments.longest > sliding_window:
-        raise ModelError(
-            f"a row must fit the model's sliding window of {sliding_window} tokens; found a row of "
-            f"{segments.longest}: lower model.max_length to {sliding_window}"
-        )
     outputs = [
-        _group_attention(query, key, value, group=group, scaling=scaling, dropout=dropout) for group in segments.groups
+        _group_attention(query, key, value, group=group, window=sliding_window, scale=scaling, dropout_p=dropout)
+        for group in segments.groups
     ]
     tokens_first = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if segments.place_T is not None:
@@ -125,7 +128,7 @@ def segment_attention(
 
 
 def _group_attention(
-    query: Tensor, key: Tensor, value: Tensor, *, group: RowGroup, scaling: float | None, dropout: float
+    query: Tensor, key: Tensor, value: Tensor, *, group: RowGroup, window: int | None, **options: Any
 ) -> Tensor:
     """Return the attention output of a group, shape [rows * width of the group, heads, head width]."""
 
@@ -136,16 +139,27 @@ def _group_attention(
         rows = tokens_first.reshape(group.rows, group.width, *tokens_first.shape[1:]).transpose(1, 2)
         return rows.float() if rows.device.type == "cpu" and group.width <= _SHORT_WIDTH else rows
 
-    output = scaled_dot_product_attention(
-        rows_of(query),
-        rows_of(key),
-        rows_of(value),
-        is_causal=True,
-        scale=scaling,
-        dropout_p=dropout,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
+    rows = rows_of(query), rows_of(key), rows_of(value)
+    options["enable_gqa"] = query.shape[1] != key.shape[1]
+    if window is None or group.width <= window:
+        output = scaled_dot_product_attention(*rows, is_causal=True, **options)
+    else:
+        output = _windowed_attention(*rows, window=window, **options)
     return output.to(query.dtype).transpose(1, 2).reshape(-1, query.shape[1], value.shape[3])
+
+
+def _windowed_attention(query: Tensor, key: Tensor, value: Tensor, *, window: int, **options: Any) -> Tensor:
+    """Attend within a window, block by block; all shapes are [rows, heads, width of the rows, head width]."""
+    outputs: list[Tensor] = []
+    for start in range(0, query.shape[2], _BLOCK):
+        stop = min(start + _BLOCK, query.shape[2])
+        first = max(0, start - window + 1)
+        distance_QK = torch.arange(start, stop, device=query.device)[:, None]
+        distance_QK = distance_QK - torch.arange(first, stop, device=query.device)[None]
+        is_seen_QK = (distance_QK >= 0) & (distance_QK < window)
+        block = query[:, :, start:stop], key[:, :, first:stop], value[:, :, first:stop]
+        outputs.append(scaled_dot_product_attention(*block, attn_mask=is_seen_QK, **options))
+    return torch.cat(outputs, dim=2)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

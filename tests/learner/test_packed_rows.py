@@ -174,10 +174,37 @@ def attention_of(length: int, **options: object) -> Tensor:
     return segment_attention(torch.nn.Module(), query, query, query, None, **keywords)[0]
 
 
-def test_attention_that_is_more_than_causal_is_refused() -> None:
-    assert attention_of(8, sliding_window=8).shape == (1, 8, 2, 4)
-    with pytest.raises(ModelError, match="sliding window of 7 tokens; found a row of 8"):
-        attention_of(8, sliding_window=7)
+@pytest.mark.parametrize(
+    ("lengths", "window"),
+    [
+        ((40, 9, 300, 12, 41, 1, 25), 1),
+        ((40, 9, 300, 12, 41, 1, 25), 24),
+        ((9, 9, 9), 8),
+        ((1100, 3), 16),
+        ((1100, 3), 600),
+    ],
+)
+def test_a_window_lets_each_token_see_itself_and_those_just_before_it(lengths: tuple[int, ...], window: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(1, heads, sum(lengths), 16, generator=generator).requires_grad_() for heads in (2, 1, 1)]
+    credit = torch.randn(1, sum(lengths), 2, 16, generator=generator)
+    options: dict[str, Any] = {"segments": Segments.of(lengths, credit.device), "scaling": 0.3}
+    found = segment_attention(torch.nn.Module(), *inputs, None, sliding_window=window, **options)[0]  # pyright: ignore[reportCallIssue] unpacked
+    place = torch.arange(sum(lengths))
+    row = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+    distance = place[:, None] - place[None]
+    is_seen = (row[:, None] == row[None]) & (distance >= 0) & (distance < window)
+    expected = torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=is_seen, scale=0.3, enable_gqa=True)
+    for one, other in zip(
+        [found, *torch.autograd.grad((found * credit).sum(), inputs)],
+        [expected.transpose(1, 2), *torch.autograd.grad((expected.transpose(1, 2) * credit).sum(), inputs)],
+        strict=True,
+    ):
+        assert (one - other).norm() <= 1e-6 * other.norm() + 1e-6
+
+
+def test_attention_with_a_soft_cap_or_sinks_is_refused() -> None:
+    assert attention_of(8).shape == (1, 8, 2, 4)
     with pytest.raises(ModelError, match="soft cap or sinks"):
         attention_of(8, softcap=30.0)
     with pytest.raises(ModelError, match="soft cap or sinks"):
