@@ -27,6 +27,7 @@ from rlpost.platform.processor import slow_format_lines
 from rlpost.recipe.arithmetic import remote_code_lines
 from rlpost.recipe.environment import hidden
 from rlpost.recipe.load import LoadedRecipe, write_resolved
+from rlpost.recipe.model_layout import weight_paths
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.rollout.vllm_settings import engine_environment
 from rlpost.scoring.scorer import RoutedScorer
@@ -168,7 +169,7 @@ class RayParts:
             say=self._console.say,
         )
         self._stack.callback(self._generator.close)
-        byte_count = sum(file.stat().st_size for file in model_dir.glob("*.safetensors"))
+        byte_count = sum(file.stat().st_size for file in weight_paths(model_dir))
         run_name = text_hash(str(Path(self._recipe.output).resolve()))[:16]
         directory = default_directory(run_name, byte_count=byte_count)
         self._weights = SharedMemoryStore(directory, self._generator)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import xxhash
 
 from rlpost.engine_records import WeightManifest
 from rlpost.errors import DamagedWeightsError, ModelError
+from rlpost.recipe.model_layout import weight_paths
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,11 +47,20 @@ def write_weight_file(state: Mapping[str, Tensor], path: Path, *, version: int) 
         tensors[name] = plain.clone() if storage in storages else plain
         storages.add(storage)
     save_file(tensors, path, metadata={"format": "pt"})
-    return _manifest(path, version=version, tensor_count=len(tensors))
+    return _manifest(path, version=version)
+
+
+def follow_umask(files: Iterable[Path], *, beside: Path) -> None:
+    """Give weight files the permissions of a file that was written beside them, because safetensors lets only the owner
+    read them.
+    """
+    for file in files:
+        file.chmod(stat.S_IMODE(beside.stat().st_mode))
 
 
 def mapped_tensors(path: Path) -> dict[str, Tensor]:
-    """Return name -> tensor of a file written by `write_weight_file`, as views of the mapped file, without a copy.
+    """Return name -> tensor of a weight file, or of the files of a model directory, as views of the mapped files,
+    without a copy.
 
     safetensors 0.8 leaks two Python integers for every tensor that it hands to torch, so a process that repeatedly
     reads files through it would grow with each.
@@ -57,6 +68,10 @@ def mapped_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: a tensor has a type that no learner writes.
     """
+    return {name: tensor for file in _files(path) for name, tensor in _mapped_tensors(file).items()}
+
+
+def _mapped_tensors(path: Path) -> dict[str, Tensor]:
     import torch
 
     types = {
@@ -87,38 +102,30 @@ def mapped_tensors(path: Path) -> dict[str, Tensor]:
 def manifest_of_model_dir(directory: Path, *, version: int) -> WeightManifest:
     """Describe the weights of a Hugging Face model directory, so that generators can load a finished artifact.
 
-    Raises:
-        ModelError: the directory has no single `model.safetensors`.
-    """
-    from safetensors import safe_open
+    The manifest of a model in several files names the directory.
 
-    path = directory / MODEL_FILE
-    if not path.is_file():
-        raise ModelError(
-            f"weights are pulled from one file, so {directory} must hold {MODEL_FILE}; it was not found: "
-            "export the model without splitting it into shards"
-        )
-    with safe_open(path, framework="pt") as opened:
-        tensor_count = len(opened.keys())
-    return _manifest(path, version=version, tensor_count=tensor_count)
+    Raises:
+        ModelError: the directory has no weights.
+    """
+    files = weight_paths(directory)
+    return _manifest(files[0] if len(files) == 1 else directory, version=version)
 
 
 def manifest_of_adapter(directory: Path, *, version: int) -> WeightManifest:
     """Describe the weights of a folder that peft loads as an adapter."""
-    from safetensors import safe_open
-
-    path = directory / ADAPTER_FILE
-    with safe_open(path, framework="pt") as opened:
-        tensor_count = len(opened.keys())
-    file = _manifest(path, version=version, tensor_count=tensor_count)
+    file = _manifest(directory / ADAPTER_FILE, version=version)
     return replace(file, path=str(directory.resolve()), kind="adapter")
 
 
 def checksum_of(path: Path | str) -> str:
-    """Return the xxh3-128 of a file's bytes, in hex."""
-    if Path(path).stat().st_size == 0:
+    """Return the xxh3-128 of a file's bytes, in hex; for a model directory, that of its weight files' checksums."""
+    files = _files(Path(path))
+    if len(files) > 1:
+        return xxhash.xxh3_128_hexdigest("".join(map(checksum_of, files)).encode())
+    [file] = files
+    if file.stat().st_size == 0:
         return xxhash.xxh3_128_hexdigest(b"")  # An empty file cannot be mapped.
-    with Path(path).open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return xxhash.xxh3_128_hexdigest(content)
 
 
@@ -128,7 +135,7 @@ def verified_checksum(path: Path, *, expected: str, version: int) -> str:
     Raises:
         DamagedWeightsError: the file is missing or modified.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DamagedWeightsError(
             f"weights {version} must lie where every generator can read them; {path} does not exist here: "
             "publish into a folder that learner and generators share"
@@ -142,11 +149,30 @@ def verified_checksum(path: Path, *, expected: str, version: int) -> str:
     return checksum
 
 
-def _manifest(path: Path, *, version: int, tensor_count: int) -> WeightManifest:
+def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return name -> shape of the tensors of a weight file, or of the files of a model directory.
+
+    Raises:
+        SafetensorError: a file is not readable as safetensors.
+    """
+    from safetensors import safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in _files(path):
+        with safe_open(file, framework="pt") as opened:
+            shapes.update({name: tuple(opened.get_slice(name).get_shape()) for name in opened.offset_keys()})
+    return shapes
+
+
+def _files(path: Path) -> list[Path]:
+    return weight_paths(path) if path.is_dir() else [path]
+
+
+def _manifest(path: Path, *, version: int) -> WeightManifest:
     return WeightManifest(
         version=version,
         path=str(path.resolve()),
         checksum=checksum_of(path),
-        tensor_count=tensor_count,
-        byte_count=path.stat().st_size,
+        tensor_count=len(shapes_of(path)),
+        byte_count=sum(file.stat().st_size for file in _files(path)),
     )

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from rlpost.errors import ModelError
 from rlpost.learner.sharding import gathered
 from rlpost.recipe.sections import LoraConfig
-from rlpost.weight_file import ADAPTER_FILE
+from rlpost.weight_file import ADAPTER_FILE, follow_umask
 
 _NAME = "default"
 _PREFIX = "base_model.model."
@@ -85,3 +85,4 @@ def save_adapter(model: Any, directory: Path, *, is_writer: bool) -> None:
         directory.mkdir()
         model.peft_config[_NAME].save_pretrained(directory)
         save_file(tensors, directory / ADAPTER_FILE, metadata={"format": "pt"})
+        follow_umask([directory / ADAPTER_FILE], beside=directory / "adapter_config.json")

@@ -14,7 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from rlpost.errors import ModelError
 from rlpost.learner.adapter import merged_weights
 from rlpost.learner.sharding import gathered
+from rlpost.recipe.model_layout import weight_paths
 from rlpost.settings import LearnerSettings
+from rlpost.weight_file import follow_umask
 
 _GENERATION_CONFIG = "generation_config.json"
 
@@ -54,6 +56,7 @@ def export_pretrained(state: dict[str, Tensor], settings: LearnerSettings, direc
     if config.tie_word_embeddings:
         state = {name: tensor for name, tensor in state.items() if name != "lm_head.weight"}
     skeleton.save_pretrained(directory, state_dict=state)
+    follow_umask(weight_paths(directory), beside=directory / "config.json")
     if not is_scorer and (Path(settings.model_dir) / _GENERATION_CONFIG).exists():
         # The skeleton does not know the stop tokens and sampling defaults of the stage's start.
         shutil.copyfile(Path(settings.model_dir) / _GENERATION_CONFIG, directory / _GENERATION_CONFIG)

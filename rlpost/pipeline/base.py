@@ -16,15 +16,18 @@ from rlpost.data.sources import load_examples
 from rlpost.data.tokenizer import load_tokenizer, tokenizer_texts, train_tokenizer
 from rlpost.errors import ModelError, shortened
 from rlpost.recipe.memory_words import shape_of
+from rlpost.recipe.model_layout import weight_files, weight_paths
 from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import ModelConfig, TokenizerTraining
 from rlpost.records import Example
+from rlpost.weight_file import follow_umask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_INDEX = "*.safetensors.index.json"
+_WEIGHTS = ("*.safetensors", _INDEX)
 _TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*")
 _CONFIGS = ("config.json", "generation_config.json", "*.py")
 
@@ -89,19 +92,9 @@ def _with_local_model(recipe: Recipe, path: str) -> Recipe:
 
 
 def _check_weights(path: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
     if not (path / "config.json").is_file():
         raise ModelError(f"model.path must be a Hugging Face model directory; {path} has no config.json")
-    files = sorted(path.glob("*.safetensors"))
-    if not files:
-        raise ModelError(f"model.path must hold weights as *.safetensors; {path} has none: convert the model first")
-    for file in files:
-        try:
-            with safe_open(file, framework="numpy"):
-                pass  # Opening reads the header and compares it with the length of the file.
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"model.path must hold whole *.safetensors files; {file} is not one: {error}") from error
+    weight_files(path)
 
 
 def _config(recipe: Recipe, *, tokenizer: PreTrainedTokenizerBase) -> Any:
@@ -193,8 +186,8 @@ def _check_fit(config: Any, recipe: Recipe, *, token_count: int) -> None:
 
 
 def _link_given_model(path: Path, model_dir: Path) -> None:
-    """Link the weights without copying them; copy small files."""
-    for file in (file for pattern in _WEIGHTS for file in path.glob(pattern)):
+    """Link the weights without copying them, and no second set of weights beside them; copy small files."""
+    for file in [*weight_paths(path), *path.glob(_INDEX)]:
         (model_dir / file.name).symlink_to(file.resolve())
     for pattern in _CONFIGS:
         for file in path.glob(pattern):
@@ -213,3 +206,4 @@ def _write_new_model(recipe: Recipe, model_dir: Path, *, config: Any) -> None:
     except Exception as error:  # A wrong value raises many kinds of errors there.
         raise ModelError(f"model.config must describe a language model; building it failed: {error}") from error
     model.save_pretrained(model_dir)
+    follow_umask(weight_paths(model_dir), beside=model_dir / "config.json")

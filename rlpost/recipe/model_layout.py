@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rlpost.errors import ModelError
+from rlpost.recipe.paths import exists
 
 Layout = Mapping[str, tuple[int, ...]]
 """Name of a weight -> its shape; without a tied output head, which repeats the embedding."""
@@ -15,23 +16,47 @@ Layout = Mapping[str, tuple[int, ...]]
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 _HEAD = "lm_head.weight"
+_REAL_TYPES = ("F64", "F32", "F16", "BF16")
+
+
+def weight_paths(model_dir: Path) -> list[Path]:
+    """Return the files that contain the model's weights: those in the index, if there is one, because a directory may
+    contain the weights again in another format.
+
+    Raises:
+        ModelError: the directory contains no such files, or one of them is no regular file, such as a pipe.
+    """
+    files = _files(model_dir)
+    for file in files:
+        if not file.is_file():
+            there = "it is not a regular file" if exists(file) else "it does not exist"
+            raise ModelError(f"the weights of a model must be whole *.safetensors files; {file}: {there}")
+    return files
 
 
 def weight_files(model_dir: Path) -> dict[str, Path]:
     """Return the file that contains each weight of the model, by the weight's name.
 
     Raises:
-        ModelError: the directory contains no such files, or broken ones.
+        ModelError: the directory contains no such files, broken ones, or weights that are integers or of 8 bits.
     """
     from safetensors import SafetensorError, safe_open
 
     files: dict[str, Path] = {}
-    for file in _files(model_dir):
+    for file in weight_paths(model_dir):
         try:
             with safe_open(file, framework="numpy") as opened:
-                files.update(dict.fromkeys(opened.keys(), file))
+                names = list(opened.keys())
+                types = {name: opened.get_slice(name).get_dtype() for name in names if name.endswith("weight")}
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{file} must be a whole *.safetensors file: {error}") from error
+        quantised = [name for name, kind in types.items() if kind not in _REAL_TYPES]
+        if quantised:
+            raise ModelError(
+                f"weights must be floating-point numbers ({', '.join(_REAL_TYPES)}) to be trained; {quantised[0]} in "
+                f"{file} is {types[quantised[0]]}: give the model before it was quantised"
+            )
+        files.update(dict.fromkeys(names, file))
     if is_tied(model_dir):
         files.pop(_HEAD, None)
     return files
@@ -91,9 +116,6 @@ def is_tied(model_dir: Path) -> bool:
 
 
 def _files(model_dir: Path) -> list[Path]:
-    """Return the files in the index, if there is one, because a directory may contain the weights again in another
-    format.
-    """
     index = model_dir / _INDEX
     if index.is_file():
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
     WeightTransferInitInfo,
@@ -19,8 +19,8 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
-from rlpost.errors import ModelError, WeightSyncError
-from rlpost.weight_file import mapped_tensors, verified_checksum
+from rlpost.errors import WeightSyncError
+from rlpost.weight_file import mapped_tensors, shapes_of, verified_checksum
 
 HEAD = "lm_head.weight"
 EMBEDDING_SUFFIX = "embed_tokens.weight"
@@ -62,13 +62,7 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
         # At every update vLLM warns about tables that no weight file holds (rotary embeddings); this class checks names
         # itself.
         logging.getLogger(initialize_layerwise_reload.__module__).setLevel(logging.ERROR)
-        files = sorted(Path(self.model_config.model).glob("*.safetensors"))
-        self._expected = {name: shape for file in files for name, shape in _shapes_of(file).items()}
-        if not self._expected:
-            raise ModelError(
-                f"a generator whose weights change must start from a folder with safetensors files; found none in "
-                f"{self.model_config.model}: save the model there in that format"
-            )
+        self._expected = shapes_of(Path(self.model_config.model))
 
     def start_weight_update(self) -> None:
         """Do nothing yet: the model is opened for loading only after the file has passed its checks."""
@@ -99,7 +93,7 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
     def _names_to_load(self, update: WeightFileUpdate) -> dict[str, str]:
         """Return name in the model -> name in the file, for every tensor to load."""
         try:
-            found = _shapes_of(Path(update.path))
+            found = shapes_of(Path(update.path))
         except SafetensorError as error:
             raise WeightSyncError(
                 f"weights {update.version} must be a safetensors file; {update.path} is not readable as one ({error}): "
@@ -118,11 +112,6 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
                 "write them under the names of the Hugging Face model"
             )
         return names
-
-
-def _shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
-    with safe_open(path, framework="pt") as opened:
-        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.offset_keys()}
 
 
 def _embedding_name(found: Shapes, update: WeightFileUpdate) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import pytest
 import torch
 from learner_inputs import AdvantageLoss, random_batch, same_bits, save_whole, settings_of, whole_weights
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_model
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlpost.errors import ArtifactError, ModelError
 from rlpost.learner.local import LocalLearner
+from rlpost.recipe.sections import LoraConfig
 from rlpost.weight_file import checksum_of
 
 
@@ -138,6 +140,20 @@ def _loaded_with_report(model_dir: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(model_dir, output_loading_info=True)
 
 
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, alpha=4.0)], ids=["whole", "adapter"])
+def test_exported_files_follow_the_umask(
+    model_dir: Path, mesh: DeviceMesh, tmp_path: Path, lora: LoraConfig | None
+) -> None:
+    before = os.umask(0o027)
+    try:
+        LocalLearner(settings_of(model_dir, lora=lora), mesh).export(tmp_path / "model")
+    finally:
+        os.umask(before)
+    files = [file for file in (tmp_path / "model").rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} >= {".safetensors", ".json"}
+    assert {oct(file.stat().st_mode & 0o777) for file in files} == {oct(0o640)}
+
+
 def test_an_export_keeps_the_generation_config_of_the_start(mesh: DeviceMesh, tmp_path: Path) -> None:
     start = save_tiny_model(tmp_path / "start", tied=True, seed=0)
     (start / "generation_config.json").write_text('{"eos_token_id": [1, 7], "temperature": 0.6}')
@@ -195,6 +211,9 @@ def test_buffers_that_belong_to_the_model_are_published(model_dir: Path, mesh: D
 
 def test_a_directory_without_a_model_is_refused(mesh: DeviceMesh, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="must hold weights as"):
+        LocalLearner(settings_of(tmp_path), mesh)
+    save_file({"a.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match="must be a Hugging Face directory"):
         LocalLearner(settings_of(tmp_path), mesh)
 

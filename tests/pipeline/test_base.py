@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from small_run import recipe_document, recipe_of
 from tiny_models import BYTE_VOCAB_SIZE, save_tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -80,14 +81,53 @@ def test_a_folder_without_config_or_weights_is_no_model(tmp_path: Path, given: P
 def test_cut_off_weights_are_no_model(tmp_path: Path, given: Path) -> None:
     weights = (given / "model.safetensors").read_bytes()
     (given / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    assert "model.safetensors is not one" in refusal(tmp_path, path=str(given))
+    assert "model.safetensors must be a whole *.safetensors file" in refusal(tmp_path, path=str(given))
+
+
+def test_a_second_set_of_weights_is_not_linked(tmp_path: Path, given: Path) -> None:
+    save_file({"layers.0.attention.wq.weight": torch.zeros(2, 2)}, given / "consolidated.safetensors")
+    base = build(tmp_path, path=str(given))
+    assert [file.name for file in base.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_a_model_in_several_files_is_linked_whole(tmp_path: Path, given: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(given)
+    (given / "model.safetensors").unlink()
+    model.save_pretrained(given, max_shard_size="20KB")
+    save_file({"layers.0.attention.wq.weight": torch.zeros(2, 2)}, given / "consolidated.safetensors")
+    base = build(tmp_path, path=str(given))
+    assert len(list(base.glob("*.safetensors"))) == len(list(given.glob("model-*.safetensors"))) > 1
+    loaded = AutoModelForCausalLM.from_pretrained(base).state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_a_new_model_follows_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        base = build(tmp_path, **new_model(tmp_path))
+    finally:
+        os.umask(before)
+    assert {oct(file.stat().st_mode & 0o777) for file in base.iterdir()} == {oct(0o640)}
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_weights_is_refused_at_once(tmp_path: Path, given: Path) -> None:
+    (given / "model.safetensors").unlink()
+    os.mkfifo(given / "model.safetensors")
+    assert "model.safetensors: it is not a regular file" in refusal(tmp_path, path=str(given))
+
+
+def test_integer_weights_are_no_model(tmp_path: Path, given: Path) -> None:
+    name = "model.layers.0.mlp.up_proj.weight"
+    state = load_file(given / "model.safetensors")
+    save_file(state | {name: state[name].to(torch.int8)}, given / "model.safetensors", metadata={"format": "pt"})
+    assert f"{name} in {given / 'model.safetensors'} is I8" in refusal(tmp_path, path=str(given))
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "{}",
-        "nonsense",
         '{"model_type": "gwen"}',
         '{"model_type": "qwen3", "vocab_size": "x"}',
         '{"model_type": "qwen3", "rope_scaling": 3}',
@@ -100,6 +140,11 @@ def test_a_given_configuration_that_transformers_does_not_know_is_refused(
     message = refusal(tmp_path, path=str(given), tokenizer=str(save_tiny_model(tmp_path / "t", tied=True, seed=0)))
     assert "given/config.json must be a configuration that transformers knows; found: " in message
     assert "Error: " not in message and "<class" not in message
+
+
+def test_a_given_configuration_that_is_no_json_is_refused(tmp_path: Path, given: Path) -> None:
+    (given / "config.json").write_text("nonsense")
+    assert "given/config.json must be the JSON configuration of a model" in refusal(tmp_path, path=str(given))
 
 
 @pytest.mark.parametrize(

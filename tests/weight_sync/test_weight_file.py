@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 import xxhash
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_model, tiny_qwen3
 
-from rlpost.errors import ModelError
-from rlpost.weight_file import checksum_of, manifest_of_model_dir, mapped_tensors, write_weight_file
+from rlpost.errors import DamagedWeightsError, ModelError
+from rlpost.weight_file import (
+    checksum_of,
+    manifest_of_model_dir,
+    mapped_tensors,
+    shapes_of,
+    verified_checksum,
+    write_weight_file,
+)
 
 
 def test_a_weight_file_holds_every_tensor_under_its_name(tmp_path: Path) -> None:
@@ -101,7 +108,29 @@ def test_a_model_directory_has_a_manifest(tmp_path: Path) -> None:
     assert manifest.checksum == checksum_of(manifest.path)
 
 
-def test_a_model_directory_in_shards_is_refused(tmp_path: Path) -> None:
+def test_a_model_directory_in_shards_has_a_manifest_of_all_its_files(tmp_path: Path) -> None:
+    model = tiny_qwen3(0, tied=False)
+    model.save_pretrained(tmp_path, max_shard_size="50KB")
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    manifest = manifest_of_model_dir(tmp_path, version=2)
+    state = model.state_dict()
+    assert len(shards) > 1
+    assert (manifest.path, manifest.tensor_count) == (str(tmp_path), len(state))
+    assert manifest.byte_count == sum(shard.stat().st_size for shard in shards)
+    mapped = mapped_tensors(tmp_path)
+    assert mapped.keys() == state.keys()
+    assert all(torch.equal(mapped[name], state[name]) for name in state)
+    assert verified_checksum(tmp_path, expected=manifest.checksum, version=2) == manifest.checksum
+    content = bytearray(shards[-1].read_bytes())
+    content[-1] ^= 1
+    shards[-1].write_bytes(content)
+    with pytest.raises(DamagedWeightsError, match="must have the checksum"):
+        verified_checksum(tmp_path, expected=manifest.checksum, version=2)
+
+
+def test_weights_beside_an_index_are_no_part_of_the_manifest(tmp_path: Path) -> None:
     tiny_qwen3(0, tied=False).save_pretrained(tmp_path, max_shard_size="50KB")
-    with pytest.raises(ModelError, match=r"must hold model\.safetensors"):
-        manifest_of_model_dir(tmp_path, version=0)
+    alone = manifest_of_model_dir(tmp_path, version=0)
+    save_file({"layers.0.attention.wq.weight": torch.zeros(2, 2)}, tmp_path / "consolidated.safetensors")
+    assert manifest_of_model_dir(tmp_path, version=0) == alone
+    assert "layers.0.attention.wq.weight" not in shapes_of(tmp_path)

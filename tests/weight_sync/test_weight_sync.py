@@ -134,9 +134,11 @@ def test_responses_in_flight_go_on_with_the_new_weights(bench: Bench) -> None:
         assert distance(new, request, rollout, slice(0, before.stop)) > 0.5
 
 
-def test_a_model_directory_can_be_pulled_tied_or_not(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("max_shard_size", ["1GB", "100KB"], ids=["one file", "several files"])
+def test_a_model_directory_can_be_pulled_tied_or_not(bench: Bench, tmp_path: Path, max_shard_size: str) -> None:
     bench.version += 1
-    directory = save_tiny_model(tmp_path / "artifact", tied=bench.tied, seed=bench.version)
+    directory = tmp_path / "artifact"
+    tiny_qwen3(bench.version, tied=bench.tied).save_pretrained(directory, max_shard_size=max_shard_size)
     (receipt,) = bench.generator.pull_weights(
         manifest_of_model_dir(directory, version=bench.version), keep_kv_cache=False
     )
