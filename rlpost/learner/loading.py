@@ -62,8 +62,8 @@ def _refuse_missing(missing: set[str], model_dir: str) -> None:
     """Reject a model that transformers would complete with random weights."""
     if missing:
         raise ModelError(
-            f"{model_dir} must hold all weights of the model; missing: {_some(missing)}: get the files again, or give the "
-            "model that they belong to"
+            f"{model_dir} must hold all weights of the model; missing: {_some(missing)}: get the files "
+            "again, or give the model that they belong to"
         )
 
 
