@@ -24,9 +24,10 @@ from rlpost.records import Example, Message, assistant_turn
 
 SEEN_BY_MODELS = frozenset(
     {"image", "images", "video", "videos", "audio", "audios", "documents", "functions", "function_call", "tool_calls"}
-    | {"system", "system_prompt", "history", "conversation", "conversations", "reasoning_content"}
+    | {"system", "system_prompt", "history", "conversation", "conversations", "reasoning_content", "input", "context"}
 )
-"""Columns that well-known formats show to the model. A row's other columns are for verifiers and routing."""
+"""Columns that well-known formats show to the model: Alpaca's `input` and Dolly's `context` hold the text that an
+instruction is about. A row's other columns are for verifiers and routing."""
 _RENDERED = ("prompt", "messages", "response", "rejected", "tools", "template_arguments")
 """Roles whose column reaches the chat template."""
 
@@ -99,7 +100,8 @@ def _refuse_vanishing(row: Mapping[str, Any], *, ignored: Collection[str]) -> No
         if column in SEEN_BY_MODELS and column not in ignored and not is_empty(value):
             raise DataError(
                 f"the column {column} is one that a model would see, and nothing here renders it: write it into the "
-                f"messages or the instruction, or list {column} in not_rendered if verifiers alone read it"
+                f"messages, write {{{column}}} into the data set's instruction, or list {column} in not_rendered if "
+                "verifiers alone read it"
             )
 
 
@@ -173,7 +175,10 @@ class _Turns:
             return (Message(role="user", content=value),)
         messages = self._messages(value)
         if messages[-1].role == "assistant" and not may_end_with_answer:
-            raise DataError("a prompt must end with a user turn; found an assistant turn: use columns.messages instead")
+            raise DataError(
+                "a prompt must end with a user turn; found an assistant turn: put the beginning of an answer into the "
+                "response, or name a whole conversation in columns.messages"
+            )
         return tuple(
             replace(turn, train=False) if turn.role == "assistant" and turn.train is None else turn for turn in messages
         )

@@ -12,6 +12,9 @@ from rlpost.errors import DataError
 from rlpost.records import Message
 
 KNOWN_KEYS = frozenset({"role", "content", *REASONING_KEYS, "tool_calls", "tool_call_id", "name", "train", "weight"})
+_KEYS_OF_CALLS = frozenset({"id", "type", "index", "function"})
+"""`index` numbers the calls of a turn, as their order in the list does."""
+_KEYS_OF_FUNCTIONS = frozenset({"name", "arguments"})
 _FORM = "a message must have a role and a content, both strings"
 
 
@@ -91,7 +94,7 @@ def _message(turn: Any, *, index: int, ignored: Collection[str]) -> Message:
             f"message {index} ({role}) has the key {unread[0]}, which nothing here reads, so that it would vanish: "
             f"rename it to one of {', '.join(sorted(KNOWN_KEYS))}, or list it in not_rendered"
         )
-    calls = _tool_calls(fields.get("tool_calls"), index=index)
+    calls = _tool_calls(fields.get("tool_calls"), index=index, ignored=ignored)
     reasoning = _text_of(fields, REASONING_KEYS, index=index)
     content = _content(fields.get("content"), index=index)
     if not isinstance(role, str) or (content is None and not calls and reasoning is None):
@@ -135,20 +138,20 @@ def _part_text(part: Any, *, index: int) -> str:
     raise DataError(f"{_FORM}; message {index} has a part that is a {type(part).__name__}")
 
 
-def _tool_calls(value: Any, *, index: int) -> tuple[Mapping[str, Any], ...]:
+def _tool_calls(value: Any, *, index: int, ignored: Collection[str]) -> tuple[Mapping[str, Any], ...]:
     """Read the calls of a turn, with their arguments as a mapping, parsed from JSON text if necessary."""
     if is_empty(value):
         return ()
     calls = _from_json(value)
     if not isinstance(calls, list):
         raise DataError(f"tool_calls of message {index} must be a list; found {str(value)[:100]}")
-    return tuple(_tool_call(call, index=index) for call in cast("list[Any]", calls))
+    return tuple(_tool_call(call, index=index, ignored=ignored) for call in cast("list[Any]", calls))
 
 
-def _tool_call(call: Any, *, index: int) -> Mapping[str, Any]:
+def _tool_call(call: Any, *, index: int, ignored: Collection[str]) -> Mapping[str, Any]:
     fields = cast("dict[str, Any]", call) if isinstance(call, dict) else {}
     if "function" not in fields:  # Hermes and others write the function without OpenAI's wrapper.
-        outer = {key: fields[key] for key in ("id", "type") if key in fields}
+        outer = {key: value for key, value in fields.items() if key in _KEYS_OF_CALLS}
         fields = {**outer, "function": {key: value for key, value in fields.items() if key not in outer}}
     function = cast("dict[str, Any]", fields["function"]) if isinstance(fields["function"], dict) else {}
     arguments = _from_json(function.get("arguments") or {})
@@ -157,6 +160,13 @@ def _tool_call(call: Any, *, index: int) -> Mapping[str, Any]:
             f"a tool call must have a function with a name and arguments (a mapping, or JSON text of one); message "
             f"{index} has {str(call)[:100]}"
         )
+    for part, known in ((fields, _KEYS_OF_CALLS), (function, _KEYS_OF_FUNCTIONS)):
+        unread = [key for key, value in part.items() if key not in known | set(ignored) and not is_empty(value)]
+        if unread:
+            raise DataError(
+                f"a tool call of message {index} has the key {unread[0]}, which nothing here reads, so that it would "
+                "vanish: take it out, or list it in not_rendered"
+            )
     return {"type": "function", **fields, "function": {**function, "arguments": arguments}}
 
 

@@ -20,9 +20,9 @@ class _Part(NamedTuple):
 class TemplateCoverage:
     """Tests each form of conversation once, by the roles and the parts of its turns.
 
-    It checks the content of every turn that is not the assistant's, every tool call, and the content and reasoning of
-    the assistant's trained turns. The template may show earlier answers as it likes: many model families leave out the
-    reasoning of earlier turns.
+    It checks the content of every turn, every tool call, the name of a person who speaks, and the reasoning of the
+    assistant's trained turns. Many model families leave out the reasoning of earlier turns. The `name` and the
+    `tool_call_id` of a tool's answer say again which call it answers, and may be left out.
     """
 
     def __init__(self, template: ChatTemplate) -> None:
@@ -101,12 +101,13 @@ def _marked(messages: Sequence[Message], *, trained: Collection[int]) -> tuple[l
         return parts[-1].word
 
     for index, message in enumerate(messages):
-        is_checked = message.role != "assistant" or index in trained
-        content, reasoning = message.content, None
-        if content and content.strip() and is_checked:
+        content, reasoning, name = message.content, None, message.name
+        if content and content.strip():
             content = word(index, "the content")
-        if message.reasoning_content and message.reasoning_content.strip() and is_checked:
+        if message.reasoning_content and message.reasoning_content.strip() and index in trained:
             reasoning = word(index, "the reasoning_content")
+        if name and message.role != "tool":
+            name = word(index, "the name")
         calls = [
             {**call, "function": {**call["function"], "name": word(index, f"tool call {place}")}}
             for place, call in enumerate(message.tool_calls)
@@ -118,7 +119,7 @@ def _marked(messages: Sequence[Message], *, trained: Collection[int]) -> tuple[l
                 reasoning_content=reasoning,
                 tool_calls=tuple(calls),
                 tool_call_id=message.tool_call_id,
-                name=message.name,
+                name=name,
             )
         )
     return marked, parts

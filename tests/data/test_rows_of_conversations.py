@@ -154,7 +154,7 @@ def test_every_row_of_the_page_about_conversations_is_read_and_rendered(tmp_path
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("alpaca.jsonl", r"row 0 \(columns: instruction, input, output\): a row needs a prompt"),
+        ("alpaca.jsonl", r"row 0 \(columns: instruction, input, output\): the column input is one"),
         ("array.json", r"array\.json:1: a line must be one JSON object"),
         ("comma.jsonl", r"comma\.jsonl:1: a line must be one JSON object; found: Extra data"),
         ("question_answer.jsonl", r"columns: question, answer\): a row needs a prompt"),
@@ -183,6 +183,21 @@ def test_a_recipe_may_say_that_a_column_or_key_is_not_for_the_model() -> None:
     [example] = load("images.jsonl", not_rendered=["images"])
     assert example.meta == {"images": ["cat.png"]}
     assert trained("unknown_key.jsonl", not_rendered=["emotion"]) == "Hi." + ENDED
+
+
+def test_the_input_of_alpacas_rows_is_refused_or_written_by_the_instruction() -> None:
+    names = {"prompt": "instruction", "response": "output"}
+    with pytest.raises(DataError, match="the column input is one that a model would see"):
+        load("alpaca.jsonl", columns=names)
+    [example] = load("alpaca.jsonl", columns=names, instruction="{question}\n{input}")
+    assert example.question == "Name the opposite.\nhot"
+
+
+def test_keys_of_tool_calls_may_be_said_to_be_not_for_the_model(tmp_path: Path) -> None:
+    call = {"id": "c", "index": 0, "note": "n", "function": {"name": "f", "arguments": {}, "strict": None}}
+    turns = [TURN, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    example = one(tmp_path, {"messages": turns}, not_rendered=["note"])
+    assert example.completion[0].tool_calls[0]["function"]["name"] == "f"
 
 
 def test_a_column_that_the_instruction_writes_does_not_vanish(tmp_path: Path) -> None:
@@ -220,6 +235,28 @@ TURN = {"role": "user", "content": "q"}
         (
             {"messages": [TURN, {"role": "assistant", "content": "a", "reasoning": "r", "thinking": "t"}]},
             "has reasoning and thinking, which mean the same",
+        ),
+        (
+            {
+                "messages": [
+                    TURN,
+                    {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "parameters": {"a": 1}}]},
+                ]
+            },
+            "a tool call of message 1 has the key parameters, which nothing here reads",
+        ),
+        (
+            {"messages": [TURN, {"role": "assistant", "tool_calls": [{"function": {"name": "f"}, "note": "n"}]}]},
+            "a tool call of message 1 has the key note, .* or list it in not_rendered",
+        ),
+        ({"prompt": "q", "input": "i", "response": "a"}, "the column input is one that a model would see"),
+        ({"prompt": "q", "context": "c", "response": "a"}, "the column context is one that a model would see"),
+        (
+            {
+                "prompt": [TURN, {"role": "assistant", "content": "It"}],
+                "completion": [{"role": "assistant", "content": "is"}],
+            },
+            "put the beginning of an answer into the response",
         ),
         ({"prompt": "q", "tools": "no json"}, "tools must be a list of JSON schemas; found no json"),
         ({"prompt": "q", "chat_template_kwargs": [1]}, "the arguments of a chat template must be a mapping"),
@@ -272,6 +309,16 @@ def test_tools_and_calls_may_be_written_as_json_text_or_without_the_wrapping(tmp
             "llama3_1",
             row([user("q")], [assistant("Let me see.", tool_calls=(CALL,)), tool("3 C"), assistant("3 C")]),
             r"nothing in it writes the content of message 1 \(assistant\)",
+        ),
+        (
+            "llama3_1",
+            row([user("q"), assistant("See.", tool_calls=(CALL,)), tool("3 C")], [assistant("3 C", train=True)]),
+            r"nothing in it writes the content of message 1 \(assistant\)",
+        ),
+        (
+            "qwen3_training",
+            row([Message(role="user", content="q", name="Ada")], [assistant("a")]),
+            r"nothing in it writes the name of message 0 \(user\)",
         ),
         (
             "cohere2",
