@@ -161,9 +161,9 @@ class LossInputs:
         """
         if column not in self.columns:
             raise RecipeError(
-                f"a loss must declare the columns that it reads, and the batch must have them; {self.component} has "
-                f"{', '.join(self.columns) or 'no columns'} and not {column}: add it to the loss's `columns`, or fill "
-                "it in"
+                f"a loss must declare the columns that it reads, and the batch must have them; the tokens of component "
+                f"{self.component!r} come with {', '.join(self.columns) or 'no columns'}, and without {column}: add it "
+                "to the loss's `columns`, or fill it in"
             )
         return self.columns[column]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.abc import SourceLoader
@@ -25,6 +26,8 @@ from rlpost.recipe.nearest import nearest_words
 
 PluginT = TypeVar("PluginT")
 FILE_ENDING = ".py"
+ERRORS_OF_AUTHORS = (Exception, SystemExit)
+"""The errors that a user's code may raise. `sys.exit` is one of them: it must not end a command without a word."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +93,8 @@ def load_plugin(reference: str, kind: PluginKind[PluginT]) -> Loaded[PluginT]:
         known = nearest_words(name, _names_in(module, kind))
         raise kind.error(f"{kind.noun} {reference}: {place} has no `{name}`: {known}")
     if not kind.is_one(found):
-        raise kind.error(f"{reference} must be {kind.expected}; found {type(found).__name__}: {kind.remedy}")
+        words = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
+        raise kind.error(f"{reference} must be {kind.expected}; found {words}: {kind.remedy}")
     return Loaded(found, reference)
 
 
@@ -109,6 +113,16 @@ def plugin_identity(reference: str) -> str:
     return xxhash.xxh3_128_hexdigest(Path(spec.origin).read_bytes())
 
 
+def raised(error: BaseException, reference: str) -> str:
+    """Return the words for an error of a plug-in, with the line of its own source: `KeyError: 'a' (line 7 of x.py)`."""
+    place = split(reference).module
+    source = place if names_file(reference) else getattr(sys.modules.get(place), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
+    where = f" (line {lines[-1]} of {Path(str(source)).name})" if lines else ""
+    said = f": {error!s:.300}" if str(error) else ""
+    return f"{type(error).__name__}{said}{where}"
+
+
 def _imported(module_name: str, reference: str, kind: PluginKind[PluginT]) -> ModuleType:
     try:
         return importlib.import_module(module_name)
@@ -119,10 +133,10 @@ def _imported(module_name: str, reference: str, kind: PluginKind[PluginT]) -> Mo
         ) from error
     except InputError:
         raise
-    except Exception as error:
+    except ERRORS_OF_AUTHORS as error:
         raise kind.error(
             f"{kind.noun} {reference}: the module {module_name} must load without an error; it raised "
-            f"{type(error).__name__}: {error!s:.300}"
+            f"{raised(error, reference)}"
         ) from error
 
 
@@ -145,10 +159,22 @@ def _module_of_file(path: Path, kind: PluginKind[PluginT]) -> ModuleType:
     except InputError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except ERRORS_OF_AUTHORS as error:
         del sys.modules[name]
-        raise kind.error(f"{path} must load without an error; it raised {type(error).__name__}: {error}") from error
+        words = raised(error, str(path)) + _remedy_beside(path, error)
+        raise kind.error(f"{path} must load without an error; it raised {words}") from error
     return module
+
+
+def _remedy_beside(path: Path, error: BaseException) -> str:
+    """Say what to do about an import of a file that lies beside the plug-in's; empty for any other error."""
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not missing or not ((path.parent / f"{missing}{FILE_ENDING}").exists() or (path.parent / missing).is_dir()):
+        return ""
+    return (
+        f": a file that is named by its path may import what is installed, and {missing} only lies beside it: put both "
+        "into one file, or install them as a package and write module:name"
+    )
 
 
 class _Content(SourceLoader):

@@ -16,7 +16,7 @@ from typing_extensions import TypeIs
 from rlpost.errors import InputError, PluginError
 from rlpost.interfaces import GroupScores
 from rlpost.parameters import parameter_model, validated
-from rlpost.plugins import PluginKind, load_plugin
+from rlpost.plugins import ERRORS_OF_AUTHORS, PluginKind, load_plugin, raised
 from rlpost.recipe.rl import AdvantageConfig
 
 Function = Callable[..., object]
@@ -34,9 +34,18 @@ class PluginAdvantage:
         """Call the user's function.
 
         Raises:
-            PluginError: it returned something other than a finite number for each token.
+            PluginError: it raised, or returned something other than a finite number for each token.
         """
-        answer = self.function(groups, **self.params)
+        try:
+            answer = self.function(groups, **self.params)
+        except InputError:
+            raise
+        except ERRORS_OF_AUTHORS as error:
+            sizes = ", ".join(str(len(group.scores_G)) for group in groups)
+            raise PluginError(
+                f"the advantage {self.reference} must take groups of any size, empty ones and ones of equal scores "
+                f"too; on groups of {sizes:.200} samples it raised {raised(error, self.reference)}"
+            ) from error
         if not isinstance(answer, list | tuple) or len(cast("Sequence[object]", answer)) != len(groups):
             raise self._refusal(f"one list for each of the {len(groups)} groups", _sized(answer))
         return [
@@ -62,8 +71,12 @@ class PluginAdvantage:
         found = cast("NDArray[Any]", values)
         if found.shape != (length,) or found.dtype.kind not in "fiu":
             raise self._refusal(wanted, f"an array of shape {list(found.shape)} and type {found.dtype}")
-        if not np.isfinite(found).all():
-            raise self._refusal(wanted, str(found[~np.isfinite(found)][0]))
+        with np.errstate(over="ignore"):
+            # Batches hold float32, in which a number above 3e38 is infinite.
+            is_finite_T = np.isfinite(found.astype(np.float32))
+        if not is_finite_T.all():
+            first = found[~is_finite_T][0]
+            raise self._refusal(wanted, f"{first}, which float32 cannot hold" if np.isfinite(first) else str(first))
         return found.astype(np.float64)
 
     def _refusal(self, wanted: str, found: str) -> PluginError:
@@ -98,16 +111,7 @@ def try_advantage(advantage: PluginAdvantage) -> None:
         )
         for scores_G in scores
     ]
-    try:
-        advantage(groups)
-    except InputError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"the advantage {advantage.reference} must take groups of any size, empty ones and ones of equal scores "
-            f"too; on a made-up step of {', '.join(str(len(group.scores_G)) for group in groups)} samples it raised "
-            f"{type(error).__name__}: {error!s:.300}"
-        ) from error
+    advantage(groups)
 
 
 def _is_function(found: object) -> TypeIs[Function]:

@@ -59,8 +59,11 @@ def surrogate(*, columns: Collection[str]) -> Callable[[Function], AuthoredSurro
             rejected before it starts.
 
     Raises:
-        PluginError: a parameter of the function is not keyword-only with a type and a default.
+        PluginError: `columns` is not a list of names, or a parameter of the function is not keyword-only with a type
+            and a default.
     """
+    if isinstance(columns, str):
+        raise PluginError(f"columns of @surrogate must be a list of names; found the text {columns!r}: write it in []")
 
     def decorate(function: Function) -> AuthoredSurrogate:
         name = function.__name__

@@ -7,7 +7,7 @@ loads the source itself. A rank rejects a source that differs from the one that 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from rlpost.errors import InputError, PluginError
 from rlpost.interfaces import LossInputs
 from rlpost.losses.authoring import AuthoredSurrogate
 from rlpost.losses.surrogate import SurrogateTokens
-from rlpost.plugins import PluginKind, load_plugin, plugin_identity
+from rlpost.plugins import ERRORS_OF_AUTHORS, PluginKind, load_plugin, plugin_identity, raised
 from rlpost.recipe.rl import PluginLossConfig
 
 
@@ -37,10 +37,19 @@ class PluginSurrogate:
         """Call the user's function.
 
         Raises:
-            PluginError: it returned something other than one loss and one flag per token, or its source differs from
-                the one that was checked.
+            PluginError: it raised, it returned something other than one loss and one flag per token, or its source
+                differs from the one that was checked.
         """
-        tokens = _loaded(self.reference, self.identity)(inputs, log_ratios_T=log_ratios_T, **self.params)
+        function = _loaded(self.reference, self.identity)
+        try:
+            tokens = function(inputs, log_ratios_T=log_ratios_T, **self.params)
+        except InputError:
+            raise
+        except ERRORS_OF_AUTHORS as error:
+            raise PluginError(
+                f"the loss {self.reference} must take any number of tokens, none too; on {len(log_ratios_T)} it raised "
+                f"{raised(error, self.reference)}"
+            ) from error
         found = _fault(tokens, shape=log_ratios_T.shape)
         if found is not None:
             raise PluginError(
@@ -66,42 +75,65 @@ def plugin_surrogate(config: PluginLossConfig) -> PluginSurrogate:
 
 
 def try_surrogate(surrogate: PluginSurrogate) -> None:
-    """Call the function on a made-up micro-batch of two rows and on one without tokens, and check its contract.
+    """Call the function on a made-up micro-batch of two rows, on each of them alone, and on a micro-batch without
+    tokens, and check its contract.
 
     Raises:
-        PluginError: the function raised, or its losses are not finite or have no gradient.
+        PluginError: the function raised, its losses are not finite, have no gradient or depend on the other rows, or it
+            changes its inputs.
     """
-    for lengths in ((3, 2), (0, 0)):
-        inputs = _made_up(lengths, surrogate.columns)
-        log_ratios_T = inputs.logprobs_T - torch.linspace(-2.2, -0.2, sum(lengths))
-        try:
-            tokens = surrogate(inputs, log_ratios_T=log_ratios_T)
-        except InputError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"the loss {surrogate.reference} must take any number of tokens, none too; on {sum(lengths)} made-up "
-                f"ones it raised {type(error).__name__}: {error!s:.300}"
-            ) from error
-        if not lengths[0]:
-            return
-        if not tokens.losses_T.isfinite().all():
-            raise PluginError(
-                f"the loss {surrogate.reference} must give every token a finite loss; found {tokens.losses_T.tolist()} "
-                "for made-up tokens with ratios of 0.8 to 1.2"
-            )
-        if not tokens.losses_T.requires_grad:
-            raise PluginError(
-                f"the loss {surrogate.reference} must have a gradient; found none: compute losses_T from log_ratios_T "
-                "or inputs.logprobs_T"
-            )
-        tokens.losses_T.sum().backward()
-        gradient_T = inputs.logprobs_T.grad
-        if gradient_T is None or not gradient_T.isfinite().all():
-            found = "none" if gradient_T is None else gradient_T.tolist()
-            raise PluginError(
-                f"the loss {surrogate.reference} must have a finite gradient in the log-probabilities; found {found}"
-            )
+    inputs = _made_up((3, 2), surrogate.columns)
+    found = _losses(surrogate, inputs)
+    if not found.isfinite().all():
+        raise PluginError(
+            f"the loss {surrogate.reference} must give every token a finite loss; found {found.tolist()} for made-up "
+            "tokens with ratios of 0.8 to 1.2"
+        )
+    if not found.requires_grad:
+        raise PluginError(
+            f"the loss {surrogate.reference} must have a gradient; found none: compute losses_T from log_ratios_T or "
+            "inputs.logprobs_T"
+        )
+    found.sum().backward()
+    gradient_T = inputs.logprobs_T.grad
+    if gradient_T is None or not gradient_T.isfinite().all():
+        words = "none" if gradient_T is None else gradient_T.tolist()
+        raise PluginError(
+            f"the loss {surrogate.reference} must have a finite gradient in the log-probabilities; found {words}"
+        )
+    _losses(surrogate, _made_up((0, 0), surrogate.columns))
+    untouched = _made_up((3, 2), surrogate.columns)
+    if any(not torch.equal(values_T, untouched.columns[name]) for name, values_T in inputs.columns.items()):
+        raise PluginError(
+            f"the loss {surrogate.reference} must leave its inputs as they are; it changes a column in place: use "
+            "operations that make a new tensor, such as `mul` instead of `mul_`"
+        )
+    alone = torch.cat([_losses(surrogate, _row_alone(untouched, row)) for row in range(untouched.row_count)])
+    if not torch.allclose(alone, found, rtol=1e-4, atol=1e-6):
+        raise PluginError(
+            f"the loss {surrogate.reference} must give a response the same loss whatever shares its micro-batch, which "
+            f"is cut by size; found {found.tolist()} together and {alone.tolist()} alone: use row_sums and row_means "
+            "in place of a sum, mean or maximum over all tokens"
+        )
+
+
+def _losses(surrogate: PluginSurrogate, inputs: LossInputs) -> Tensor:
+    """Call the function with ratios of 0.8 to 1.2."""
+    log_ratios_T = inputs.logprobs_T - (inputs.logprobs_T.detach() * 1.25 + 0.3)
+    return surrogate(inputs, log_ratios_T=log_ratios_T).losses_T
+
+
+def _row_alone(inputs: LossInputs, row: int) -> LossInputs:
+    """Return the tokens of one row as a micro-batch of their own."""
+    chosen_T = inputs.row_T == row
+    return replace(
+        inputs,
+        logprobs_T=inputs.logprobs_T.detach()[chosen_T].requires_grad_(),
+        weights_T=inputs.weights_T[chosen_T],
+        columns={name: values_T[chosen_T] for name, values_T in inputs.columns.items()},
+        row_T=torch.zeros(int(chosen_T.sum()), dtype=torch.int64),
+        row_count=1,
+    )
 
 
 def _made_up(lengths: tuple[int, ...], columns: frozenset[str]) -> LossInputs:

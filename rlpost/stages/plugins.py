@@ -54,7 +54,8 @@ def _check_loss(config: PluginLossConfig, stage: RlStage) -> None:
 
 def _check_sampler(config: PluginSamplerConfig, stage: TrainedStage) -> None:
     rows = SampledRows([f"{name}/{row}" for name in stage.data for row in range(_MADE_UP_ROWS)])
-    try_sampler(config, rows, rows_per_step=_MADE_UP_ROWS)
+    # Not a whole epoch, after which a sampler that forgets its place would be right by chance.
+    try_sampler(config, rows, rows_per_step=len(rows.ids) - 1, scored=stage.scores_rows)
 
 
 _CHECKS = cast(

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from guide_steps import write_files
 from sampled_rows import CONFIG, group_of, rows_of, sampler, saved
+from small_run import recipe_document, recipe_of
 
 from rlpost.data.samplers.plugin_sampler import try_sampler
 from rlpost.errors import DataError, PluginError
+from rlpost.stages.plugins import plugin_problems
 
 BODY = """
 class Mine:
@@ -68,10 +70,14 @@ def test_a_plugin_gets_its_parameters_and_the_state_of_other_rows_is_refused(tmp
         ("        return [(self", "        return {1}  # ", r"a list of 3 rows; found set"),
         ('{"place": self.place}', "{1: self}", r"state of the sampler .* plain data"),
         ('{"place": self.place}', "{1: 2}", r"plain data that JSON gives back"),
-        ('self.place = state["place"]', "pass", r"load of the sampler .* must go on from what state returned"),
-        ("        pass", "        groups[0]", r"without any group to observe; it raised IndexError"),
+        ('{"place": self.place}', "float('nan')", r"^state of the sampler .* JSON gives back as it is; found nan"),
+        ('self.place = state["place"]', "pass", r"must go on after load from what state returned, .* rows \[3, 4, 0\]"),
+        ("self.place += count", "self.place += 3", r"next\(2\) must give the rows of next\(1\) and next\(1\)"),
+        ("        pass", "        groups[5]", r"observe of the sampler .* IndexError: .* \(line 9 of mine\.py\)"),
+        ("        pass", "        groups[1].verdicts[0].score + 1", r"observe of the sampler .* it raised TypeError"),
+        ("        pass", "        raise SystemExit", r"observe of the sampler .* it raised SystemExit"),
         ("len(rows.ids)", "len(rows)", r"must be made from \(rows, .* it raised TypeError"),
-        ("    def load", "    def lode", r"must be a class with the methods next, observe, state, load"),
+        ("    def load", "    def lode", r"a class with the methods next, observe, state, load; found the class Mine"),
         ("first: int = 0", "first", r"keyword-only with a type and a default"),
     ],
 )
@@ -79,4 +85,20 @@ def test_a_plugin_that_breaks_its_contract_is_named(tmp_path: Path, old: str, ne
     assert old in BODY
     config = CONFIG.validate_python(written(tmp_path, BODY.replace(old, new)))
     with pytest.raises(PluginError, match=message):
-        try_sampler(config, rows_of(sums=5), rows_per_step=3)
+        try_sampler(config, rows_of(sums=5), rows_per_step=3, scored=True)
+
+
+def test_a_plugin_that_forgets_its_place_is_named_by_check_also_where_a_step_is_an_epoch(tmp_path: Path) -> None:
+    config = written(tmp_path, BODY.replace('self.place = state["place"]', "pass"))
+    document = recipe_document(tmp_path)
+    document["stages"][-1]["sampler"] = config
+    [problem] = plugin_problems(recipe_of(document))
+    assert problem.path == ("stages", 2, "sampler", "kind")
+    assert "must go on after load from what state returned" in problem.text
+
+
+def test_samplers_of_supervised_stages_are_tried_without_scores(tmp_path: Path) -> None:
+    config = written(tmp_path, BODY.replace("        pass", "        assert not groups"))
+    document = recipe_document(tmp_path)
+    document["stages"][0]["sampler"] = config
+    assert plugin_problems(recipe_of(document)) == []

@@ -118,6 +118,9 @@ def test_a_plugin_that_is_not_there_or_does_not_fit_is_one_problem(
             "return [[p / g.scores_G.max() for p in g.penalties_GT] for g in groups if g.scores_G.max()]",
             "it raised ValueE",
         ),
+        ("return [[p + 1e300 for p in g.penalties_GT] for g in groups]", "found 1e+300, which float32 cannot hold"),
+        ("return {}['score']", "on groups of 4, 2, 1, 0 samples it raised KeyError: 'score' (line 3 of own.py)"),
+        ("raise SystemExit", "it raised SystemExit (line 3 of own.py)"),
     ],
 )
 def test_an_advantage_that_breaks_its_contract_is_refused_before_anything_starts(
@@ -127,6 +130,22 @@ def test_an_advantage_that_breaks_its_contract_is_refused_before_anything_starts
     code, output = checked(recipe)
     assert code == 2, output
     assert "stages[grpo].advantage.scheme: the advantage" in output
+    assert message in output
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("import sys\nsys.exit(0)\n", "own.py must load without an error; it raised SystemExit: 0 (line 2 of own.py)"),
+        ("import helper_of_own\n", "No module named 'helper_of_own' (line 1 of own.py): a file that is named by its p"),
+        ("import nowhere_at_all\n", "No module named 'nowhere_at_all' (line 1 of own.py)\n"),
+    ],
+)
+def test_a_file_that_does_not_load_is_refused_with_the_line(recipe: Path, content: str, message: str) -> None:
+    (recipe.parent / "helper_of_own.py").write_text("")
+    (recipe.parent / "own.py").write_text(content)
+    code, output = checked(recipe)
+    assert code == 2, output
     assert message in output
 
 
@@ -143,7 +162,10 @@ def test_an_advantage_that_breaks_its_contract_is_refused_before_anything_starts
         ("SurrogateTokens(losses_T / 0, no_T)", "must give every token a finite loss; found"),
         ("SurrogateTokens((losses_T - losses_T.detach()).sqrt(), no_T)", "must have a finite gradient in the log-prob"),
         ("SurrogateTokens(losses_T.detach(), no_T)", "must have a gradient; found none: compute losses_T from log_r"),
-        ("SurrogateTokens(losses_T - losses_T.max(), no_T)", "none too; on 0 made-up ones it raised"),
+        ("SurrogateTokens(losses_T - losses_T.max(), no_T)", "none too; on 0 it raised RuntimeError"),
+        ("SurrogateTokens(losses_T - losses_T.mean(), no_T)", "the same loss whatever shares its micro-batch, which"),
+        ("SurrogateTokens(losses_T * inputs['advantages_T'].abs_(), no_T)", "must leave its inputs as they are; it ch"),
+        ("sys.exit(0)", "on 5 it raised SystemExit: 0 (line 9 of loss.py)"),
         ("SurrogateTokens(losses_T * inputs['returns_T'], no_T)", "must declare the columns that it reads"),
     ],
 )
@@ -152,7 +174,7 @@ def test_a_loss_that_breaks_its_contract_is_refused_before_anything_starts(
 ) -> None:
     (recipe.parent / "loss.py").write_text(
         LOSS.split("    return", maxsplit=1)[0]
-        + f"    losses_T, no_T = -log_ratios_T, log_ratios_T > 99\n    return {body}\n"
+        + f"    import sys\n    losses_T, no_T = -log_ratios_T, log_ratios_T > 99\n    return {body}\n"
     )
     code, output = checked(recipe)
     assert code == 2, output

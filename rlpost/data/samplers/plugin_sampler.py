@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 from typing_extensions import TypeIs
 
 from rlpost.data.samplers.rows import SampledRows
 from rlpost.errors import InputError, PluginError
 from rlpost.interfaces import Sampler
 from rlpost.parameters import parameter_model, validated
-from rlpost.plugins import PluginKind, load_plugin
+from rlpost.plugins import ERRORS_OF_AUTHORS, PluginKind, load_plugin, raised
 from rlpost.recipe.sampler import PluginSamplerConfig
-from rlpost.records import RolloutGroup
+from rlpost.records import (
+    Episode,
+    Fault,
+    Message,
+    Prompt,
+    RolloutGroup,
+    Trajectory,
+    Turn,
+    Verdict,
+    VersionSpan,
+)
 
 _METHODS = ("next", "observe", "state", "load")
 _GIVEN = ("rows", "seed", "rows_per_step")
@@ -35,10 +47,10 @@ class PluginSampler:
             self._own: Sampler = made(rows, seed=seed, rows_per_step=rows_per_step, **params)
         except InputError:
             raise
-        except Exception as error:
+        except ERRORS_OF_AUTHORS as error:
             raise PluginError(
                 f"the sampler {self._reference} must be made from (rows, *, seed, rows_per_step) and its parameters; "
-                f"it raised {type(error).__name__}: {error!s:.300}"
+                f"it raised {raised(error, self._reference)}"
             ) from error
         self._rows = rows
 
@@ -46,9 +58,10 @@ class PluginSampler:
         """The rows that the author's sampler gives.
 
         Raises:
-            PluginError: they are not `count` indices of rows.
+            PluginError: they are not `count` indices of rows, or it raised.
         """
-        found = cast("object", self._own.next(count))
+        with self._calling("next"):
+            found = cast("object", self._own.next(count))
         if not isinstance(found, list) or len(cast("list[object]", found)) != count:
             kind = f"{len(cast('list[object]', found))} entries" if isinstance(found, list) else type(found).__name__
             raise self._refusal("next", f"a list of {count} rows", kind)
@@ -58,32 +71,57 @@ class PluginSampler:
         return cast("list[int]", found)
 
     def observe(self, groups: Sequence[RolloutGroup]) -> None:
-        """Tell the author's sampler."""
-        self._own.observe(groups)
+        """Tell the author's sampler.
+
+        Raises:
+            PluginError: it raised.
+        """
+        with self._calling("observe"):
+            self._own.observe(groups)
 
     def state(self) -> dict[str, Any]:
         """The state of the author's sampler.
 
         Raises:
-            PluginError: it is no plain data.
+            PluginError: it is no plain data, or it raised.
         """
-        own = self._own.state()
+        with self._calling("state"):
+            own = self._own.state()
         try:
-            if json.loads(json.dumps(own)) != own:
-                raise self._refusal("state", "plain data that JSON gives back as it is", f"{own!r:.100}")
+            given_back = json.loads(json.dumps(own))
         except (TypeError, ValueError) as error:
             raise self._refusal("state", "plain data that JSON can hold", str(error)) from error
+        if given_back != own:
+            raise self._refusal("state", "plain data that JSON gives back as it is", f"{own!r:.100}")
         return self._rows.tied({"own": own}, kind=self._name)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the author's sampler over the same rows."""
+        """Go on from a state of the author's sampler over the same rows.
+
+        Raises:
+            DataError: it is the state of another sampler or of other rows.
+            PluginError: the author's sampler raised.
+        """
         self._rows.check_tied(state, kind=self._name)
-        self._own.load(state["own"])
+        with self._calling("load"):
+            self._own.load(state["own"])
 
     @property
     def _name(self) -> str:
         """Without the folder, which may be another one on resume."""
         return self._reference.rpartition("/")[2]
+
+    @contextmanager
+    def _calling(self, method: str) -> Generator[None]:
+        """Name the sampler and the line in an error of its method."""
+        try:
+            yield
+        except InputError:
+            raise
+        except ERRORS_OF_AUTHORS as error:
+            raise PluginError(
+                f"{method} of the sampler {self._reference} must not raise; it raised {raised(error, self._reference)}"
+            ) from error
 
     def _refusal(self, method: str, wanted: str, found: str) -> PluginError:
         return PluginError(f"{method} of the sampler {self._reference} must return {wanted}; found {found}")
@@ -108,30 +146,52 @@ def loaded_sampler(config: PluginSamplerConfig) -> LoadedSampler:
     return LoadedSampler(found, reference, validated(parameters, config.params, name=reference, error=PluginError))
 
 
-def try_sampler(config: PluginSamplerConfig, rows: SampledRows, *, rows_per_step: int) -> None:
-    """Ask a fresh sampler of the author's own for two steps, the second after a state was saved and loaded.
+def try_sampler(config: PluginSamplerConfig, rows: SampledRows, *, rows_per_step: int, scored: bool) -> None:
+    """Ask a fresh sampler of the author's own for two steps, and another one for the second of them: it gets the state
+    that was saved between the steps, and is asked for one row at a time.
+
+    With `scored`, a made-up group of each row of the first step is observed.
 
     Raises:
-        PluginError: it breaks its contract.
+        PluginError: the sampler breaks its contract.
     """
     first, again = (PluginSampler(config, rows, seed=0, rows_per_step=rows_per_step) for _ in range(2))
-    try:
-        first.next(rows_per_step)
-        first.observe(())
-        again.load(json.loads(json.dumps(first.state())))
-        expected, found = first.next(rows_per_step), again.next(rows_per_step)
-    except InputError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"the sampler {config.kind} must take next, observe, state and load in this order, also without any "
-            f"group to observe; it raised {type(error).__name__}: {error!s:.300}"
-        ) from error
+    taken = first.next(rows_per_step)
+    first.observe([_made_up_group(rows.ids[row], index) for index, row in enumerate(taken)] if scored else [])
+    again.load(json.loads(json.dumps(first.state())))
+    expected, found = first.next(rows_per_step), [row for _ in range(rows_per_step) for row in again.next(1)]
     if found != expected:
         raise PluginError(
-            f"load of the sampler {config.kind} must go on from what state returned; the step after it begins with "
-            f"rows {expected[:5]}, and with {found[:5]} after load: save in state all that decides on the next rows"
+            f"the sampler {config.kind} must go on after load from what state returned, and next(2) must give the rows "
+            f"of next(1) and next(1); the second step is rows {expected[:5]}, and {found[:5]} after load and one by "
+            "one: save in state all that decides on the next rows, and count rows, not calls"
         )
+
+
+def _made_up_group(row_id: str, index: int) -> RolloutGroup:
+    """Make a group with one good answer and one bad one; nobody could judge the third, and in every second group
+    nobody could judge any.
+    """
+    prompt_ids = np.array([0], np.int32)
+    question = (Message(role="user", content="question"),)
+    prompt = Prompt(
+        id=row_id, dataset=row_id.partition("/")[0], messages=question, token_ids=prompt_ids, gold=None, meta={}
+    )
+    trajectory = Trajectory(
+        token_ids=np.array([0, 1], np.int32),
+        trained_T=np.array([False, True]),
+        logprobs_T=np.array([0.0, -1.0], np.float32),
+        version_spans=(VersionSpan(1, 2, 0),),
+        turns=(Turn(0, 1, "user"), Turn(1, 2, "assistant")),
+        finish="stop",
+    )
+    unjudged = Verdict(fault=Fault.INFRA, reason="made up")
+    verdicts = (unjudged,) * 3 if index % 2 else (Verdict(score=1.0), Verdict(score=0.0), unjudged)
+    episodes = [
+        Episode(sample=sample, trajectories=(trajectory,), response="answer", seconds=1.0)
+        for sample in range(len(verdicts))
+    ]
+    return RolloutGroup(prompt=prompt, index=index, episodes=tuple(episodes), verdicts=verdicts)
 
 
 def _is_sampler(found: object) -> TypeIs[type[Any]]:
