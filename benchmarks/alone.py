@@ -174,6 +174,7 @@ def build_learner(options: argparse.Namespace, stage: GrpoStage) -> Learner:
         lora=None,
         head="language_model",
         critic=None,
+        dropout=False,
         keep_reference=False,
         seed=options.seed,
         deterministic=False,

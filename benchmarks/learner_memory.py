@@ -175,6 +175,7 @@ def build_learner(case: Case) -> LocalLearner:
             lora=None,
             head="language_model",
             critic=None,
+            dropout=False,
             keep_reference=False,
             seed=0,
             deterministic=False,

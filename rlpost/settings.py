@@ -41,6 +41,8 @@ class LearnerSettings:
     head: Literal["language_model", "score"]
     """The model to train: a causal language model, or a sequence classifier with one label (a reward model)."""
     critic: CriticSettings | None
+    dropout: bool
+    """Whether the dropout of the model's own config acts in training; it never acts elsewhere."""
     keep_reference: bool
     """Whether to keep a frozen copy of the start for `logprobs(of="reference")`."""
     seed: int

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from rlpost.errors import RecipeError
 from rlpost.learner.adapter import with_adapter
+from rlpost.learner.dropout import without_dropout
 from rlpost.learner.forward import register_forward_methods
 from rlpost.learner.loading import load_language_model, load_scorer
 from rlpost.learner.sharding import reshard, shard_model
@@ -61,6 +62,8 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
 def _to_train(
     model: PreTrainedModel, settings: LearnerSettings, mesh: DeviceMesh, *, adapter: bool = True
 ) -> nn.Module:
+    if not settings.dropout:
+        without_dropout(model)
     if settings.learner.activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     root = with_adapter(model, settings.lora) if adapter and settings.lora is not None else model

@@ -85,6 +85,7 @@ class StageContext:
                 lora=stage.lora,
                 head=stage.head,
                 critic=critic,
+                dropout=stage.dropout,
                 keep_reference=keep_reference,
                 seed=recipe.seed,
                 deterministic=recipe.deterministic,

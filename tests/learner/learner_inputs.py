@@ -42,6 +42,7 @@ def settings_of(
         lora=None,
         head="language_model",
         critic=None,
+        dropout=False,
         keep_reference=False,
         seed=0,
         deterministic=True,

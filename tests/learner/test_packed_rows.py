@@ -120,7 +120,8 @@ def with_config(model_dir: Path, directory: Path, **changes: object) -> LearnerS
 def test_logprobs_are_taken_without_dropout_and_training_goes_on_with_it(
     mesh: DeviceMesh, model_dir: Path, tmp_path: Path
 ) -> None:
-    learner = LocalLearner(with_config(model_dir, tmp_path / "dropout", attention_dropout=0.5), mesh)
+    settings = with_config(model_dir, tmp_path / "dropout", attention_dropout=0.5)
+    learner = LocalLearner(replace(settings, dropout=True), mesh)
     batch = random_batch(seed=6)
     first = learner.logprobs(batch, of=POLICY)
     assert np.array_equal(first, learner.logprobs(batch, of=POLICY))

@@ -200,8 +200,9 @@ class InOrder(CollectorThread):
 def test_a_synchronous_deterministic_stage_repeats_bit_for_bit(harness: Harness) -> None:
     first, second = harness.run("first"), harness.run("second")
     assert_same_bits(first, second)
-    losses = [record["loss"] for record in records(first / "metrics.jsonl")]
-    assert len(losses) == STEPS and len(set(losses)) == STEPS
+    # Credit adds up to 0 over answers of one length, and the loss with it; gradients differ from step to step.
+    norms = [record["grad_norm"] for record in records(first / "metrics.jsonl")]
+    assert len(norms) == STEPS and len(set(norms)) == STEPS
     start = load_file(harness.model_dir / "model.safetensors")
     moved = max(float((weight - start[name]).abs().max()) for name, weight in weights_of(first).items())
     assert moved > 1e-3

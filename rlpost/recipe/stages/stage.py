@@ -189,6 +189,9 @@ class TrainedStage(Stage):
     optimizer: OptimizerConfig
     learner: LearnerConfig = LearnerConfig()
     lora: LoraConfig | None = None
+    dropout: bool = False
+    """Whether the dropout of the model's own config acts in training. By default only in `cpt` and `sft`: the other
+    stages compare the numbers of a training pass with those of a pass without dropout."""
 
     @property
     def parents(self) -> tuple[Parent, ...]:

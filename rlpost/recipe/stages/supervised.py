@@ -70,6 +70,7 @@ class CptStage(SupervisedStage):
     """Continued pre-training: predicts the next token of raw documents, or of prompt and response as one text."""
 
     kind: Literal["cpt"]
+    dropout: bool = True
 
     @property
     def data_use(self) -> Use:
@@ -81,6 +82,7 @@ class SftStage(SupervisedStage):
     """Supervised fine-tuning: the next token on the assistant's turns only, one global mean over tokens."""
 
     kind: Literal["sft"]
+    dropout: bool = True
     train_on: TrainedTurns = "all"
     """Which of the assistant's turns of a conversation are trained; a turn with `train` or `weight` says so itself."""
     least_score: float | None = None
