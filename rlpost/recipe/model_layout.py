@@ -17,6 +17,8 @@ _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 _HEAD = "lm_head.weight"
 _REAL_TYPES = ("F64", "F32", "F16", "BF16")
+_READING = ("model_type", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "num_experts_per_tok")
+"""Keys of a configuration that say how weights of one shape are read: 64 columns are 2 heads of 32, or 4 of 16."""
 
 
 def weight_paths(model_dir: Path) -> list[Path]:
@@ -79,7 +81,7 @@ def layout(model_dir: Path) -> Layout:
 
 
 def refuse_difference(first: Path, other: Path) -> None:
-    """Compare the names and shapes of the weights of two models.
+    """Compare the names and shapes of the weights of two models, and how their configurations read the weights.
 
     Raises:
         ModelError: they differ, or one of the directories has no readable weights.
@@ -92,6 +94,22 @@ def refuse_difference(first: Path, other: Path) -> None:
                 f"{_words(mine.get(name))} in {first} and {_words(theirs.get(name))} in {other}: merge models that "
                 "were trained from one base"
             )
+    mine, theirs = _reading(first), _reading(other)
+    for key in mine:
+        if key in theirs and mine[key] != theirs[key]:
+            raise ModelError(
+                f"models can be merged if they read their weights in the same way; {key} is {mine[key]!r} in {first} "
+                f"and {theirs[key]!r} in {other}: merge models that were trained from one base"
+            )
+
+
+def _reading(model_dir: Path) -> dict[str, Any]:
+    """Return the keys of `_READING` that the configuration sets, and the base of its rotary positions."""
+    config = model_config(model_dir)
+    rotary: Any = config.get("rope_parameters")
+    base = rotary.get("rope_theta") if isinstance(rotary, dict) else config.get("rope_theta")
+    values = {**{key: config.get(key) for key in _READING}, "rope_theta": base}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def model_config(model_dir: Path) -> dict[str, Any]:

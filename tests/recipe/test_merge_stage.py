@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_models import save_tiny_model
 
+from rlpost.errors import ModelError
 from rlpost.recipe.arithmetic import describe
 from rlpost.recipe.check import problems
 from rlpost.recipe.load import load_recipe
+from rlpost.recipe.model_layout import refuse_difference
 from rlpost.recipe.schema import ClusterConfig, Recipe
 
 FORKS = Path(__file__).parent / "broken" / "parts" / "with_merge.yaml"
@@ -67,6 +71,29 @@ def test_directories_are_found_beside_the_recipe_and_their_shapes_are_compared(t
     (problem,) = problems(loaded(path=file), CPU, verifier_reads={})
     assert problem.path == ("stages", 3, "sources", 1, "model")
     assert "lm_head.weight is of shape [258, 64] in" in problem.text and "of shape [258, 96] in" in problem.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_attention_heads": 4, "head_dim": 16}, "num_attention_heads is 2 in .*given and 4 in .*other"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}, "rope_theta is 10000.0 in .* and 1000000.0"),
+        ({"model_type": "mistral"}, "model_type is 'qwen3' in"),
+        ({"transformers_version": "4.0", "max_position_embeddings": 9, "hidden_act": None}, None),
+    ],
+)
+def test_models_of_one_shape_that_read_their_weights_otherwise_are_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str | None
+) -> None:
+    save_tiny_model(tmp_path / "given", tied=False, seed=1)
+    save_tiny_model(tmp_path / "other", tied=False, seed=1)
+    config = tmp_path / "other" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    if words is None:
+        refuse_difference(tmp_path / "given", tmp_path / "other")
+        return
+    with pytest.raises(ModelError, match=f"read their weights in the same way; {words}"):
+        refuse_difference(tmp_path / "given", tmp_path / "other")
 
 
 def test_a_given_base_stands_for_the_shapes_of_every_stage(tmp_path: Path) -> None:
