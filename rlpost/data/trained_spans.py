@@ -162,21 +162,33 @@ class _Conversation:
             "the chat template must render a conversation so that it begins with the rendered prompt; the prompt goes "
             f"on with {prompt[shared:][:60]!r} where the conversation has {self._whole.text[shared:][:60]!r}: "
             # The word at which the two texts diverge, "<think>" for example, may begin before that position.
-            + (self._reasoning_remedy() if "think" in prompt[max(0, shared - 10) :] else "")
+            + (
+                self._reasoning_remedy(prompt[max(0, shared - 10) :])
+                if "think" in prompt[max(0, shared - 10) :]
+                else ""
+            )
             + "set model.chat_template to a template whose generation prompt is what it writes before an answer"
         )
 
-    def _reasoning_remedy(self) -> str:
-        remedy = (
-            "give the answers reasoning_content"
-            if self._template.reasoning_key is not None
-            else "begin each answer with its reasoning in that block, if the template keeps it"
-        )
-        switch = "set template_arguments: {enable_thinking: false} in the data set, or "
-        return (
-            f"the generation prompt opens or closes a block of reasoning otherwise than the answer does: {remedy}, or "
-            + (switch if "enable_thinking" in self._template.variables else "")
-        )
+    def _reasoning_remedy(self, end_of_prompt: str) -> str:
+        closes = "</think" in end_of_prompt
+        if closes:
+            found, remedy = (
+                "closes the block of reasoning that the answer fills",
+                "take the reasoning out of the answers",
+            )
+        elif self._template.reasoning_key is not None:
+            found, remedy = (
+                "opens a block of reasoning that the answer does not fill",
+                "give the answers reasoning_content",
+            )
+        else:
+            found = "opens a block of reasoning that the template leaves out of the answer"
+            remedy = "begin each answer with its reasoning in that block, if the template keeps it"
+        has_switch = "enable_thinking" in self._template.variables
+        value = "true" if closes else "false"
+        switch = f"set template_arguments: {{enable_thinking: {value}}} in the data set, or " if has_switch else ""
+        return f"the generation prompt {found}: {remedy}, or {switch}"
 
 
 def _shared_beginning(first: str, second: str) -> str:

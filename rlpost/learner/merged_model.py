@@ -20,7 +20,9 @@ from rlpost.settings import DTypeName
 from rlpost.weight_file import MODEL_FILE
 
 _TYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16"}
-_BESIDE_WEIGHTS = ("generation_config.json", "*.py")
+_GENERATION_CONFIG = "generation_config.json"
+_BESIDE_WEIGHTS = (_GENERATION_CONFIG, "*.py")
+_SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def write_merged_model(
@@ -62,6 +64,11 @@ def write_merged_model(
     for file in (file for pattern in _BESIDE_WEIGHTS for file in first.glob(pattern)):
         shutil.copyfile(file, directory / file.name)
     config = {key: value for key, value in model_config(first).items() if key != "torch_dtype"}
+    generation = directory / _GENERATION_CONFIG
+    if not generation.is_file():
+        # A run writes the stop tokens of its template into this file.
+        special = {key: config[key] for key in _SPECIAL_IDS if config.get(key) is not None}
+        generation.write_text(json.dumps(special, indent=2) + "\n", encoding="utf-8")
     (directory / "config.json").write_text(json.dumps({**config, "dtype": dtype}, indent=2) + "\n", encoding="utf-8")
 
 

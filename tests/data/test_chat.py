@@ -194,6 +194,16 @@ def test_answers_without_the_reasoning_that_the_prompt_opens_are_refused(name: s
         rendered(ChatFormat(with_trl_template(name)), row([user("q")], assistant_turn("4")))
 
 
+def test_reasoning_behind_a_prompt_that_closes_its_block_is_refused_with_the_switch_that_opens_it() -> None:
+    chat = ChatFormat(with_trl_template("qwen3_5_nothink"))
+    answer = [assistant("4", reasoning_content="why")]
+    words = "closes the block of reasoning that the answer fills: .* set template_arguments: {enable_thinking: true}"
+    with pytest.raises(ModelError, match=words):
+        rendered(chat, row([user("q")], answer))
+    opened = rendered(chat, row([user("q")], answer, template_arguments={"enable_thinking": True}))
+    assert trained_text(chat, opened) == "why\n</think>\n\n4<|im_end|>"
+
+
 # Where answers end
 
 

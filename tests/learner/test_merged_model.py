@@ -55,6 +55,15 @@ def test_a_merge_of_two_is_their_mean_and_transformers_loads_it(tmp_path: Path) 
     assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
 
 
+def test_a_merge_has_a_generation_config_also_where_its_first_source_has_none(tmp_path: Path) -> None:
+    source = model(tmp_path / "source", 1)
+    (source / "generation_config.json").unlink()
+    out = merged(tmp_path / "out", source, source)
+    ends = json.loads((source / "config.json").read_text())["eos_token_id"]
+    assert json.loads((out / "generation_config.json").read_text())["eos_token_id"] == ends
+    assert AutoModelForCausalLM.from_pretrained(out).generation_config.eos_token_id == ends
+
+
 def test_task_vectors_count_from_the_base(tmp_path: Path) -> None:
     base, one, two = (model(tmp_path / str(seed), seed) for seed in (1, 2, 3))
     out = merged(tmp_path / "out", one, two, base=base, method="task_arithmetic")
