@@ -17,6 +17,8 @@ from rlpost.records import Example, Message
 
 ROW_TIMEOUT_S = 60.0
 """A task that makes no row in this time is assumed to search or compute forever."""
+_SEEDS = 2**31
+"""Seeds are taken modulo this: a task adds the row's number, and some hand the sum to numpy, which takes 32 bits."""
 
 
 def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Mapping[str, Any]) -> list[Example]:
@@ -41,7 +43,7 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
     _refuse_unwritable(params, name=name)
     try:
         with _time_limit(ROW_TIMEOUT_S) as start_again:
-            entries = gym.create_dataset(task, size=rows, seed=seed, **params)
+            entries = gym.create_dataset(task, size=rows, seed=seed % _SEEDS, **params)
             made = [entry for entry in entries if start_again()]
     except TimeoutError as error:
         raise DataError(

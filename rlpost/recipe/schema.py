@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
-from rlpost.recipe.sections import DataConfig, EvaluateConfig, ModelConfig, Name, Section
+from rlpost.recipe.sections import DataConfig, EvaluateConfig, ModelConfig, Name, Section, Seed
 from rlpost.recipe.stages import BASE, AnyStage, Parent, Product
 
 
@@ -24,7 +24,7 @@ class Recipe(Section):
     name: Name
     output: str
     """Directory of the run, relative to the working directory of the command."""
-    seed: int = Field(default=0, ge=0, lt=2**62)
+    seed: Seed = 0
     deterministic: bool = False
     """Seeds per request, fixed assignment and order, fixed threads: a run repeats bit for bit on the same machine."""
     notes: ExtraMetadata = ExtraMetadata()

@@ -22,6 +22,9 @@ MOST_PER_STEP = 10_000_000
 """Upper limit for every number per step; a larger number fits in no memory and is a slip."""
 PerStep = Annotated[int, Field(ge=1, le=MOST_PER_STEP)]
 Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
+LARGEST_SEED = 2**62 - 1
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+"""A seed, for instance a time stamp; whoever needs a smaller number folds it."""
 
 
 class Section(BaseModel):
@@ -76,7 +79,7 @@ class DataConfig(Section):
     """The split of an `hf:` source."""
     rows: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Number of rows to use; required for generated sources, otherwise all rows by default."""
-    seed: int = Field(default=0, ge=0, lt=2**62)
+    seed: Seed = 0
     """Seed for generated rows, or for the order of the rows of other sources."""
     params: dict[str, Any] = {}
     """Parameters that are passed to the source, for example the task parameters of reasoning-gym."""

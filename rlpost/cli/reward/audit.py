@@ -15,7 +15,7 @@ from rlpost.cli.reward.options import JsonOption, ParamsOption, WorkersOption, e
 from rlpost.cli.reward.rewards_file import open_reward
 from rlpost.data.sources import load_examples
 from rlpost.errors import DataError
-from rlpost.recipe.sections import DataConfig
+from rlpost.recipe.sections import LARGEST_SEED, DataConfig
 from rlpost.records import Example, Sample
 from rlpost.workbench.audit import AuditReport, AuditRow, BadRow, audit
 
@@ -37,7 +37,9 @@ def audit_(
     least: Annotated[
         float | None, typer.Option(help="Smallest score of a right answer; by default the top score.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed for the choice of rows and of other golds.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed for the choice of rows and of other golds.")
+    ] = 0,
     workers: WorkersOption = 1,
     quarantine: Annotated[
         Path | None, typer.Option(help="Write the rows that should not be trained on to this file.")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rlpost.cli.reward.options import JsonOption, ParamsOption, WorkersOption, parsed_params, runnable
+from rlpost.recipe.sections import LARGEST_SEED
 from rlpost.workbench.measure import BATCH_SAMPLES, BATCH_WORKERS, Measured, measure
 from rlpost.workbench.self_test import with_params
 
@@ -21,7 +22,7 @@ def bench(
         float, typer.Option(min=0, max=0.5, help="Share of answers whose computation would never end.")
     ] = 0.005,
     params: ParamsOption = "{}",
-    seed: Annotated[int, typer.Option(help="Seed for the samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed for the samples.")] = 0,
     json_: JsonOption = False,
 ) -> None:
     """Measure how many verdicts per second and core a verifier gives, on its cases with other numbers.

@@ -21,6 +21,7 @@ from rlpost.cli.reward.options import (
     verdict_record,
 )
 from rlpost.errors import RewardError
+from rlpost.recipe.sections import LARGEST_SEED
 from rlpost.workbench.fuzzing import Finding, fuzz
 from rlpost.workbench.self_test import with_params
 from rlpost.workbench.verifier_runner import VerifierRunner
@@ -29,7 +30,7 @@ from rlpost.workbench.verifier_runner import VerifierRunner
 def fuzz_(
     name: NameArgument,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to search.")] = 20.0,
-    seed: Annotated[int, typer.Option(help="Equal seeds make equal attacks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Equal seeds make equal attacks.")] = 0,
     params: ParamsOption = "{}",
     workers: WorkersOption = 1,
     write: Annotated[
