@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlpost.interfaces import GroupScores
-from rlpost.score_comparison import differ
+from rlpost.score_comparison import exceeds
 
 
 def sequence_rewards(group: GroupScores) -> NDArray[np.float64]:
@@ -38,7 +38,7 @@ def centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
     more.
     """
     # The first value is subtracted first, because the computed mean of three times 0.1 is not 0.1.
-    if not differ(values.tolist()):
+    if not exceeds(float(values.max()), float(values.min())):
         return np.zeros_like(values)
     offsets = values - values[0]
     return offsets - offsets.mean()

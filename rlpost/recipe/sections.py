@@ -137,7 +137,7 @@ class OptimizerConfig(Section):
     learning_rate: float = Field(gt=0)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Schedule after the warm-up; linear and cosine fall so that one step after the last would have `min_ratio` of the
-    rate."""
+    rate. It counts the steps that the stage plans, including those that are left out for lack of a signal."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     """Share of the stage's steps over which the learning rate rises from 0."""
     min_ratio: float = Field(default=0.0, ge=0, le=1)

@@ -45,7 +45,7 @@ class RlStage(TrainedStage):
     minibatches: PerStep = 1
     """Number of optimizer steps into which one pass over a batch of rollouts is split."""
     epochs: int = Field(default=1, ge=1, le=10_000)
-    """Number of passes over a batch of rollouts."""
+    """Number of passes over a batch of rollouts; each after the first joins the groups to other mini-batches."""
     reward_scale: float = Field(default=1.0, gt=0)
     """Factor for scores before advantages are computed (TULU 3's alpha); has no effect under group standardisation."""
     overlong: OverlongConfig | None = None

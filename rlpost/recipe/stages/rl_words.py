@@ -27,7 +27,7 @@ _MEAN_WORDS = {
 _PROXIMAL_WORDS = {
     "behaviour": "the policy that sampled",
     "recompute": "the policy before the step's first update, by one more forward pass of the learner",
-    "log_linear": "a log-linear estimate of the policy before the step's first update",
+    "log_linear": "a log-linear estimate of the policy before the step's first update, between engine and learner",
 }
 _CORRECTION_WORDS: dict[Correction, str] = {
     "none": "is not corrected",
