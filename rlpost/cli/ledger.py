@@ -14,7 +14,7 @@ from rlpost.rollout.ledger_audit import LedgerAudit
 SHOWN = 20
 """Most findings of one stage that are shown."""
 
-ledger_app = typer.Typer(no_args_is_help=True, help="What became of every prompt of a run.")
+ledger_app = typer.Typer(no_args_is_help=True, help="The outcome of every prompt of a run.")
 
 
 @ledger_app.command()

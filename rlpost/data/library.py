@@ -27,7 +27,7 @@ class DataLibrary:
         """Return the rows of the data sets, in order, without held-out prompts.
 
         Raises:
-            DataError: a source cannot be read, is empty, or a row lacks what the stage needs.
+            DataError: a source cannot be read or is empty, or a row lacks a field that the stage needs.
         """
         rows = [example for name in names for example in self._training_rows(name)]
         require_columns(rows, stage=stage, use=use)

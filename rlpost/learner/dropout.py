@@ -1,7 +1,7 @@
 """Switches off everything random that a model's config adds in training: dropout, and noise on a router's input.
 
-Such noise is active in training and nowhere else. A loss that compares log-probabilities of a training pass with others
-(an engine's, a reference model's, the learner's own of before) would take it for a change of the policy.
+Such noise is active in training and nowhere else. Some losses compare the log-probabilities of a training pass with
+those of an engine, of a reference model or of an earlier pass; they would take the noise for a change of the policy.
 """
 
 from __future__ import annotations

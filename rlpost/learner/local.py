@@ -15,7 +15,9 @@ from rlpost.settings import LearnerSettings
 
 
 class LocalLearner(RankedLearner):
-    """Implements `interfaces.Learner` for ranks that all make the same calls; each rank returns the result of all."""
+    """Implements `interfaces.Learner` for ranks that all make the same calls; on each rank, a call returns the result
+    over all ranks.
+    """
 
     def __init__(self, settings: LearnerSettings, mesh: DeviceMesh) -> None:
         super().__init__(settings, ranks=dist.get_world_size())

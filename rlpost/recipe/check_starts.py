@@ -85,9 +85,10 @@ def _merged(recipe: Recipe, stage: AnyStage, parent: Parent, name: str, *, where
 
 
 def merged_models(recipe: Recipe, stage: AnyStage, *, base: Path) -> list[tuple[KeyPath, Path]]:
-    """Directories with the names and shapes of the models that a stage merges, and the keys that name them.
+    """Return the models that a stage merges: the key that names each, and a directory with its names and shapes.
 
-    Every artifact of the run has those of `base`. Empty for a stage that merges nothing.
+    All artifacts of the run have the names and shapes of `base`, so its directory stands for them. Empty for a stage
+    that merges nothing.
     """
     return [
         (parent.key, base if recipe.is_artifact(name) else Path(name))
@@ -97,7 +98,7 @@ def merged_models(recipe: Recipe, stage: AnyStage, *, base: Path) -> list[tuple[
 
 
 def _unlike(recipe: Recipe, stage: AnyStage, *, path: KeyPath) -> Iterator[Problem]:
-    """Merged models that are on disk already and differ in the names or shapes of their weights."""
+    """Find merged models that are on disk already and whose weights differ in names, shapes or reading."""
     models = merged_models(recipe, stage, base=Path(recipe.model.path or ""))
     there = [(key, model) for key, model in models if exists(model / "config.json")]
     for key, model in there[1:]:

@@ -24,30 +24,31 @@ class SamplerConfig(Section):
     """The facts that every sampler states about itself."""
 
     learns_from_scores: ClassVar[bool] = False
-    """Whether it needs a stage whose samples are scored."""
+    """Whether the sampler needs a stage whose samples are scored."""
 
     def words(self) -> Iterator[str]:
-        """The lines that `rlpost check` prints."""
+        """Yield the lines that `rlpost check` prints."""
         yield from ()
 
     def contradictions(self, *, data: Collection[str]) -> Iterator[Problem]:
-        """Keys that do not fit the stage's data sets, with paths that begin at the section."""
+        """Find keys that do not fit the stage's data sets; the paths begin at the section."""
         yield from ()
 
 
 class ShuffledConfig(SamplerConfig):
-    """Every row once an epoch, in an order of its own each time."""
+    """Every row comes once per epoch; each epoch has another order."""
 
     kind: Literal["shuffled"] = "shuffled"
 
 
 class MixtureConfig(SamplerConfig):
-    """Data sets in given shares; each goes through shuffled epochs of its own."""
+    """Rows come from the data sets in given shares; each data set has its own shuffled epochs."""
 
     kind: Literal["mixture"]
     mix: dict[Name, Share | ShareOverSteps] = Field(min_length=1)
     """Data set -> its share of the rows, in relation to the others, so that {math: 3, code: 1} is three quarters
-    mathematics. `[[0, 0.6], [100, 0.2]]` changes the share in a straight line from step 0 to step 100."""
+    mathematics. `[[0, 0.6], [100, 0.2]]` changes the share in a straight line from step 0 to step 100.
+    """
 
     @model_validator(mode="after")
     def _always_something_to_take(self) -> MixtureConfig:
@@ -90,13 +91,13 @@ class MixtureConfig(SamplerConfig):
         return self._steps()[-1]
 
     def shares_at(self, step: int) -> dict[str, float]:
-        """Data set -> share of the rows that are taken at this step; the shares add up to 1."""
+        """Return data set -> share of the rows that are taken at this step; the shares add up to 1."""
         written = self._written_at(step)
         total = sum(written.values())
         return {name: share / total for name, share in written.items()}
 
     def ever_taken(self) -> list[str]:
-        """The data sets whose share is above 0 at some step."""
+        """Return the data sets whose share is above 0 at some step."""
         return [name for name, share in self.mix.items() if any(value > 0 for _, value in _points(share))]
 
     def _steps(self) -> list[int]:
@@ -122,10 +123,12 @@ class CurriculumConfig(SamplerConfig):
     """Weight of the newest group in a prompt's running pass rate; the rest is that of the rate before it."""
     rest_rounds: float = Field(default=8.0, ge=1, le=1_000)
     """Rounds until a prompt that is always or never solved comes again. In one round each prompt that is solved half
-    of the time comes once."""
+    of the time comes once.
+    """
     revisit_share: float = Field(default=0.25, ge=0, lt=1)
     """Share of prompts that are taken again because they were solved sometimes, while there are others that were not
-    seen yet (ether0, arXiv 2506.17238, section 4.2.1, has 0.25 to 0.5)."""
+    seen yet (ether0, arXiv 2506.17238, section 4.2.1, has 0.25 to 0.5).
+    """
 
     def words(self) -> Iterator[str]:
         """See `SamplerConfig`."""

@@ -28,22 +28,25 @@ _NAMED_IN_ERRORS = 10
 
 @dataclass(slots=True)
 class _Line:
-    """Groups with one deadline: how many are open, and the ready ones among them as a heap by index."""
+    """The groups with one deadline: the number of open ones, and the ready ones among them as a heap by index."""
 
     open: int = 0
     ready: list[tuple[int, RolloutGroup]] = field(default_factory=list[tuple[int, RolloutGroup]])
 
 
 class RolloutBuffer:
-    """Scored groups from the collector's thread (`reserve`, `put`, `drop`, `fail`) to the stage (`take`, `advance`).
+    """Hands scored groups from the collector's thread (`reserve`, `put`, `drop`, `fail`) to the stage (`take`,
+    `advance`).
 
-    Safe for several threads. Args:
-        prompts_per_step: Groups that one `take` gives.
+    Safe for several threads.
+
+    Args:
+        prompts_per_step: Number of groups that one `take` gives.
         max_staleness: Oldest weights, in versions behind the learner, that a taken token may come from.
-        version: Of the weights that generators hold now.
-        last_version: Of the weights after the last step; prompts that no step would take are not issued.
-        ledger: What became of each prompt; from here on it is the buffer's.
-        order: Which row of the data each prompt is; from here on it is the buffer's.
+        version: Version of the weights that generators hold now.
+        last_version: Version of the weights after the last step; prompts that no step would take are not issued.
+        ledger: Records the outcome of each prompt. From now on, only the buffer uses it.
+        order: Maps each prompt to its row of the data. From now on, only the buffer uses it.
     """
 
     def __init__(
@@ -77,18 +80,18 @@ class RolloutBuffer:
 
     @property
     def prompts_per_step(self) -> int:
-        """Groups that one `take` gives."""
+        """Number of groups that one `take` gives."""
         return self._prompts_per_step
 
     @property
     def since_take(self) -> int:
-        """The first index that was not yet issued at the last `take`; on resume that of the run before."""
+        """The first index that was not yet issued at the last `take`, which may be one before a resume."""
         with self._changed:
             return self._ledger.since_train
 
     @property
     def last_taken(self) -> LedgerCut:
-        """The ledger as the last `take` left it; with max_staleness 0 it depends on no order of arrival."""
+        """The ledger as the last `take` left it; with max_staleness 0 it does not depend on the order of arrival."""
         assert self._last_taken is not None, "nothing was taken yet"
         return self._last_taken
 
@@ -98,12 +101,12 @@ class RolloutBuffer:
         return self._last_order
 
     def cut(self) -> LedgerCut:
-        """The ledger as it is now; what was dropped up to now is in no later cut."""
+        """Return the ledger as it is now; prompts dropped so far are in no later cut."""
         with self._changed:
             return self._ledger.cut()
 
     def reserve(self, *, timeout_s: float) -> list[int]:
-        """Indices of prompts to issue now, all that there is room for; none within the timeout, or closed: empty."""
+        """Return the indices of all prompts that may be issued now; empty after the timeout or `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._room() > 0, timeout=timeout_s)
             if self._closed:
@@ -116,17 +119,19 @@ class RolloutBuffer:
             return indices
 
     def row_of(self, index: int) -> int:
-        """The row of the data that a reserved index stands for."""
+        """Return the row of the data that a reserved index stands for."""
         with self._changed:
             return self._order.row_of(index)
 
     def note_scored(self, group: RolloutGroup) -> None:
-        """A reserved group has its verdicts, whatever becomes of it: the sampler learns of it at the next `take`."""
+        """Keep a reserved group that has its verdicts, also if it is dropped: the sampler observes it at the next
+        `take`.
+        """
         with self._changed:
             self._order.note_scored(group)
 
     def put(self, group: RolloutGroup) -> None:
-        """A scored group that holds a reservation."""
+        """Add a scored group that holds a reservation."""
         assert len(group.verdicts) == len(group.episodes), "only scored groups enter the buffer"
         with self._changed:
             self._ledger.score(group.index)
@@ -134,7 +139,7 @@ class RolloutBuffer:
             self._note_progress()
 
     def drop(self, index: int, reason: str) -> None:
-        """Give a reservation back: the prompt will not be trained, and another may be issued in its place."""
+        """Give a reservation back: the prompt is not trained, and another may be issued in its place."""
         with self._changed:
             self._line_of(index).open -= 1
             self._ledger.drop(index, reason)
@@ -149,14 +154,16 @@ class RolloutBuffer:
             self._changed.notify_all()
 
     def take(self, *, version: int, timeout_s: float) -> list[RolloutGroup]:
-        """`prompts_per_step` groups, in the order of issue, none of their tokens older than the bound at `version`.
+        """Return `prompts_per_step` groups in the order of issue, none of whose tokens is older than the bound at
+        `version`.
 
-        Of the ready groups those with the earliest deadline come first, then those with the lowest index. Waits while
-        there are too few, or while one that still runs could not be trained in time any more if it were overtaken.
+        Among the ready groups, those with the earliest deadline come first, then those with the lowest index. Waits
+        while there are too few, or while a group that still runs could no longer be trained in time if it were
+        overtaken.
 
         Args:
-            version: Of the learner's weights; at least the version that generators hold.
-            timeout_s: Longest wait without a group that arrives or is dropped, or a version that is published.
+            version: Version of the learner's weights; at least the version that generators hold.
+            timeout_s: Longest wait during which no group arrives or is dropped and no version is published.
 
         Raises:
             DeadlineError: no progress for `timeout_s`.
@@ -181,7 +188,7 @@ class RolloutBuffer:
         return sorted(groups, key=lambda group: group.index)
 
     def advance(self, version: int) -> None:
-        """Generators hold this version now; room for one more step's prompts opens."""
+        """Note that generators hold this version now, which opens room for the prompts of one more step."""
         with self._changed:
             assert version > self._version, f"versions only grow: {self._version} -> {version}"
             self._version = version

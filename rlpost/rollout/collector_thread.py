@@ -16,14 +16,15 @@ from rlpost.rollout.probe import Probe
 from rlpost.rollout.quarantine import Quarantine
 
 GOLD_FAULT = "gold fault"
-"""Why a group is dropped whose reference the verifier cannot read."""
+"""The reason for dropping a group whose reference the verifier cannot read."""
 _TURN_S = 0.02
 """Longest wait for a response: new weights open room, and verdicts arrive, while the thread waits for the generator."""
 _MOST_GOLD_FAULTS_IN_A_ROW = 256
 _OBJECTS_BETWEEN_GC = 1_000_000
-"""While the thread runs. Open samples are many small objects without cycles, some ten a sample: with a threshold below
-their number, looking through them for cycles is a fifth of what a sample costs at 512 generators
-(`benchmarks/control_plane.py`)."""
+"""Threshold of Python's garbage collection while the thread runs. Open samples are many small objects without cycles,
+about ten a sample: with a threshold below their number, the search for cycles takes a fifth of the time of a sample at
+512 generators (`benchmarks/control_plane.py`).
+"""
 
 
 class CollectorThread:
@@ -32,12 +33,13 @@ class CollectorThread:
     Waits for room in the buffer and for rollouts; unblocked by `buffer.advance` and by `stop`.
 
     Args:
-        collector: From now on used by this thread only.
+        collector: From now on, only this thread uses it.
         buffer: Says how many prompts may be issued; gets the groups.
-        prompt_of: The prompt of a row of the data; a pure function.
-        keep: Why a scored group is dropped, or None to train on it; called once a group, on this thread.
-        quarantine: Prompts whose reference cannot be read; each that is found goes in there, is replaced by another
-            prompt, and is not generated for again.
+        prompt_of: Returns the prompt of a row of the data; a pure function.
+        keep: Returns the reason for dropping a scored group, or None to train on it; called once per group, on this
+            thread.
+        quarantine: Prompts whose reference cannot be read. A prompt that turns out to be one is added, is replaced by
+            another prompt, and is never issued to the engines again.
     """
 
     def __init__(
@@ -78,8 +80,8 @@ class CollectorThread:
         """Ask the engines for one unscored response a prompt, beside the normal work; never in buffer or ledger.
 
         Returns:
-            One group a prompt, in their order, with one rollout and no verdict each. Raises what ended the thread, or
-            `CancelledError` when it was stopped. May be called from any thread.
+            One group per prompt, in the order of the prompts, each with one response and no verdict. Raises the error
+            that ended the thread, or `CancelledError` if it was stopped. May be called from any thread.
         """
         with self._probing:
             probe = Probe(prompts, max_tokens=max_tokens, name=f"probe {self._probe_count}")
@@ -92,7 +94,9 @@ class CollectorThread:
         return probe.answered
 
     def turn(self, *, timeout_s: float) -> None:
-        """Issue what there is room for, then hand over what was scored; waits up to `timeout_s` for either."""
+        """Issue the prompts that there is room for, then hand over the scored groups; wait up to `timeout_s` for
+        either.
+        """
         while self._new_probes:
             self._collector.ask(self._new_probes.popleft())
         if not self._collector.paused:

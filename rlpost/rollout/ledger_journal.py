@@ -2,11 +2,11 @@
 
 {"step": 3, "trained": [[12, "sums/7", 4, 2], ...], "dropped": [[13, "no signal"], ...], "issued": 18}
 
-trained: index, prompt, samples, oldest weights of any token; what was handed to the learner in this step
-dropped: index and reason of what was dropped since the line before
+trained: the groups handed to the learner in this step: index, prompt, samples, oldest weights of any token
+dropped: the prompts dropped since the line before: index and reason
 issued: the first index that was never issued
 
-The last line of a stage that ended has `ended` besides: index and reason of what was still open.
+The last line of a stage that ended also has `ended`: index and reason of each prompt that was still open.
 """
 
 from __future__ import annotations

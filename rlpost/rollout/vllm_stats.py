@@ -1,5 +1,5 @@
-"""The figures that vLLM reports about each step, by its stat-logger protocol. Imports vLLM, so import it with the
-engine.
+"""The figures that vLLM reports about each step, by its stat-logger protocol. This module imports vLLM, so only an
+engine's process should import it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class StepStats(PrometheusStatLogger):
         self.tokens = 0
         self.preempted = 0
         """Number of responses reported as preempted in all steps, by vLLM for lack of KV cache, or here for new
-        weights."""
+        weights.
+        """
 
     def record(
         self,

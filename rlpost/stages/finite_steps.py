@@ -78,7 +78,7 @@ def suspects(batch: TrainBatch, numbers_T: FloatArray) -> str:
         if rows := _rows_where(~np.isfinite(values_T), batch):
             return f"the batch has {name} that are not finite: {_names(rows, batch)}"
     if rows := _rows_where(~np.isfinite(numbers_T), batch):
-        return f"what the model gives is not finite for {_names(rows, batch)}"
+        return f"the model's outputs are not finite for {_names(rows, batch)}"
     lowest = np.minimum.reduceat(np.where(batch.weights_T != 0, numbers_T, np.inf), _starts(batch))
     rows = np.argsort(lowest, kind="stable")[:_NAMED].tolist()
     return f"no row alone is behind it; the model finds these least likely: {_names(rows, batch)}"

@@ -38,7 +38,7 @@ def test_a_batch_that_is_not_finite_itself_is_named_before_the_model() -> None:
 
 def test_rows_for_which_the_model_gives_no_finite_number_are_named() -> None:
     found = suspects(batch_of("a", "b", "c"), numbers(-1, float("-inf"), float("nan")))
-    assert found == "what the model gives is not finite for b; c"
+    assert found == "the model's outputs are not finite for b; c"
 
 
 def test_where_no_row_alone_is_behind_it_the_least_likely_ones_are_named_first() -> None:

@@ -1,7 +1,7 @@
 """Samplers: which rows a stage uses next. One file a kind; `sampler_of` makes the one that a recipe asks for.
 
-A sampler has state, and goes on from it exactly: equal state and equal observations give equal rows. `next(a + b)`
-gives the rows of `next(a)` and then those of `next(b)`.
+A sampler has a state, from which it continues exactly: equal states and equal observations give equal rows.
+`next(a + b)` gives the rows of `next(a)` and then those of `next(b)`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["SampledRows", "sampler_of"]
 
 
 def sampler_of(config: AnySampler, rows: SampledRows, *, seed: int, rows_per_step: int) -> Sampler:
-    """The sampler of a stage at its start.
+    """Make the sampler of a stage in its initial state.
 
     Raises:
         DataError: a data set of a mixture has no rows.
-        PluginError: a sampler of the author's own does not exist, or cannot be made.
+        PluginError: the user's sampler does not exist, or cannot be made.
     """
     return _SAMPLERS[type(config)](config, rows, seed=seed, rows_per_step=rows_per_step)
 

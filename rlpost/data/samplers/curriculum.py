@@ -1,4 +1,6 @@
-"""A curriculum by running pass rate: the middle often, what is always or never solved seldom."""
+"""A curriculum by running pass rate: rows that are solved sometimes come often, those that are always or never solved
+seldom.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ class CurriculumSampler:
     """Spaces the visits of each row by its pass rate p: `1 / (4 p (1 - p))` rounds, and `rest_rounds` at most.
 
     First every row comes once, in shuffled order; meanwhile a share of the rows is taken from those that were solved
-    sometimes. After that the row comes next whose time has come first, so that all rows come back, and nothing stalls
-    when all of them are solved. Rows of equal time come in an order that is drawn from (seed, row, visit).
+    sometimes. After that, the row with the earliest due time comes next, so that all rows come back, and nothing stalls
+    when all of them are solved. The order of rows with equal due times is drawn from (seed, row, visit).
 
     A row that was taken and not yet observed does not come again, unless all other rows are in the same state. A row
     whose reference cannot be read never comes again.
@@ -31,23 +33,23 @@ class CurriculumSampler:
         self._index_of = {row_id: index for index, row_id in enumerate(rows.ids)}
         self._first_pass = ShuffledEpochs(len(rows.ids), seed=[seed])
         self._seen = 0
-        """Rows of the first pass that were taken."""
+        """Number of rows of the first pass that were taken."""
         self._revisits_due = 0.0
         self._now_rounds = 0.0
         self._due_rounds: dict[int, float] = {}
-        """Maps each row that was issued to the round in which it comes next; a row under way has the one it came in."""
+        """Row -> the round in which it comes next; a row under way keeps the round in which it came."""
         self._visits: dict[int, int] = {}
         self._pass_rates: dict[int, float] = {}
         self._under_way: dict[int, int] = {}
-        """Row -> how often it was taken and not yet observed; the row that was taken longest ago is the first."""
+        """Row -> number of times that it was taken and not yet observed; the row taken longest ago is first."""
         self._unreadable: set[int] = set()
         self._waiting: list[tuple[float, int, int]] = []
-        """A heap of (time, rank among rows of the same time, row)."""
+        """A heap of (due time, rank among rows with the same due time, row)."""
         self._resting: list[tuple[float, int, int]] = []
-        """Likewise, of rows that were solved always or never, until the first pass is over."""
+        """A heap of the same form, for rows that were always or never solved, until the first pass is over."""
 
     def next(self, count: int) -> list[int]:
-        """The next `count` rows."""
+        """Return the indices of the next `count` rows."""
         return [self._take() for _ in range(count)]
 
     def observe(self, groups: Sequence[RolloutGroup]) -> None:
@@ -65,7 +67,7 @@ class CurriculumSampler:
                 self._put_back(row)
 
     def state(self) -> dict[str, Any]:
-        """All that was learnt of the rows that were seen."""
+        """Return pass rates, due times and visits of the rows that were taken."""
         state = {
             "seen": self._seen,
             "revisits_due": self._revisits_due,
@@ -79,7 +81,7 @@ class CurriculumSampler:
         return self._rows.tied(state, kind=self._config.kind)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on with what was learnt."""
+        """Continue from a state that `state` returned."""
         self._rows.check_tied(state, kind=self._config.kind)
         self._seen, self._revisits_due = state["seen"], state["revisits_due"]
         self._now_rounds = state["now_rounds"]

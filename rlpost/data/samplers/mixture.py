@@ -17,16 +17,16 @@ _ROUNDING = 1e-9
 _NEVER = 10**15
 """More rows than any stage takes."""
 _LOOK_AHEAD_ROWS = 10_000
-"""Shares beyond this are taken to stay as they are then."""
+"""Shares are assumed not to change beyond this number of rows ahead."""
 
 
 class MixtureSampler:
     """Takes rows of each data set so that after any number of rows every data set is less than one row off its share.
 
-    The share of a data set up to row n is the sum of its shares at each of the n rows. Its j-th row may come once that
-    sum is above j - 1 and is due when it reaches j; of the rows that may come, the one that is due first comes next.
-    A schedule with deviations below 1 exists for any shares (Tijdeman 1980, "The chairman assignment problem"), and
-    the earliest deadline first finds one, as all rows take one place each.
+    The claim of a data set up to row n is the sum of its shares at each of the n rows. Its j-th row may come once the
+    claim is above j - 1, and is due when the claim reaches j; of the rows that may come, the one that is due first
+    comes next. A schedule with deviations below 1 exists for any shares (Tijdeman 1980, "The chairman assignment
+    problem"). Scheduling by the earliest deadline finds one, since every row takes one place.
 
     A step is over when `observe` is called. Where a step takes more rows than `rows_per_step` (dynamic sampling), or
     rows are taken ahead, changing shares are looked ahead at approximately, and the deviation may pass 1 a little.
@@ -50,16 +50,16 @@ class MixtureSampler:
         self._shares: dict[int, dict[str, float]] = {}
 
     def next(self, count: int) -> list[int]:
-        """The next `count` rows."""
+        """Return the indices of the next `count` rows."""
         return [self._take() for _ in range(count)]
 
     def observe(self, groups: Sequence[RolloutGroup]) -> None:
-        """A step is over; scores change nothing."""
+        """End a step; scores change nothing."""
         self._step, self._taken_in_step = self._step + 1, 0
         self._shares = {}
 
     def state(self) -> dict[str, Any]:
-        """Counts the rows issued from each data set, and those that its share entitles it to."""
+        """Return the step, and for each data set the rows taken and the rows that it is behind its share."""
         state = {
             "step": self._step,
             "taken_in_step": self._taken_in_step,
@@ -69,7 +69,7 @@ class MixtureSampler:
         return self._rows.tied(state, kind=self._config.kind)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on behind the rows that were taken."""
+        """Continue behind the rows that were taken."""
         self._rows.check_tied(state, kind=self._config.kind)
         self._step, self._taken_in_step, self._shares = state["step"], state["taken_in_step"], {}
         self._taken, self._owed = dict(state["taken"]), dict(state["owed"])
@@ -86,7 +86,7 @@ class MixtureSampler:
         return self._indices[chosen][self._epochs[chosen].at(place, count=1)[0]]
 
     def _rows_until_due(self, name: str) -> int:
-        """How many rows, the next one included, may pass until one of this data set must have come."""
+        """Return the number of rows, including the next one, by which one of this data set must have come."""
         missing, step, passed = 1 - _ROUNDING - self._owed[name], self._step, 0
         left = self._rows_per_step - self._taken_in_step % self._rows_per_step
         while True:
@@ -105,6 +105,6 @@ class MixtureSampler:
 
 
 def _epochs_of(name: str, indices: Sequence[int], seed: int) -> ShuffledEpochs:
-    """Epochs of one data set, whose order does not depend on what it is mixed with."""
+    """Return epochs of one data set, whose order does not depend on the other data sets of the mixture."""
     own = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "big")
     return ShuffledEpochs(len(indices), seed=[seed, own])

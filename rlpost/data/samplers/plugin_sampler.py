@@ -34,10 +34,10 @@ _GIVEN = ("rows", "seed", "rows_per_step")
 
 
 class PluginSampler:
-    """An `interfaces.Sampler` around one of the author's own, whose state it ties to the rows."""
+    """An `interfaces.Sampler` around the user's sampler. It ties the state of the user's sampler to the rows."""
 
     def __init__(self, config: PluginSamplerConfig, rows: SampledRows, *, seed: int, rows_per_step: int) -> None:
-        """Make the author's sampler.
+        """Make the user's sampler.
 
         Raises:
             PluginError: it does not exist, is no sampler, does not take its parameters, or raises.
@@ -55,7 +55,7 @@ class PluginSampler:
         self._rows = rows
 
     def next(self, count: int) -> list[int]:
-        """The rows that the author's sampler gives.
+        """Return the rows that the user's sampler gives.
 
         Raises:
             PluginError: they are not `count` indices of rows, or it raised.
@@ -71,7 +71,7 @@ class PluginSampler:
         return cast("list[int]", found)
 
     def observe(self, groups: Sequence[RolloutGroup]) -> None:
-        """Tell the author's sampler.
+        """Pass the groups on to the user's sampler.
 
         Raises:
             PluginError: it raised.
@@ -80,7 +80,7 @@ class PluginSampler:
             self._own.observe(groups)
 
     def state(self) -> dict[str, Any]:
-        """The state of the author's sampler.
+        """Return the state of the user's sampler.
 
         Raises:
             PluginError: it is no plain data, or it raised.
@@ -96,11 +96,11 @@ class PluginSampler:
         return self._rows.tied({"own": own}, kind=self._name)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the author's sampler over the same rows.
+        """Continue from a state of the user's sampler over the same rows.
 
         Raises:
             DataError: it is the state of another sampler or of other rows.
-            PluginError: the author's sampler raised.
+            PluginError: the user's sampler raised.
         """
         self._rows.check_tied(state, kind=self._name)
         with self._calling("load"):
@@ -108,7 +108,7 @@ class PluginSampler:
 
     @property
     def _name(self) -> str:
-        """Without the folder, which may be another one on resume."""
+        """The name without the folder, which may be another one when the stage is resumed."""
         return self._reference.rpartition("/")[2]
 
     @contextmanager
@@ -128,7 +128,7 @@ class PluginSampler:
 
 
 class LoadedSampler(NamedTuple):
-    """A class of the author's own, and what it is made with besides the rows."""
+    """A class of the user's, and the parameters that it is made with."""
 
     made: type[Any]
     reference: str
@@ -136,7 +136,7 @@ class LoadedSampler(NamedTuple):
 
 
 def loaded_sampler(config: PluginSamplerConfig) -> LoadedSampler:
-    """The class that a recipe names, with its parameters checked.
+    """Load the class that a recipe names, and check its parameters.
 
     Raises:
         PluginError: it does not exist, is no sampler, or does not take its parameters.
@@ -147,8 +147,8 @@ def loaded_sampler(config: PluginSamplerConfig) -> LoadedSampler:
 
 
 def try_sampler(config: PluginSamplerConfig, rows: SampledRows, *, rows_per_step: int, scored: bool) -> None:
-    """Ask a fresh sampler of the author's own for two steps, and another one for the second of them: it gets the state
-    that was saved between the steps, and is asked for one row at a time.
+    """Ask a fresh sampler of the user's for two steps. Then give a second one the state that was saved between the
+    steps, and ask it for the rows of the second step one at a time.
 
     With `scored`, a made-up group of each row of the first step is observed.
 

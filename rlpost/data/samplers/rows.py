@@ -15,12 +15,12 @@ _KIND, _FINGERPRINT = "kind", "rows"
 
 @dataclass(frozen=True)
 class SampledRows:
-    """The ids of a stage's rows, in the order of their indices: `<data set>/<row>`, whatever follows."""
+    """The ids of a stage's rows, in the order of their indices; each begins with `<data set>/<row>`."""
 
     ids: Sequence[str]
 
     def by_dataset(self) -> dict[str, list[int]]:
-        """Data set -> the indices of its rows."""
+        """Return data set -> the indices of its rows."""
         found: dict[str, list[int]] = {}
         for index, row_id in enumerate(self.ids):
             found.setdefault(row_id.partition("/")[0], []).append(index)
@@ -35,14 +35,14 @@ class SampledRows:
         return digest.hexdigest()
 
     def tied(self, state: Mapping[str, Any], *, kind: str) -> dict[str, Any]:
-        """A sampler's state with its kind and the fingerprint of its rows."""
+        """Return a sampler's state with its kind and the fingerprint of its rows added."""
         return {_KIND: kind, _FINGERPRINT: self.fingerprint, **state}
 
     def check_tied(self, state: Mapping[str, Any], *, kind: str) -> None:
-        """Refuse a state that is not of this kind of sampler and of these rows.
+        """Check that a state was saved by this kind of sampler over these rows.
 
         Raises:
-            DataError: it is of others.
+            DataError: it was saved by another kind, or over other rows.
         """
         found = f"a {state.get(_KIND)} sampler over rows {state.get(_FINGERPRINT)}"
         wanted = f"a {kind} sampler over rows {self.fingerprint}"

@@ -14,7 +14,9 @@ from rlpost.records import RolloutGroup
 
 
 class ShuffledEpochs:
-    """Places in shuffled epochs -> indices below `row_count`. The order of an epoch depends on (seed, epoch) alone."""
+    """Maps places in shuffled epochs to indices below `row_count`. The order of an epoch depends on (seed, epoch)
+    alone.
+    """
 
     def __init__(self, row_count: int, *, seed: Sequence[int]) -> None:
         assert row_count > 0, "an epoch needs rows"
@@ -22,7 +24,7 @@ class ShuffledEpochs:
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
     def at(self, place: int, *, count: int) -> list[int]:
-        """The indices at `count` places from `place` on; they may span several epochs."""
+        """Return the indices at `count` places from `place` on; they may span several epochs."""
         found: list[int] = []
         while len(found) < count:
             epoch, offset = divmod(place + len(found), self._row_count)
@@ -30,7 +32,7 @@ class ShuffledEpochs:
         return found
 
     def epoch(self, number: int) -> NDArray[np.int64]:
-        """The order of one epoch, counted from 0; shape [row_count]."""
+        """Return the order of one epoch, counted from 0; shape [row_count]."""
         if number != self._epoch:
             first, *rest = self._seed
             self._order = np.random.default_rng([first, number, *rest]).permutation(self._row_count)
@@ -39,7 +41,7 @@ class ShuffledEpochs:
 
 
 class ShuffledSampler:
-    """All rows of all data sets in shuffled epochs. Its state is a place."""
+    """Takes all rows of all data sets in shuffled epochs. Its state is the number of rows taken."""
 
     def __init__(self, config: ShuffledConfig, rows: SampledRows, *, seed: int, rows_per_step: int) -> None:
         del rows_per_step
@@ -48,7 +50,7 @@ class ShuffledSampler:
         self._place = 0
 
     def next(self, count: int) -> list[int]:
-        """The next `count` rows of the epochs."""
+        """Return the indices of the next `count` rows of the epochs."""
         place, self._place = self._place, self._place + count
         return self._epochs.at(place, count=count)
 
@@ -56,10 +58,10 @@ class ShuffledSampler:
         """Scores change nothing."""
 
     def state(self) -> dict[str, Any]:
-        """How many rows were taken."""
+        """Return the number of rows taken."""
         return self._rows.tied({"place": self._place}, kind=self._kind)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on behind the rows that were taken."""
+        """Continue behind the rows that were taken."""
         self._rows.check_tied(state, kind=self._kind)
         self._place = state["place"]

@@ -55,13 +55,16 @@ class RlStage(TrainedStage):
     """Score of a response that was cut off, whatever it says (TULU 3: -10); by default the verifier's score."""
     max_staleness: int = Field(default=0, ge=0)
     """Largest age of weights, in versions behind the learner, that a trained token may come from. 0 is synchronous; 1
-    samples one step ahead; more lets long responses continue while others are trained on."""
+    samples one step ahead; more lets long responses continue while others are trained on.
+    """
     kv_cache_on_update: Literal["recompute", "keep"] = "recompute"
     """Treatment of the KV cache of responses in flight when new weights arrive: recomputed with the new weights, or
-    kept, which is faster but leaves a small bias."""
+    kept, which is faster but leaves a small bias.
+    """
     parity_tolerance: float | None = Field(default=None, gt=0)
     """Largest accepted difference between the log-probabilities of generator and learner, as a share of their size, in
-    the median over the responses that the canary compares; by default 1e-3 in float32 and 0.1 in bfloat16."""
+    the median over the responses that the canary compares; by default 1e-3 in float32 and 0.1 in bfloat16.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -119,17 +122,17 @@ class RlStage(TrainedStage):
 
     @property
     def group_advantage(self) -> AdvantageConfig | None:
-        """How the scores of a group become advantages; None where a critic's values do."""
+        """The computation of advantages from the scores of a group; None if a critic is used instead."""
         return None
 
     @property
     def critic_advantage(self) -> GaeConfig | None:
-        """How a critic's values become advantages; None where there is no critic."""
+        """The computation of advantages from a critic's values; None if there is no critic."""
         return None
 
     @property
     def refill(self) -> DynamicSamplingConfig | None:
-        """How groups without signal are replaced; None where they stay."""
+        """The replacement of groups without signal; None if they are kept."""
         return None
 
     @property
@@ -141,8 +144,8 @@ class RlStage(TrainedStage):
     def sends_adapter(self) -> SentAdapter | None:
         """See `Stage`.
 
-        A response keeps the adapter that it began with. So as many versions are in use as the largest age of a token,
-        and two more: the one that the learner has just left, and the one that arrives.
+        A response keeps the adapter that it began with. The number of versions in use is therefore the largest age of a
+        token plus two: the version that the learner has just left, and the one that arrives.
         """
         if self.lora is None or self.lora.sync != "adapter":
             return None

@@ -145,7 +145,7 @@ def _proximal(stage: RlStage) -> str:
         words = "the learner's own policy, which costs nothing as a step has one update"
     text = f"the clip is centred on {words} ({proximal})"
     if proximal == "behaviour":
-        return f"{text}; what an engine rounds otherwise than the learner is clipped as a change of the policy"
+        return f"{text}; differences of rounding between engine and learner are clipped as changes of the policy"
     masks = stage.off_policy.correction.endswith("mask") or stage.off_policy.correction == "icepop"
     low, high = stage.off_policy.bounds()
     if low is not None and high is not None:

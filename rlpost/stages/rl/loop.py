@@ -30,7 +30,7 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
     start = 0 if saved is None else saved.step
     rollouts = Rollouts(context, stage, version=start, state=None if saved is None else saved.state)
     if stage.lora is not None and stage.lora.sync == "adapter":
-        # Adapters come on top of what engines hold, which must be what the learner's adapter is on top of.
+        # An adapter comes on top of the weights that engines hold: these must be the weights below the learner's.
         context.parts.serve(context.model_dir)
     publish = partial(context.parts.weights.publish, learner, keep_kv_cache=stage.kv_cache_on_update == "keep")
     publishing = publish(version=start)
@@ -53,14 +53,16 @@ def run_rl(context: StageContext, stage: GrpoStage | PpoStage) -> None:
                 rollouts.on_published(publishing, version=step + 1)
             _refresh_reference(learner, stage, step)
             log.write(step, groups, reports, gap, synced)
-            # After the records, so that no step that a checkpoint counts is missing in them.
+            # The checkpoint comes after the records, so that every step that it counts is in them.
             checkpoints.save_if_due(learner, step=step + 1, state=rollouts.state())
     finite.end()
     learner.export(context.output_dir)
 
 
 def loss_of(stage: GrpoStage | PpoStage) -> PolicyLoss:
-    """The stage's loss. With one optimizer step a batch, the proximal policy is the current one: no forward pass."""
+    """Return the stage's loss. With one optimizer step per batch, the proximal policy is the current one, without a
+    forward pass.
+    """
     loss = policy_loss_of(stage)
     if stage.off_policy.proximal == "recompute" and optimizer_steps(stage) == 1:
         return replace(loss, off_policy=replace(loss.off_policy, proximal="current"))

@@ -28,12 +28,12 @@ from rlpost.telemetry.waits import result_of
 
 _CANARY_SAMPLES = 8
 _PROBE_EVERY = 10
-"""Versions between two probes where no group of the learner's own version comes by itself."""
+"""Number of versions between two probes, if no group of a step was sampled with the learner's own version."""
 _PROBE_TOKENS = 4
 
 
 class Rollouts:
-    """Scored groups for one stage, for the length of a with-block. `state` is what a resumed stage starts from."""
+    """Provides scored groups for one stage, during a with-block. A resumed stage starts from `state`."""
 
     def __init__(
         self, context: StageContext, stage: GrpoStage | PpoStage, *, version: int, state: dict[str, Any] | None
@@ -81,29 +81,32 @@ class Rollouts:
         self._journal.close()
 
     def state(self) -> dict[str, Any]:
-        """Plain data for the checkpoint of the last `take`'s step: the prompts done with, and the order of the rest."""
+        """Return plain data for the checkpoint of the last `take`'s step: the finished prompts, and the order of the
+        rest.
+        """
         return {"ledger": self._buffer.last_taken.state, "order": self._buffer.last_order}
 
     def fault_metrics(self) -> dict[str, float]:
-        """Rows set aside so far, and faults since the last call, those of groups that were dropped included."""
+        """Return the rows set aside so far, and the faults since the last call, including those of dropped groups."""
         now = Counter(self._counts.faults)
         new = {f"faults/{fault.value}": float(now[fault] - self._faults_told[fault]) for fault in Fault}
         self._faults_told = now
         return {"quarantined": float(len(self._quarantine)), **new}
 
     def scoring_s(self) -> float:
-        """Seconds that were spent in the scorer since the last call."""
+        """Return the seconds spent in the scorer since the last call."""
         now_s = self._counts.scoring_s
         new_s, self._scoring_told_s = now_s - self._scoring_told_s, now_s
         return new_s
 
     def take(self, *, version: int) -> list[RolloutGroup]:
-        """The groups of the next step, none of their tokens older than the stage allows at the learner's version.
+        """Return the groups of the next step; none of their tokens is older than the stage allows at the learner's
+        version.
 
-        They are on disk as handed to the learner when this returns.
+        When this returns, the ledger on disk has them as handed to the learner.
 
         Raises:
-            RewardError: nothing of them was judged.
+            RewardError: none of their samples was judged.
         """
         groups = self._buffer.take(version=version, timeout_s=self._timeout_s)
         self._journal.write(version, groups, self._buffer.last_taken)
@@ -127,9 +130,9 @@ class Rollouts:
     ) -> ParityGap | None:
         """Compare generator and learner on groups that were sampled with the learner's own weights throughout.
 
-        Synchronous steps have nothing else. Where older groups come first, a few short responses are asked for, at the
-        first version and every tenth after it; in between, checksums speak for the weights. None where nothing was
-        compared.
+        All groups of a synchronous step are such groups. If the step has none, the engines are asked for a few short
+        responses, at the first version and every tenth after it; in between, the checksums of the weights must do.
+        Returns None if nothing was compared.
 
         Raises:
             ParityError: they disagree.

@@ -1,4 +1,4 @@
-"""Verdicts -> the scores that advantages are made of: parts, length, truncation, scale."""
+"""Turns verdicts into the scores from which advantages are computed: parts, length, truncation, scale."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rlpost.records import Episode, Fault, Mark, RolloutGroup, Verdict
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgedGroup:
-    """The episodes of a group that have a score; those that an infra fault left unjudged are not among them."""
+    """The episodes of a group that have a score, without those that an infra fault left unjudged."""
 
     group: RolloutGroup
     episodes: tuple[Episode, ...]
@@ -34,7 +34,7 @@ def judged(group: RolloutGroup) -> JudgedGroup:
 
 
 def scores_of(groups: Sequence[JudgedGroup], stage: GrpoStage | PpoStage) -> list[NDArray[np.float64]]:
-    """One array of shape [G] a group, shaped and scaled as the stage asks.
+    """Return one array of shape [G] per group, shaped and scaled as the stage says.
 
     Raises:
         RewardError: `advantage.parts` names a part that a verdict does not have.
@@ -55,12 +55,12 @@ def scores_of(groups: Sequence[JudgedGroup], stage: GrpoStage | PpoStage) -> lis
 
 
 def shaped_scores(group: RolloutGroup, *, stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
-    """The scores of one group's judged samples as its advantages will see them, but for the scale of the step."""
+    """Return the scores of one group's judged samples that its advantages are computed from."""
     return scores_of([judged(group)], stage)[0]
 
 
 def score_of(verdict: Verdict, weights: dict[str, float]) -> float:
-    """The verdict's own score, or the weighted sum of its parts where `weights` names any."""
+    """Return the verdict's own score, or the weighted sum of its parts if `weights` names any."""
     if not weights:
         assert verdict.score is not None, "a verdict without a score is an infra fault"
         return verdict.score
@@ -69,7 +69,7 @@ def score_of(verdict: Verdict, weights: dict[str, float]) -> float:
 
 def _parts(verdict: Verdict, weights: dict[str, float]) -> list[float]:
     if Mark.PARTS_MISSING in verdict.marks:
-        # A part that a gate or `when` kept from running, or that broke, counts 0, as it does in the recipe's own sum.
+        # A part counts 0, as in the recipe's own sum, if it broke, or if a gate or `when` kept it from running.
         return [verdict.parts.get(name, 0.0) for name in weights]
     if verdict.fault is Fault.POLICY:
         # The floor score of a response that broke its verifier stands for each of the verifier's own parts.
@@ -95,7 +95,10 @@ def _shaped(group: JudgedGroup, scores_G: NDArray[np.float64], stage: GrpoStage 
 
 
 def overlong_penalty(lengths_G: NDArray[np.int64], config: OverlongConfig, *, max_tokens: int) -> NDArray[np.float64]:
-    """0 up to the buffer, then rising linearly to `factor` at `max_tokens` (DAPO, arXiv 2503.14476, equation 13)."""
+    """Return 0 up to the buffer, then a linear rise to `factor` at `max_tokens` (DAPO, equation 13).
+
+    DAPO: arXiv 2503.14476.
+    """
     buffer_tokens = config.buffer_ratio * max_tokens
     into_buffer_G = (lengths_G - (max_tokens - buffer_tokens)) / buffer_tokens
     return (config.factor * np.clip(into_buffer_G, 0.0, 1.0)).astype(np.float64)
