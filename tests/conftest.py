@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Before any test imports transformers: a test must never reach for the network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -16,6 +17,11 @@ from rlpost.rollout.vllm_settings import engine_environment
 # Before any test imports torch or vLLM: both read these once.
 for name, value in engine_environment("cpu", threads=1).items():
     os.environ.setdefault(name, value)
+
+
+# The first example of a property may import torch, on a machine that other tests keep busy: `timeout` is the limit.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,18 @@ def test_no_algorithm_clips_a_token_before_its_first_update_however_far_the_engi
     assert mean(sums, "correction_mean") != 1, "the difference is corrected, not clipped"
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_centre_is_computed_with_the_rows_of_its_own_step_because_rounding_depends_on_them(epochs: int) -> None:
+    stage, learner = grpo(algorithm="gspo", prompts_per_step=4, epochs=epochs), FakeLearner(rows_see_each_other=True)
+    scores = [(1, 0), (1, 1), (0, 1), (1, 0)]
+    groups = [make_group(scored(*pair), lengths=[2, 3], index=index) for index, pair in enumerate(scores)]
+    first_pass = [batch for number, batch in minibatches_of(groups, stage, learner) if number < 4]
+    assert learner.calls == ["logprobs"] * 3, "groups without signal are not computed, nor anything twice"
+    for batch in first_pass:
+        sums = loss_of(stage)(inputs_of(batch, learner))
+        assert (mean(sums, "clip_fraction"), mean(sums, "ratio_mean"), float(sums.maxima["ratio_max"])) == (0, 1, 1)
+
+
 @pytest.mark.parametrize("minibatches", [1, 2])
 @pytest.mark.parametrize("loss", LOSSES)
 @given(data=st.data())

@@ -183,11 +183,12 @@ def test_a_penalty_in_the_reward_lowers_the_score_by_its_sum_and_leaves_the_loss
     [
         ({}, []),
         ({"max_staleness": 2}, []),
-        ({"max_staleness": 2, "minibatches": 2}, ["logprobs"]),
+        ({"max_staleness": 2, "minibatches": 2}, ["logprobs", "logprobs"]),
         ({"max_staleness": 2, "minibatches": 2, "off_policy": {"proximal": "log_linear"}}, []),
-        ({"minibatches": 2}, ["logprobs"]),
+        ({"minibatches": 2}, ["logprobs", "logprobs"]),
+        ({"minibatches": 2, "epochs": 3}, ["logprobs", "logprobs"]),
         ({"minibatches": 2, "off_policy": {"proximal": "behaviour"}}, []),
-        ({"minibatches": 2, "kl": {"coefficient": 0.1}}, ["logprobs", "logprobs"]),
+        ({"minibatches": 2, "kl": {"coefficient": 0.1}}, ["logprobs"] * 3),
         ({"max_staleness": 1, "epochs": 2, "kl": {"coefficient": 0.1}}, ["logprobs", "logprobs"]),
     ],
 )

@@ -88,7 +88,7 @@ def train_batches(
     everyone = [episode for episodes in episodes_PG for episode in episodes]
     if not everyone:
         return []
-    _look_up(everyone, learner, stage, columns)
+    _look_up_for_credit(everyone, learner, stage)
     _give_credit(taking_part, episodes_PG, stage, advantage)
     size = len(episodes_PG) // stage.minibatches
     parts = [
@@ -96,12 +96,19 @@ def train_batches(
         for order in _orders(len(episodes_PG), stage, seeds=(seed, version))
         for start in range(0, size * stage.minibatches, size)
     ]
-    total = optimizer_steps(stage)
-    batches = (
-        (number, _minibatch(part, stage, columns=columns, version=version, progress=number / total))
-        for number, part in enumerate(parts)
-    )
-    return [Minibatch(number, batch) for number, batch in batches if batch is not None]
+    minibatches: list[Minibatch] = []
+    for number, part in enumerate(parts):
+        counted = [episode for episode in part if not (stage.mask_truncated and episode.is_cut_off)]
+        # An episode without a gradient counts in the denominator, but is not computed.
+        computed = [episode for episode in counted if _has_gradient(episode, stage)]
+        if not computed:
+            continue
+        if "proximal_logprobs_T" in columns:
+            _look_up_proximal(computed, learner, stage)
+        progress = number / optimizer_steps(stage)
+        batch = _minibatch(computed, counted, stage, columns=columns, version=version, progress=progress)
+        minibatches.append(Minibatch(number, batch))
+    return minibatches
 
 
 def proximal_mix(ages_T: FloatArray, *, progress: float) -> FloatArray:
@@ -164,29 +171,40 @@ def _chosen(trajectories: Sequence[Trajectory], values: Sequence[FloatArray]) ->
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _look_up(
-    episodes: Sequence[CreditedEpisode], learner: Learner, stage: GrpoStage | PpoStage, columns: frozenset[str]
-) -> None:
-    """Fill in the columns that need a forward pass; a pass is made only if a column of it is needed."""
-    asked: dict[str, Callable[[TrainBatch], FloatArray]] = {}
+def _look_up_for_credit(episodes: Sequence[CreditedEpisode], learner: Learner, stage: GrpoStage | PpoStage) -> None:
+    """Fill in the columns from which credit is computed; a forward pass is made only if a column of it is needed."""
     if stage.kl.coefficient > 0:
-        asked["reference_logprobs_T"] = lambda batch: learner.logprobs(batch, of=REFERENCE)
-    if "proximal_logprobs_T" in columns:
-        asked["proximal_logprobs_T"] = lambda batch: learner.logprobs(batch, of=POLICY)
+        _look_up("reference_logprobs_T", episodes, stage, lambda batch: learner.logprobs(batch, of=REFERENCE))
     if stage.critic is not None:
-        asked["old_values_T"] = learner.values
-    if not asked:
-        return
+        _look_up("old_values_T", episodes, stage, learner.values)
+
+
+def _look_up_proximal(episodes: Sequence[CreditedEpisode], learner: Learner, stage: GrpoStage | PpoStage) -> None:
+    """Fill in the proximal policy's log-probabilities of the rows of one mini-batch, unless an earlier pass did.
+
+    The rows are those of the optimizer step, in the same order. Rounding depends on the rows that are computed
+    together, so a token's ratio before the first update is exactly 1, which GSPO's narrow clip needs in bfloat16.
+    """
+    new = [episode for episode in episodes if "proximal_logprobs_T" not in episode.columns]
+    if new:
+        _look_up("proximal_logprobs_T", new, stage, lambda batch: learner.logprobs(batch, of=POLICY))
+
+
+def _look_up(
+    name: str,
+    episodes: Sequence[CreditedEpisode],
+    stage: GrpoStage | PpoStage,
+    look_up: Callable[[TrainBatch], FloatArray],
+) -> None:
     trajectories = [trajectory for episode in episodes for trajectory in episode.trajectories]
     whole = TrainBatch.of(
         [trajectory_row(trajectory, weight=1.0) for trajectory in trajectories],
         components=one_component(COMPONENT, 1.0),
         temperature=stage.sampling.temperature,
     )
-    for name, look_up in asked.items():
-        values = iter(np.split(look_up(whole), np.cumsum(whole.row_lengths_B)[:-1]))
-        for episode in episodes:
-            episode.columns[name] = _chosen(episode.trajectories, [next(values) for _ in episode.trajectories])
+    values = iter(np.split(look_up(whole), np.cumsum(whole.row_lengths_B)[:-1]))
+    for episode in episodes:
+        episode.columns[name] = _chosen(episode.trajectories, [next(values) for _ in episode.trajectories])
 
 
 def _give_credit(
@@ -239,22 +257,18 @@ def _penalty(episode: CreditedEpisode, stage: GrpoStage | PpoStage) -> NDArray[n
 
 
 def _minibatch(
-    episodes: Sequence[CreditedEpisode],
+    computed: Sequence[CreditedEpisode],
+    counted: Sequence[CreditedEpisode],
     stage: GrpoStage | PpoStage,
     *,
     columns: frozenset[str],
     version: int,
     progress: float,
-) -> TrainBatch | None:
-    """Make the batch of one optimizer step; None if no row has a signal.
+) -> TrainBatch:
+    """Make the batch of one optimizer step, with the rows of `computed` and the denominator of `counted`.
 
     `progress` is the share of the optimizer steps on this batch of rollouts that come before this one.
     """
-    counted = [episode for episode in episodes if not (stage.mask_truncated and episode.is_cut_off)]
-    # An episode without a gradient counts in the denominator, but is not computed.
-    computed = [episode for episode in counted if _has_gradient(episode, stage)]
-    if not computed:
-        return None
     lengths = [length for episode in counted for length in episode.token_counts]
     return TrainBatch.of(
         [
