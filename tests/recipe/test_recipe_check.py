@@ -217,7 +217,7 @@ def test_what_becomes_of_older_tokens_is_told_with_its_bounds() -> None:
     assert proximal("stages.grpo.off_policy.correction=none").endswith("is not corrected")
     assert "a log-linear estimate" in proximal("stages.grpo.off_policy.proximal=log_linear")
     assert "which costs nothing as a step has one update" in proximal("stages.grpo.minibatches=1")
-    assert proximal("stages.grpo.off_policy.proximal=behaviour").endswith("is clipped as a change of the policy")
+    assert proximal("stages.grpo.off_policy.proximal=behaviour").endswith("are clipped as changes of the policy")
     assert any("rollouts run up to 4 versions ahead" in line for line in described("stages.grpo.max_staleness=4"))
 
 
