@@ -5,23 +5,24 @@ attention call; no token before the padding sees the padding. The cost is the su
 block mask costs the square of the sum, and attention row by row would take hundreds of calls.
 
 Layers with a sliding window attend in blocks: a block of queries sees the keys from a window before its first query to
-its last, under a mask. Rows that fit the window need no mask.
+its last, under a mask. Rows that fit the window need no mask. Layers with a soft cap or with sinks, for which torch has
+no fused attention, attend in blocks whose scores the backward pass computes again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface
-
-from rlpost.errors import ModelError
 
 SEGMENT_ATTENTION = "rlpost_segments"
 MOST_PADDING = 16
@@ -30,7 +31,20 @@ _SHORT_WIDTH = 256
 """Up to this width, the backward pass of torch's fused attention on CPU is up to 3 times slower in bfloat16 than in
 float32."""
 _BLOCK = 512
-"""Number of queries that share one call in a layer with a sliding window."""
+"""Number of queries that share one call where attention is computed in blocks."""
+
+
+class _Options(NamedTuple):
+    """The properties of a layer's attention."""
+
+    scale: float | None
+    dropout: float
+    window: int | None
+    """Number of tokens that a token sees, itself included; None means its whole row so far."""
+    softcap: float | None
+    """Bound c of the scores, which become `c tanh(score / c)` (Gemma 2)."""
+    sinks_N: Tensor | None
+    """Learned score of each head that takes part in the softmax and has no value (gpt-oss)."""
 
 
 class RowGroup(NamedTuple):
@@ -109,27 +123,18 @@ def segment_attention(
     Returns [1, T, heads, width]. `segments` is passed through the model's forward unchanged.
 
     A window of w lets each token attend to itself and the w - 1 tokens before it.
-
-    Raises:
-        ModelError: the model's attention has a soft cap or sinks.
     """
     assert attention_mask is None, "packed rows are separated by segments, not by a mask"
     assert query.shape[0] == 1, f"packed rows form one sequence, found {query.shape[0]}"
-    if softcap is not None or s_aux is not None:
-        raise ModelError("the model's attention must be plain causal; it has a soft cap or sinks: choose another model")
-    outputs = [
-        _group_attention(query, key, value, group=group, window=sliding_window, scale=scaling, dropout_p=dropout)
-        for group in segments.groups
-    ]
+    options = _Options(scale=scaling, dropout=dropout, window=sliding_window, softcap=softcap, sinks_N=s_aux)
+    outputs = [_group_attention(query, key, value, group=group, options=options) for group in segments.groups]
     tokens_first = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if segments.place_T is not None:
         tokens_first = tokens_first.index_select(0, segments.place_T)
     return tokens_first[None], None
 
 
-def _group_attention(
-    query: Tensor, key: Tensor, value: Tensor, *, group: RowGroup, window: int | None, **options: Any
-) -> Tensor:
+def _group_attention(query: Tensor, key: Tensor, value: Tensor, *, group: RowGroup, options: _Options) -> Tensor:
     """Return the attention output of a group, shape [rows * width of the group, heads, head width]."""
 
     def rows_of(packed: Tensor) -> Tensor:
@@ -140,26 +145,63 @@ def _group_attention(
         return rows.float() if rows.device.type == "cpu" and group.width <= _SHORT_WIDTH else rows
 
     rows = rows_of(query), rows_of(key), rows_of(value)
-    options["enable_gqa"] = query.shape[1] != key.shape[1]
-    if window is None or group.width <= window:
-        output = scaled_dot_product_attention(*rows, is_causal=True, **options)
+    is_fused = options.softcap is None and options.sinks_N is None
+    if is_fused and (options.window is None or group.width <= options.window):
+        output = _fused(*rows, None, options=options)
     else:
-        output = _windowed_attention(*rows, window=window, **options)
+        output = _in_blocks(*rows, attend=_fused if is_fused else _recomputed, options=options)
     return output.to(query.dtype).transpose(1, 2).reshape(-1, query.shape[1], value.shape[3])
 
 
-def _windowed_attention(query: Tensor, key: Tensor, value: Tensor, *, window: int, **options: Any) -> Tensor:
-    """Attend within a window, block by block; all shapes are [rows, heads, width of the rows, head width]."""
+def _in_blocks(
+    query: Tensor, key: Tensor, value: Tensor, *, attend: Callable[..., Tensor], options: _Options
+) -> Tensor:
+    """Attend block by block; all shapes are [rows, heads, width of the rows, head width]."""
+    width = query.shape[2]
+    window = width if options.window is None else options.window
     outputs: list[Tensor] = []
-    for start in range(0, query.shape[2], _BLOCK):
-        stop = min(start + _BLOCK, query.shape[2])
+    for start in range(0, width, _BLOCK):
+        stop = min(start + _BLOCK, width)
         first = max(0, start - window + 1)
-        distance_QK = torch.arange(start, stop, device=query.device)[:, None]
-        distance_QK = distance_QK - torch.arange(first, stop, device=query.device)[None]
+        places = torch.arange(first, stop, device=query.device)
+        distance_QK = places[start - first :, None] - places[None]
         is_seen_QK = (distance_QK >= 0) & (distance_QK < window)
         block = query[:, :, start:stop], key[:, :, first:stop], value[:, :, first:stop]
-        outputs.append(scaled_dot_product_attention(*block, attn_mask=is_seen_QK, **options))
+        outputs.append(attend(*block, is_seen_QK, options=options))
     return torch.cat(outputs, dim=2)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, is_seen_QK: Tensor | None, *, options: _Options) -> Tensor:
+    return scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=is_seen_QK,
+        is_causal=is_seen_QK is None,
+        scale=options.scale,
+        dropout_p=options.dropout,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
+def _recomputed(query: Tensor, key: Tensor, value: Tensor, is_seen_QK: Tensor, *, options: _Options) -> Tensor:
+    # Kept for the backward pass, the scores of all blocks would cost the square of the row's length for every head.
+    return cast(Tensor, checkpoint(_by_scores, query, key, value, is_seen_QK, options, use_reentrant=False))
+
+
+def _by_scores(query: Tensor, key: Tensor, value: Tensor, is_seen_QK: Tensor, options: _Options) -> Tensor:
+    heads_per_key = query.shape[1] // key.shape[1]
+    key, value = (tensor.repeat_interleave(heads_per_key, dim=1) for tensor in (key, value))
+    scale = query.shape[3] ** -0.5 if options.scale is None else options.scale
+    scores = (query @ key.transpose(2, 3)).float() * scale
+    if options.softcap is not None:
+        scores = options.softcap * torch.tanh(scores / options.softcap)
+    scores = scores.masked_fill(~is_seen_QK, -torch.inf)
+    if options.sinks_N is not None:
+        sinks = options.sinks_N.float()[None, :, None, None].expand(*scores.shape[:3], 1)
+        scores = torch.cat([scores, sinks], dim=3)
+    shares = scores.softmax(dim=3)[..., : key.shape[2]].to(value.dtype)
+    return functional.dropout(shares, p=options.dropout) @ value
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

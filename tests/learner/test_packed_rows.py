@@ -18,7 +18,6 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from rlpost.errors import ModelError
 from rlpost.interfaces import POLICY
 from rlpost.learner.attention import Segments, segment_attention
 from rlpost.learner.local import LocalLearner
@@ -169,12 +168,6 @@ def test_rows_share_a_call_with_rows_of_nearly_their_length() -> None:
     assert [(group.rows, group.width) for group in Segments.of((7,) * 64, torch.device("cpu")).groups] == [(64, 7)]
 
 
-def attention_of(length: int, **options: object) -> Tensor:
-    query = torch.ones(1, 2, length, 4)
-    keywords: dict[str, Any] = {"segments": Segments.of([length], query.device), **options}
-    return segment_attention(torch.nn.Module(), query, query, query, None, **keywords)[0]
-
-
 @pytest.mark.parametrize(
     ("lengths", "window"),
     [
@@ -204,12 +197,40 @@ def test_a_window_lets_each_token_see_itself_and_those_just_before_it(lengths: t
         assert (one - other).norm() <= 1e-6 * other.norm() + 1e-6
 
 
-def test_attention_with_a_soft_cap_or_sinks_is_refused() -> None:
-    assert attention_of(8).shape == (1, 8, 2, 4)
-    with pytest.raises(ModelError, match="soft cap or sinks"):
-        attention_of(8, softcap=30.0)
-    with pytest.raises(ModelError, match="soft cap or sinks"):
-        attention_of(8, s_aux=torch.zeros(2))
+@pytest.mark.parametrize("window", [None, 24])
+@pytest.mark.parametrize(("softcap", "has_sinks"), [(2.0, False), (None, True), (2.0, True)])
+def test_a_soft_cap_bounds_scores_and_a_sink_takes_its_share(
+    window: int | None, softcap: float | None, has_sinks: bool
+) -> None:
+    lengths = (40, 9, 600, 12)
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, 2, sum(lengths), 16, generator=generator) for _ in range(3))
+    sinks = torch.tensor([0.5, -1.0]) if has_sinks else None
+    inputs = [tensor.requires_grad_() for tensor in (query, key, value, *([] if sinks is None else [sinks]))]
+    credit = torch.randn(1, sum(lengths), 2, 16, generator=generator)
+    options: dict[str, Any] = {"segments": Segments.of(lengths, credit.device), "sliding_window": window}
+    found, _ = segment_attention(
+        torch.nn.Module(), query, key, value, None, scaling=1.5, softcap=softcap, s_aux=sinks, **options
+    )
+    rows = zip(*(tensor.split(list(lengths), dim=2) for tensor in (query, key, value)), strict=True)
+    expected = torch.cat([softmax_of_row(*row, window=window, softcap=softcap, sinks=sinks) for row in rows], dim=2)
+    assert (found - expected.transpose(1, 2)).norm() <= 1e-6 * expected.norm() + 1e-6
+    gradients = torch.autograd.grad((found * credit).sum(), inputs)
+    wanted = torch.autograd.grad((expected.transpose(1, 2) * credit).sum(), inputs)
+    for one, other in zip(gradients, wanted, strict=True):
+        assert (one - other).norm() <= 1e-5 * other.norm() + 1e-6
+
+
+def softmax_of_row(
+    query: Tensor, key: Tensor, value: Tensor, *, window: int | None, softcap: float | None, sinks: Tensor | None
+) -> Tensor:
+    scores = 1.5 * query @ key.transpose(2, 3)
+    scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
+    distance = torch.arange(query.shape[2])[:, None] - torch.arange(query.shape[2])[None]
+    is_seen = (distance >= 0) & (distance < (window or query.shape[2]))
+    weights = torch.exp(scores) * is_seen
+    total = weights.sum(dim=3, keepdim=True) + (0 if sinks is None else torch.exp(sinks)[None, :, None, None])
+    return weights / total @ value
 
 
 def test_a_row_that_carries_no_weight_changes_nothing(mesh: DeviceMesh, model_dir: Path) -> None:
