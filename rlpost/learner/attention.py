@@ -113,7 +113,6 @@ def segment_attention(
     segments: Segments,
     scaling: float | None = None,
     dropout: float = 0.0,
-    sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     **_: Any,
@@ -122,11 +121,13 @@ def segment_attention(
 
     Returns [1, T, heads, width]. `segments` is passed through the model's forward unchanged.
 
-    A window of w lets each token attend to itself and the w - 1 tokens before it.
+    `attention_mask` is the layer's window, one number; None without a window. A window of w lets each token attend to
+    itself and the w - 1 tokens before it. Rows are separated by `segments`.
     """
-    assert attention_mask is None, "packed rows are separated by segments, not by a mask"
+    assert attention_mask is None or attention_mask.ndim == 0, "packed rows are separated by segments, not by a mask"
+    window = None if attention_mask is None else int(attention_mask)
     assert query.shape[0] == 1, f"packed rows form one sequence, found {query.shape[0]}"
-    options = _Options(scale=scaling, dropout=dropout, window=sliding_window, softcap=softcap, sinks_N=s_aux)
+    options = _Options(scale=scaling, dropout=dropout, window=window, softcap=softcap, sinks_N=s_aux)
     outputs = [_group_attention(query, key, value, group=group, options=options) for group in segments.groups]
     tokens_first = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if segments.place_T is not None:
@@ -204,12 +205,16 @@ def _by_scores(query: Tensor, key: Tensor, value: Tensor, is_seen_QK: Tensor, op
     return functional.dropout(shares, p=options.dropout) @ value
 
 
-def _no_mask(*_: Any, **__: Any) -> None:
-    """Build no mask, because segments replace it."""
+def _window_alone(*_: Any, local_size: int | None = None, **__: Any) -> Tensor | None:
+    """Return the window in place of a mask, since segments separate the rows.
+
+    Some families put their window into the mask only, and do not pass it to the attention.
+    """
+    return None if local_size is None else torch.tensor(local_size)
 
 
 def register_segment_attention() -> str:
     """Register the attention with transformers; return the name for `attn_implementation`."""
     AttentionInterface.register(SEGMENT_ATTENTION, segment_attention)
-    AttentionMaskInterface.register(SEGMENT_ATTENTION, _no_mask)
+    AttentionMaskInterface.register(SEGMENT_ATTENTION, _window_alone)
     return SEGMENT_ATTENTION

@@ -15,6 +15,7 @@ from rlpost.errors import RecipeError
 from rlpost.recipe.arithmetic import generates
 from rlpost.recipe.check_starts import start_problems
 from rlpost.recipe.columns import Missing, Use, missing_role
+from rlpost.recipe.model_families import family_problems
 from rlpost.recipe.nearest import nearest_words, some_of
 from rlpost.recipe.paths import BUILTIN_TEMPLATE, HUB_NAME, exists
 from rlpost.recipe.problems import Problem
@@ -33,6 +34,7 @@ def problems(recipe: Recipe, cluster: ClusterConfig, *, verifier_reads: Mapping[
     `verifier_reads`: data set -> the roles (`gold`) and columns that its verifier needs.
     """
     found = [*_data_names(recipe), *_files(recipe), *_columns(recipe, verifier_reads), *_model(recipe, cluster)]
+    found += family_problems(recipe)
     for index, stage in enumerate(recipe.stages):
         found += start_problems(recipe, index)
         found += _stage(stage, index=index, recipe=recipe, cluster=cluster)

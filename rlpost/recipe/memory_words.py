@@ -4,11 +4,10 @@ torch.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, cast
 
 from rlpost.recipe.memory import MOST_LOGITS, LearnerMemory, ModelShape, learner_memory
+from rlpost.recipe.model_layout import config_of
 from rlpost.recipe.schema import ClusterConfig, Recipe
 from rlpost.recipe.sections import LoraConfig, ModelConfig, TokenizerTraining
 from rlpost.recipe.stages import TrainedStage
@@ -55,7 +54,7 @@ def stage_memory(stage: TrainedStage, shape: ModelShape, *, recipe: Recipe, clus
 
 def shape_of(model: ModelConfig) -> ModelShape | None:
     """Read the shape from `model.config` or config.json; None for another family, or if a size is missing."""
-    config = _config(model)
+    config = config_of(model)
     family, tokenizer = config.get("model_type"), model.tokenizer
     vocabulary = tokenizer.vocab_size if isinstance(tokenizer, TokenizerTraining) else config.get("vocab_size")
     sizes = [config.get(name) for name in _SIZES]
@@ -98,17 +97,6 @@ def adapter_parameters(shape: ModelShape, lora: LoraConfig) -> int:
 
 def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _config(model: ModelConfig) -> dict[str, Any]:
-    if model.config is not None:
-        return model.config
-    file = Path(model.path or "") / "config.json"
-    try:
-        read: object = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}  # A hub name, or a directory that another check reports.
-    return cast("dict[str, Any]", read) if isinstance(read, dict) else {}
 
 
 def _size(size: int) -> str:

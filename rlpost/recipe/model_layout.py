@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from rlpost.errors import ModelError
 from rlpost.recipe.paths import exists
+from rlpost.recipe.sections import ModelConfig
 
 Layout = Mapping[str, tuple[int, ...]]
 """Name of a weight -> its shape; without a tied output head, which repeats the embedding."""
@@ -126,6 +127,16 @@ def model_config(model_dir: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{file} must be a JSON object; found a {type(content).__name__}")
     return cast("dict[str, Any]", content)
+
+
+def config_of(model: ModelConfig) -> Mapping[str, Any]:
+    """Return the configuration of the recipe's model, as far as the recipe or the disk has it; empty if neither has."""
+    if model.config is not None:
+        return model.config
+    try:
+        return model_config(Path(model.path or ""))
+    except ModelError:
+        return {}  # A hub name, or a directory that another check reports.
 
 
 def is_tied(model_dir: Path) -> bool:

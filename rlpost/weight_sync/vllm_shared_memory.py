@@ -103,6 +103,8 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
         expected = dict(self._expected)
         if self.model_config.hf_text_config.tie_word_embeddings:
             names.setdefault(HEAD, _embedding_name(found, update))
+            if not self._has_own_head():
+                names.pop(HEAD)
             found.pop(HEAD, None)
             expected.pop(HEAD, None)
         if found != expected:
@@ -112,6 +114,11 @@ class WeightFileTransferEngine(WeightTransferEngine[WeightFileInit, WeightFileUp
                 "write them under the names of the Hugging Face model"
             )
         return names
+
+    def _has_own_head(self) -> bool:
+        """Whether vLLM's model has an output head; some families, such as Gemma 2, read the embedding itself."""
+        modules = cast(Any, self.model).named_modules(remove_duplicate=False)
+        return any(name == HEAD.removesuffix(".weight") for name, _ in modules)
 
 
 def _embedding_name(found: Shapes, update: WeightFileUpdate) -> str:

@@ -183,7 +183,7 @@ def test_a_window_lets_each_token_see_itself_and_those_just_before_it(lengths: t
     inputs = [torch.randn(1, heads, sum(lengths), 16, generator=generator).requires_grad_() for heads in (2, 1, 1)]
     credit = torch.randn(1, sum(lengths), 2, 16, generator=generator)
     options: dict[str, Any] = {"segments": Segments.of(lengths, credit.device), "scaling": 0.3}
-    found = segment_attention(torch.nn.Module(), *inputs, None, sliding_window=window, **options)[0]  # pyright: ignore[reportCallIssue] unpacked
+    found = segment_attention(torch.nn.Module(), *inputs, torch.tensor(window), **options)[0]  # pyright: ignore[reportCallIssue] unpacked
     place = torch.arange(sum(lengths))
     row = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     distance = place[:, None] - place[None]
@@ -208,9 +208,9 @@ def test_a_soft_cap_bounds_scores_and_a_sink_takes_its_share(
     sinks = torch.tensor([0.5, -1.0]) if has_sinks else None
     inputs = [tensor.requires_grad_() for tensor in (query, key, value, *([] if sinks is None else [sinks]))]
     credit = torch.randn(1, sum(lengths), 2, 16, generator=generator)
-    options: dict[str, Any] = {"segments": Segments.of(lengths, credit.device), "sliding_window": window}
+    options: dict[str, Any] = {"segments": Segments.of(lengths, credit.device), "softcap": softcap, "s_aux": sinks}
     found, _ = segment_attention(
-        torch.nn.Module(), query, key, value, None, scaling=1.5, softcap=softcap, s_aux=sinks, **options
+        torch.nn.Module(), query, key, value, None if window is None else torch.tensor(window), scaling=1.5, **options
     )
     rows = zip(*(tensor.split(list(lengths), dim=2) for tensor in (query, key, value)), strict=True)
     expected = torch.cat([softmax_of_row(*row, window=window, softcap=softcap, sinks=sinks) for row in rows], dim=2)
