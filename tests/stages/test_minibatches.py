@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from fakes import make_group, scored
+from hypothesis import given
+from hypothesis import strategies as st
 from rl_batches import batches_of, grpo, minibatches_of, ppo
 
 from rlpost.stages.rl.batch import optimizer_steps
@@ -49,7 +51,20 @@ def test_a_pass_that_is_one_minibatch_keeps_the_order_of_its_rows() -> None:
     assert [batch.token_ids.tolist() for batch in further] == [first.token_ids.tolist()] * 2
 
 
-def test_a_minibatch_without_signal_leaves_its_number_out_so_that_later_ones_keep_theirs() -> None:
-    groups = [make_group(scored(*scores), index=index) for index, scores in enumerate([(1, 1), (1, 0), (0, 0), (0, 1)])]
-    stage = grpo(prompts_per_step=4, minibatches=4)
-    assert [number for number, _ in minibatches_of(groups, stage)] == [1, 3]
+@given(has_signal=st.lists(st.booleans(), min_size=1, max_size=6), epochs=st.integers(1, 3), version=st.integers(0, 99))
+def test_a_minibatch_without_signal_leaves_its_number_out_so_that_the_others_keep_their_place_in_the_plan(
+    has_signal: list[bool], epochs: int, version: int
+) -> None:
+    count = len(has_signal)
+    groups = [
+        make_group(scored(1, float(not signal)), lengths=[place + 1] * 2, index=place)
+        for place, signal in enumerate(has_signal)
+    ]
+    stage = grpo(prompts_per_step=count, minibatches=count, epochs=epochs)
+    found = minibatches_of(groups, stage, version=version)
+    numbers = [number for number, _ in found]
+    assert numbers == sorted(set(numbers)) and all(0 <= number < optimizer_steps(stage) for number in numbers)
+    assert [number for number in numbers if number < count] == [i for i, signal in enumerate(has_signal) if signal]
+    for again in range(epochs):
+        lengths = [batch.row_lengths_B[0] - 2 for number, batch in found if number // count == again]
+        assert sorted(lengths) == [place + 1 for place, signal in enumerate(has_signal) if signal]
