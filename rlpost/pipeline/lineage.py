@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rlpost import __version__
 from rlpost.data.chat_template import chat_template_source
 from rlpost.data.sources import load_solution
 from rlpost.pipeline.artifacts import file_hash, hash_model, text_hash
 from rlpost.pipeline.code_identity import code_of_function, code_of_reference, library_versions
+from rlpost.plugins import names_file
 from rlpost.recipe.plugin_reference import plugins_of
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import DataConfig, ModelConfig, TokenizerTraining
@@ -44,11 +45,11 @@ def base_inputs_hash(recipe: Recipe, *, data: DataIdentities) -> str:
 
 def stage_inputs_hash(recipe: Recipe, stage: AnyStage, *, parents: Mapping[str, str], data: DataIdentities) -> str:
     """Hash the inputs of a stage whose parents have these model hashes, each by its `parent_key`."""
+    plugins = {use.reference: code_of_reference(use.reference) for use in plugins_of(stage)}
     return _hash(
-        stage=stage.settings(),
+        stage=_with_code(stage.settings(), plugins),
         parents=parents,
         data=_chosen(data, stage.data_sets),
-        plugins=[code_of_reference(use.reference) for use in plugins_of(stage)],
         recipe={part: _recipe_part(recipe, part, data=data) for part in stage.depends_on},
     )
 
@@ -105,7 +106,18 @@ def _rewards(recipe: Recipe) -> dict[str, Any] | None:
     verifiers = {name: resolve(name) for name in names}
     code = {name: [verifier.spec.version, code_of_function(verifier.function)] for name, verifier in verifiers.items()}
     # The fault limits for pausing or stopping a run do not affect its scores.
-    return {**judging.model_dump(mode="json", exclude={"on_faults"}), "code": code}
+    return _with_code(judging.model_dump(mode="json", exclude={"on_faults"}), code)
+
+
+def _with_code(content: Any, code: Mapping[str, Any]) -> Any:
+    """Put the identity of the code behind a name next to it, and leave out the folder of a name that names a file."""
+    if isinstance(content, dict):
+        return {key: _with_code(value, code) for key, value in cast("dict[str, Any]", content).items()}
+    if isinstance(content, list):
+        return [_with_code(value, code) for value in cast("list[Any]", content)]
+    if not isinstance(content, str) or content not in code:
+        return content
+    return [content.rpartition("/")[2] if names_file(content) else content, code[content]]
 
 
 def _chosen(data: DataIdentities, names: Sequence[str]) -> DataIdentities:

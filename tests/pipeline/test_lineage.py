@@ -165,3 +165,25 @@ def test_a_change_of_a_plugins_code_changes_its_stage(tmp_path: Path) -> None:
     own.write_text("def mine(groups, /): return 1\n")
     after = hashes(document)
     assert {name for name in before if before[name] != after[name]} == {"grpo"}
+
+
+def test_a_file_of_ones_own_counts_by_its_content_and_not_by_its_folder(tmp_path: Path) -> None:
+    judge = (
+        "from rlpost.records import Sample, Verdict\n"
+        "from rlpost.scoring.authoring import verifier\n"
+        "@verifier(name='test.judge', version='1', isolation='inline')\n"
+        "def judge(sample: Sample) -> float:\n"
+        "    return 1.0\n"
+    )
+    found: list[Hashes] = []
+    for folder, body in (("first", "..."), ("moved", "..."), ("moved", "return 1")):
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        (place / "own.py").write_text(f"def mine(groups, /): {body}\n")
+        (place / "judge.py").write_text(judge.replace("1.0", "1.0" if body == "..." else "0.5"))
+        document = recipe_document(tmp_path)
+        document["rewards"]["routes"]["*"] = {"verifier": f"{place}/judge.py:judge"}
+        put("stages", 2, "advantage", value={"scheme": f"{place}/own.py:mine"})(document)
+        found.append(hashes(document))
+    assert found[0] == found[1]
+    assert {name for name in found[1] if found[1][name] != found[2][name]} == {"evaluate", "dpo", "grpo"}
