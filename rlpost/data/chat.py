@@ -19,6 +19,7 @@ import numpy as np
 
 from rlpost.data.chat_template import ChatTemplate
 from rlpost.data.template_coverage import TemplateCoverage
+from rlpost.data.tokenizer import encoding_errors
 from rlpost.data.trained_spans import TrainedText, TrainOn, TurnEnd, no_end, trained_text, trained_turns
 from rlpost.errors import ModelError
 from rlpost.records import Example, FloatArray, IntArray, Message
@@ -97,6 +98,16 @@ class ChatFormat:
         if self._end.token_id is None and set(self.stop_token_ids) <= {self._tokenizer.eos_token_id}:
             raise no_end(self._render([_QUESTION, _ANSWER])[-20:])
 
+    @property
+    def unwritten_beginning(self) -> str | None:
+        """The token with which the tokenizer begins every text, if the template does not write it."""
+        token: str | None = self._tokenizer.bos_token
+        with encoding_errors():
+            begins = self._tokenizer("a").input_ids[:1] == [self._tokenizer.bos_token_id]
+        if token is None or not begins or self._render([_QUESTION, _ANSWER]).startswith(token):
+            return None
+        return token
+
     def render_prompts(self, examples: Sequence[Example]) -> list[IntArray]:
         """Return the token ids of each prompt with the generation prompt at its end, shape [T].
 
@@ -160,9 +171,10 @@ class ChatFormat:
     def _encode(self, texts: Sequence[str]) -> Any:
         if not texts:
             return {"input_ids": [], "offset_mapping": []}
-        return self._tokenizer(
-            list(texts), add_special_tokens=False, return_offsets_mapping=bool(self._tokenizer.is_fast)
-        )
+        with encoding_errors():
+            return self._tokenizer(
+                list(texts), add_special_tokens=False, return_offsets_mapping=bool(self._tokenizer.is_fast)
+            )
 
     def _render(self, messages: Sequence[Message]) -> str:
         return self._template.render(messages, tools=(), arguments={}, generation_prompt=False).text

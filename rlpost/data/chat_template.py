@@ -4,6 +4,7 @@ spans.
 
 from __future__ import annotations
 
+import datetime
 import functools
 import json
 import re
@@ -12,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rlpost.data.deadline import DeadlineError, deadline
 from rlpost.errors import ModelError
 from rlpost.records import Message
 
@@ -19,12 +21,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BUILT_IN = "rlpost:"
+LONGEST_RENDERING_S = 20.0
+"""Longest time to render one conversation; templates take milliseconds, and one that loops would never end."""
+FIXED_DATE = datetime.datetime(2024, 7, 26)
+"""The date that templates write as today's, which is that of Llama 3's templates without a clock. With the real one,
+the prompts of a run would change at midnight."""
 GENERATION_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Names under which templates read the reasoning of a turn; the first one that a template reads is used."""
 RESERVED_ARGUMENTS = frozenset(
     {"messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template", "conversations"}
-    | {"return_assistant_tokens_mask"}
+    | {"return_assistant_tokens_mask", "strftime_now"}
 )
 """Template arguments that a data set may not set."""
 
@@ -50,10 +57,11 @@ class _CallForm(NamedTuple):
 
 
 def chat_template_source(reference: str) -> str:
-    """Return the Jinja source of `rlpost:plain`, `rlpost:tulu`, or a file.
+    """Return the Jinja source of `rlpost:plain`, `rlpost:tulu`, `rlpost:tulu_bos`, or a file.
 
     With a tokenizer built by the recipe, `rlpost:plain` spends one token per turn on markup; `rlpost:tulu` is the
-    format of TULU 3 (arXiv 2411.15124).
+    format of TULU 3 (arXiv 2411.15124), as published with its Llama models; `rlpost:tulu_bos` begins it with the
+    tokenizer's first token, as published with OLMo 2.
 
     Raises:
         ModelError: the built-in template or the file does not exist.
@@ -190,15 +198,22 @@ class ChatTemplate:
         from transformers.utils import chat_template_utils
 
         templates: Any = chat_template_utils
+        given = {"strftime_now": FIXED_DATE.strftime, **self._special_tokens, **arguments}
         try:
-            texts, spans = templates.render_jinja_template(
-                conversations=[turns],
-                tools=list(tools) or None,
-                chat_template=self._source,
-                add_generation_prompt=generation_prompt,
-                return_assistant_tokens_mask=self.has_markers,
-                **{**self._special_tokens, **arguments},
-            )
+            with deadline(LONGEST_RENDERING_S):
+                texts, spans = templates.render_jinja_template(
+                    conversations=[turns],
+                    tools=list(tools) or None,
+                    chat_template=self._source,
+                    add_generation_prompt=generation_prompt,
+                    return_assistant_tokens_mask=self.has_markers,
+                    **given,
+                )
+        except DeadlineError as error:
+            raise ModelError(
+                f"the chat template must render a conversation within {LONGEST_RENDERING_S:.0f} s; it did not: change "
+                "model.chat_template"
+            ) from error
         except Exception as error:  # A template is a program, and can fail like any program.
             raise ModelError(
                 f"the chat template must accept every conversation of the data; it refuses one: {error}. "

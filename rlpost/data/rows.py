@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlpost.data.chat import ChatFormat, RenderedConversation
+from rlpost.data.tokenizer import encoding_errors
 from rlpost.data.trained_spans import TrainOn
 from rlpost.errors import DataError
 from rlpost.records import Example, FloatArray, IntArray, Prompt, Trajectory
@@ -155,7 +156,8 @@ def _document_tokens(documents: Sequence[Example], *, chat: ChatFormat) -> list[
         return []
     tokenizer: Any = chat.tokenizer
     end: int = tokenizer.eos_token_id
-    encoded: list[list[int]] = tokenizer([example.text for example in documents])["input_ids"]
+    with encoding_errors():
+        encoded: list[list[int]] = tokenizer([example.text for example in documents])["input_ids"]
     return [np.array(ids if ids[-1:] == [end] else [*ids, end], np.int32) for ids in encoded]
 
 

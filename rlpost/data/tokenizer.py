@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rlpost.errors import DataError, ModelError
@@ -88,8 +89,29 @@ def load_tokenizer(path: str, *, trust_remote_code: bool) -> PreTrainedTokenizer
     auto: Any = transformers.AutoTokenizer
     try:
         tokenizer: Any = auto.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except Exception as error:  # A broken file raises many kinds of errors there.
+    except BaseException as error:  # A broken file raises many kinds of errors there.
+        if not _is_failure(error):
+            raise
         raise ModelError(f"{path} must hold a tokenizer: set model.path or model.tokenizer; found: {error}") from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {path} must have an end-of-sequence token: set eos_token in its config")
     return tokenizer
+
+
+@contextmanager
+def encoding_errors() -> Generator[None]:
+    """Turn the failures of a tokenizer on a text into a `ModelError`."""
+    try:
+        yield
+    except BaseException as error:
+        if not _is_failure(error):
+            raise
+        raise ModelError(
+            f"the tokenizer must encode every text of the data; on one it failed: {error}. Give another tokenizer, or "
+            "take the row out"
+        ) from error
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Whether an error is one of the library: a panic of its Rust code is no `Exception`, and cannot be imported."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"

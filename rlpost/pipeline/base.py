@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rlpost.data.chat_template import chat_template_source
 from rlpost.data.sources import load_examples
 from rlpost.data.tokenizer import load_tokenizer, tokenizer_texts, train_tokenizer
+from rlpost.data.tokenizer_probe import refuse_dangerous_tokenizer
 from rlpost.errors import ModelError, shortened
 from rlpost.recipe.memory_words import shape_of
 from rlpost.recipe.model_layout import weight_files, weight_paths
@@ -71,6 +72,8 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     # For a model type that it knows, transformers would make up an empty tokenizer.
     if Path(source).is_dir() and not has_tokenizer(Path(source)):
         raise ModelError(f"{source} must hold a tokenizer ({', '.join(_TOKENIZERS)}): set model.tokenizer")
+    if Path(source).is_dir():
+        refuse_dangerous_tokenizer(Path(source))
     return load_tokenizer(source, trust_remote_code=recipe.model.trust_remote_code)
 
 

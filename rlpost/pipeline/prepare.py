@@ -50,6 +50,11 @@ def prepare(recipe: Recipe, run: RunDirectory, console: Console) -> Prepared:
     model_dir = run.base.final / MODEL
     tokenizer = load_tokenizer(str(model_dir), trust_remote_code=recipe.model.trust_remote_code)
     chat = ChatFormat(tokenizer, model_stops=model_stop_ids(model_dir))
+    if chat.unwritten_beginning is not None:
+        console.say(
+            f"NOTE: the tokenizer begins every text with {chat.unwritten_beginning}, and the chat template does not "
+            "write it, so conversations are without it. rlpost:tulu_bos is rlpost:tulu with it"
+        )
     data = DataLibrary(recipe, chat, say=console.say)
     for stage in recipe.stages:
         _check_stage_data(stage, data, recipe)

@@ -178,7 +178,9 @@ def _model(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
         yield Problem(path=("model", "tokenizer"), text=f"the tokenizer directory {model.tokenizer} does not exist")
     template = model.chat_template
     if template is not None and not template.startswith(BUILTIN_TEMPLATE) and not exists(Path(template)):
-        text = f"the Jinja file {template} does not exist: give a file, `rlpost:plain` or `rlpost:tulu`"
+        text = (
+            f"the Jinja file {template} does not exist: give a file, `rlpost:plain`, `rlpost:tulu` or `rlpost:tulu_bos`"
+        )
         yield Problem(path=("model", "chat_template"), text=text)
     if generates(recipe) and cluster.rollout.device == "cpu":
         yield from _head_size(recipe)

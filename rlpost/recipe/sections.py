@@ -50,7 +50,7 @@ class ModelConfig(Section):
     tokenizer: str | TokenizerTraining | None = None
     """A tokenizer directory, or settings to build one; by default the tokenizer in `path`."""
     chat_template: str | None = None
-    """A Jinja file, or `rlpost:plain` / `rlpost:tulu`; by default the tokenizer's own template."""
+    """A Jinja file, or `rlpost:plain` / `rlpost:tulu` / `rlpost:tulu_bos`; by default the tokenizer's own template."""
     max_length: int = Field(ge=8, le=100_000_000)
     """Longest sequence, prompt and response together, in tokens."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"

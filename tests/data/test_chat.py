@@ -20,8 +20,10 @@ from conversations import (
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import EOS_ID, byte_tokenizer, save_tiny_model
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, PreTrainedTokenizer
 
+from rlpost.data import chat_template
 from rlpost.data.chat import ChatFormat, model_stop_ids
 from rlpost.data.chat_template import chat_template_source
 from rlpost.data.tokenizer import train_tokenizer
@@ -30,6 +32,7 @@ from rlpost.records import Message, assistant_turn
 
 QUESTION = (user("one"), assistant("two"), user("3?"))
 BUILT_IN = ("rlpost:plain", "rlpost:tulu")
+"""The built-in templates for tokenizers of a recipe."""
 NO_MARKERS = "{% for m in messages %}{{ m.role }}:{{ m.content }}{{ eos_token }}\n{% endfor %}"
 
 
@@ -42,6 +45,49 @@ def test_the_built_in_formats_are_as_documented() -> None:
     assert whole_text(tulu, rendered(tulu, example)) == (
         "<|system|>\ns\n<|user|>\none\n<|assistant|>\ntwo<|eos|>\n<|user|>\n3?\n<|assistant|>\n4<|eos|>"
     )
+
+
+def test_the_format_of_olmo_2_is_that_of_tulu_behind_the_tokenizers_first_token() -> None:
+    example = row([user("q")], assistant_turn("a"))
+    texts: list[str] = []
+    for name in ("rlpost:tulu", "rlpost:tulu_bos"):
+        chat = ChatFormat(beginning_with_bos(name))
+        texts.append(whole_text(chat, rendered(chat, example)))
+        [prompt] = chat.render_prompts([example])
+        assert (chat.tokenizer.decode(prompt[:1]) == "<bos>") is (name == "rlpost:tulu_bos")
+        assert chat.unwritten_beginning == ("<bos>" if name == "rlpost:tulu" else None)
+    assert texts == ["<|user|>\nq\n<|assistant|>\na<|eos|>", "<bos><|user|>\nq\n<|assistant|>\na<|eos|>"]
+
+
+def test_a_tokenizer_that_begins_no_text_has_no_beginning_to_write() -> None:
+    assert built_in("rlpost:tulu").unwritten_beginning is None
+    named: Any = byte_tokenizer()
+    named.add_special_tokens({"bos_token": "<bos>"})
+    assert ChatFormat(named).unwritten_beginning is None
+
+
+def beginning_with_bos(template: str) -> Any:
+    tokenizer: Any = byte_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+    )
+    tokenizer.chat_template = chat_template_source(template)
+    return tokenizer
+
+
+def test_prompts_are_the_same_on_every_day() -> None:
+    dated = "{{ strftime_now('%d %b %Y') }}|" + NO_MARKERS
+    chat = with_template(dated)
+    [ids] = chat.render_prompts([row([user("q")])])
+    assert str(chat.tokenizer.decode(ids)).startswith("26 Jul 2024|")
+
+
+def test_a_template_that_loops_is_refused_after_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "LONGEST_RENDERING_S", 0.1)
+    many = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(ModelError, match="must render a conversation within 0 s; it did not"):
+        with_template(many + NO_MARKERS)
 
 
 def test_the_plain_format_spends_two_tokens_of_markup_on_a_prompt() -> None:
@@ -327,7 +373,7 @@ def test_template_references_are_files_or_built_in(tmp_path: Path) -> None:
     path = tmp_path / "mine.jinja"
     path.write_text("{{ messages }}")
     assert chat_template_source(str(path)) == "{{ messages }}"
-    with pytest.raises(ModelError, match=r"one of rlpost:plain, rlpost:tulu; found 'rlpost:qwen'"):
+    with pytest.raises(ModelError, match=r"one of rlpost:plain, rlpost:tulu, rlpost:tulu_bos; found 'rlpost:qwen'"):
         chat_template_source("rlpost:qwen")
     with pytest.raises(ModelError, match=r"readable Jinja file.*none\.jinja"):
         chat_template_source(str(tmp_path / "none.jinja"))

@@ -27,6 +27,7 @@ from conversations import (
 from transformers import PreTrainedTokenizerFast
 
 from rlpost.data.chat import ChatFormat
+from rlpost.data.chat_template import FIXED_DATE
 from rlpost.errors import ModelError
 from rlpost.records import Example, Message
 
@@ -153,7 +154,11 @@ def test_tokens_and_mask_are_those_of_transformers(name: str, case: str) -> None
     marked = "generation %}" in (TRL_TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
     turns = oracle_turns(name, [*example.messages, *example.completion])
     oracle = tokenizer.apply_chat_template(
-        turns, tools=list(example.tools) or None, return_dict=True, return_assistant_tokens_mask=marked
+        turns,
+        tools=list(example.tools) or None,
+        return_dict=True,
+        return_assistant_tokens_mask=marked,
+        strftime_now=FIXED_DATE.strftime,
     )
     length = len(conversation.token_ids)
     assert oracle["input_ids"][:length] == conversation.token_ids.tolist()
@@ -216,7 +221,9 @@ def test_prompts_are_those_of_transformers_for_every_template(name: str, case: s
             chat_of(tokenizer).render_prompts([example])
         return
     [prompt] = chat_of(tokenizer).render_prompts([example])
-    oracle = tokenizer.apply_chat_template(oracle_turns(name, example.messages), add_generation_prompt=True)
+    oracle = tokenizer.apply_chat_template(
+        oracle_turns(name, example.messages), add_generation_prompt=True, strftime_now=FIXED_DATE.strftime
+    )
     assert prompt.tolist() == oracle["input_ids"]
 
 

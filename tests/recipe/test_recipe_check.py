@@ -105,7 +105,9 @@ def test_the_head_size_of_a_model_on_disk_is_read(tmp_path: Path) -> None:
 def test_the_tokenizer_and_template_must_exist() -> None:
     texts = found("model.tokenizer=./nowhere", "model.chat_template=nowhere.jinja")
     assert texts[0] == "the tokenizer directory ./nowhere does not exist"
-    assert texts[1].startswith("the Jinja file") and texts[1].endswith("give a file, `rlpost:plain` or `rlpost:tulu`")
+    assert texts[1].startswith("the Jinja file") and texts[1].endswith(
+        "give a file, `rlpost:plain`, `rlpost:tulu` or `rlpost:tulu_bos`"
+    )
 
 
 @pytest.mark.parametrize("name", ["c" * 400, "a/b/c", "two words", "team/" + "c" * 400])
