@@ -144,7 +144,10 @@ class _Turns:
         is_pair = isinstance(values.get("response"), list) and isinstance(values.get("rejected"), list)
         shares_prompt = is_pair and not isinstance(values.get("prompt"), list)
         if is_pair:
+            written = values.get("prompt")
             values = _with_prompt_extracted(values)
+            if isinstance(written, str):
+                self._refuse_other_prompt(written, self._messages(values["prompt"]))
         completion = self._answer(values.get("response"), role="response", is_pair=shares_prompt)
         rejected = self._answer(values.get("rejected"), role="rejected", is_pair=shares_prompt)
         if "messages" in values:
@@ -206,8 +209,8 @@ class _Turns:
         said = {turn.text.strip() for turn in messages}
         if any(text.strip() not in said for text in asked):
             raise DataError(
-                "the row has a prompt and messages, and the prompt is not in the messages: name in columns the one "
-                "that is meant"
+                "the row has a prompt beside its conversation, and the prompt is not in the conversation: name in "
+                "columns the one that is meant, or list the prompt's column in not_rendered"
             )
 
 

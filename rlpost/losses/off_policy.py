@@ -70,7 +70,7 @@ class OffPolicy:
 
         `log_linear` is AReaL's estimate `behaviour + mix * (current - behaviour)`, which needs no forward pass. With a
         mix of 1 it equals the current policy to the last bit: every ratio is 1 and has the gradient of the
-        log-probability. `current` is that without the columns.
+        log-probability. `current` gives the same, and needs no columns.
         """
         match self.proximal:
             case "behaviour":

@@ -97,7 +97,7 @@ class DataConfig(Section):
     instruction: str | None = None
     """Replaces the task's own wording; it may contain `{question}` and fields of the row's metadata."""
     system: str | None = None
-    """A system message that is put before every prompt."""
+    """A system message that is put before every prompt, in place of the row's own if it has one."""
 
     @field_validator("solution")
     @classmethod

@@ -57,7 +57,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeSet:
-    """All probes of a verifier, and the kinds of probe that it has none of."""
+    """All probes of a verifier, and the kinds of probe that are switched off."""
 
     probes: tuple[Probe, ...]
     off: Mapping[str, str]

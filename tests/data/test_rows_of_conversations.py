@@ -261,7 +261,15 @@ TURN = {"role": "user", "content": "q"}
         ({"prompt": "q", "tools": "no json"}, "tools must be a list of JSON schemas; found no json"),
         ({"prompt": "q", "chat_template_kwargs": [1]}, "the arguments of a chat template must be a mapping"),
         ({"prompt": "q", "chat_template_kwargs": {"messages": []}}, "a chat template's messages cannot be given"),
-        ({"prompt": "other", "messages": [TURN]}, "the prompt is not in the messages"),
+        ({"prompt": "other", "messages": [TURN]}, "the prompt is not in the conversation: name in columns"),
+        (
+            {
+                "prompt": "other",
+                "chosen": [TURN, {"role": "assistant", "content": "a"}],
+                "rejected": [TURN, {"role": "assistant", "content": "b"}],
+            },
+            "the prompt is not in the conversation: .* list the prompt's column in not_rendered",
+        ),
         ({"prompt": "q", "response": "a", "completion": "b"}, "response and completion could both be the response"),
         (
             {
