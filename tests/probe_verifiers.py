@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -82,6 +83,46 @@ def obedient(sample: Sample) -> Verdict | float:
         case "long_text":
             return Verdict(score=1.0, parsed="\ud800x" * 10**6, reason="\n")
     return 0.0
+
+
+@verifier(name="probe.failing", version="1", timeout_s=5.0, memory_mib=512, score_range=(-1.0, 1.0))
+def failing(sample: Sample) -> float:
+    """Fails in the way that the gold asks for, whatever the response is, or only for the response "hostile"."""
+    command, _, argument = str(sample.gold).partition(" ")
+    match command:
+        case "os_error":
+            raise OSError(getattr(errno, argument), os.strerror(getattr(errno, argument)))
+        case "os_error_inside":
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            except OSError:
+                raise ValueError("cannot keep this") from None
+        case "no_thread":
+            raise RuntimeError("can't start new thread")
+        case "sys_exit":
+            sys.exit(argument)
+        case "type_error":
+            return len(sample.gold - 1)
+        case "hostile":
+            if sample.response == "hostile":
+                raise {"TypeError": TypeError, "RecursionError": RecursionError, "KeyError": KeyError}[argument]()
+    return 1.0
+
+
+@verifier(name="probe.stray", version="1", timeout_s=2.0, memory_mib=512, requires=())
+def stray(sample: Sample) -> float:
+    """Scores the number in the response, and lets its process write more than one reply in the way the gold names."""
+    if sample.gold == "fork" and os.fork() == 0:
+        return 0.25  # the child returns, as if it were the worker
+    if sample.gold == "sockets":
+        line = json.dumps({"score": 0.125, "fault": None, "batch": 0, "place": 0}).encode() + b"\n"
+        for link in Path("/proc/self/fd").iterdir():
+            if link.is_symlink() and str(link.readlink()).startswith("socket:"):
+                os.write(int(link.name), line)
+    if sample.gold == "standard":
+        os.write(1, b'{"score": 0.125}\n')
+        os.write(2, b'{"score": 0.125}\n')
+    return float(sample.response)
 
 
 @verifier(name="probe.without_library", version="1", cases=(Case(response="", gold="", expect="accept"),))

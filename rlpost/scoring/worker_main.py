@@ -1,9 +1,10 @@
 """The program of one worker process: `python -m rlpost.scoring.worker_main <fd>`.
 
 The parent sends pickles over the socket `fd`: first a `WorkerOrder`, then `Batch`es. The worker replies with lines of
-JSON: first `{"ready": true}` or `{"start_error": ...}`, then one verdict per sample, in order. If one call judges
-several samples, a line with the number of verdicts precedes them: one per sample, or a single verdict in which the
-whole call ended.
+JSON: first `{"ready": true}` or `{"start_error": ...}`, then one numbered verdict per sample, in order. If one call
+judges several samples, a line with the number of verdicts precedes them: one per sample, or a single verdict in which
+the whole call ended. The socket is none of the verifier's descriptors 0 to 2, and processes that the verifier starts or
+forks do not have it.
 
 The kernel limits this process and all processes that it starts: address space, processor time, the size of a file, and
 no core dumps. Each limit is set both soft and hard, so that it cannot be raised again. The number of processes is not
@@ -30,7 +31,14 @@ from rlpost.records import Sample, Verdict
 from rlpost.scoring.authoring import Verifier, case_failure
 from rlpost.scoring.guarded import call_guarded
 from rlpost.scoring.registry import load_verifier
-from rlpost.scoring.worker_messages import Batch, WorkerOrder, encode_contract_error, encode_count, encode_verdict
+from rlpost.scoring.worker_messages import (
+    Batch,
+    ReplyNumber,
+    WorkerOrder,
+    encode_contract_error,
+    encode_count,
+    encode_verdict,
+)
 
 OUT_OF_MEMORY_EXIT = 86
 """Exit status of a worker that reached its memory limit; interpreters do not use this number."""
@@ -44,6 +52,7 @@ def main() -> None:
     # A library that warns about every sample would flood the parent's terminal.
     logging.disable(logging.WARNING)
     connection = socket.socket(fileno=int(sys.argv[1]))
+    _keep_from_children(connection)
     orders, replies = connection.makefile("rb"), connection.makefile("wb")
     order: WorkerOrder = pickle.load(orders)
     _die_with(order.parent_pid)
@@ -60,22 +69,30 @@ def main() -> None:
         except EOFError:
             return
         if verifier.spec.per == "sample":
-            for sample in batch.samples:
-                _send(replies, _reply(verifier, [sample], batch.params))
+            for place, sample in enumerate(batch.samples):
+                _send(replies, _reply(verifier, [sample], batch.params, number=ReplyNumber(batch.number, place)))
         else:
-            _send(replies, _reply(verifier, batch.samples, batch.params))
+            _send(replies, _reply(verifier, batch.samples, batch.params, number=ReplyNumber(batch.number, 0)))
 
 
-def _reply(verifier: Verifier, samples: Sequence[Sample], params: dict[str, Any]) -> bytes:
+def _reply(verifier: Verifier, samples: Sequence[Sample], params: dict[str, Any], *, number: ReplyNumber) -> bytes:
+    worker_pid = os.getpid()
     try:
         answer = call_guarded(verifier, samples, params=params)
     except RewardError as error:
-        return encode_contract_error(str(error))
+        return encode_contract_error(str(error), number=number)
     except MemoryError:
         os._exit(OUT_OF_MEMORY_EXIT)
+    finally:
+        if os.getpid() != worker_pid:  # a child that the verifier forked has come back from the call
+            os._exit(1)
     verdicts = [answer] if isinstance(answer, Verdict) else answer
-    lines = b"".join(map(encode_verdict, verdicts))
-    return lines if verifier.spec.per == "sample" else encode_count(len(verdicts)) + lines
+    if verifier.spec.per == "sample":
+        return encode_verdict(verdicts[0], number=number)
+    lines = [encode_count(len(verdicts), number=number)]
+    for place, verdict in enumerate(verdicts, start=1):
+        lines.append(encode_verdict(verdict, number=ReplyNumber(number.batch, place)))
+    return b"".join(lines)
 
 
 def _ready_verifier(reference: str) -> Verifier:
@@ -93,6 +110,17 @@ def _ready_verifier(reference: str) -> Verifier:
 def _send(replies: IO[bytes], line: bytes) -> None:
     replies.write(line)
     replies.flush()
+
+
+def _keep_from_children(connection: socket.socket) -> None:
+    """Give no process that this one starts or forks the socket."""
+    connection.set_inheritable(False)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+
+    def close_in_child() -> None:
+        os.dup2(nowhere, connection.fileno(), inheritable=False)
+
+    os.register_at_fork(after_in_child=close_in_child)
 
 
 def _die_with(parent_pid: int) -> None:

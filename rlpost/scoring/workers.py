@@ -10,10 +10,12 @@ fault.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pickle
 import queue
+import select
 import signal
 import socket
 import subprocess
@@ -30,7 +32,14 @@ from rlpost.scoring.authoring import Verifier
 from rlpost.scoring.calls import Answer, blame, calls_of, follow
 from rlpost.scoring.guarded import at_floor
 from rlpost.scoring.worker_main import OUT_OF_MEMORY_EXIT
-from rlpost.scoring.worker_messages import Batch, WorkerOrder, decode_count, decode_verdict
+from rlpost.scoring.worker_messages import (
+    Batch,
+    ReplyNumber,
+    StrayReplyError,
+    WorkerOrder,
+    decode_count,
+    decode_verdict,
+)
 
 START_TIMEOUT_S = 60.0
 """Longest wait for a worker to import its verifier."""
@@ -51,8 +60,9 @@ ONE_THREAD = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 """The cluster file sets the number of workers; a library that used all cores would starve learner and engines."""
-KILLED_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
-"""Exit codes of a process that was killed from outside, for example by the kernel when the machine is out of memory."""
+KILLED_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT, -signal.SIGBUS)
+"""Exit codes of a process that was killed from outside, for example by the kernel when the machine has no memory left,
+or no space for the pages of a file in memory (SIGBUS)."""
 
 
 class WorkerStartError(Exception):
@@ -70,6 +80,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._received = b""
+        self._batches = 0
         self._served = 0
         self._busy_s = 0.0
 
@@ -91,11 +102,14 @@ class WorkerProcess:
         try:
             self._send_batch(samples, params, timeout_s)
             while len(verdicts) < len(samples):
-                verdicts.append(decode_verdict(self._line(deadline=time.monotonic() + timeout_s)))
+                line = self._line(deadline=time.monotonic() + timeout_s)
+                verdicts.append(decode_verdict(line, number=self._number(len(verdicts))))
         except TimeoutError:
             verdicts.append(self._verdict_at_deadline(timeout_s))
         except (EOFError, ConnectionError):
             verdicts.append(self._verdict_on_death())
+        except StrayReplyError as error:
+            verdicts.append(self._verdict_on_stray_reply(error))
         except RewardError:
             self.kill()
             raise
@@ -113,12 +127,17 @@ class WorkerProcess:
         began = time.monotonic()
         try:
             self._send_batch(samples, params, timeout_s)
-            count = decode_count(self._line(deadline=time.monotonic() + timeout_s))
-            verdicts = [decode_verdict(self._line(deadline=time.monotonic() + timeout_s)) for _ in range(count)]
+            count = decode_count(self._line(deadline=time.monotonic() + timeout_s), number=self._number(0))
+            verdicts = [
+                decode_verdict(self._line(deadline=time.monotonic() + timeout_s), number=self._number(place))
+                for place in range(1, count + 1)
+            ]
         except TimeoutError:
             return self._verdict_at_deadline(timeout_s)
         except (EOFError, ConnectionError):
             return self._verdict_on_death()
+        except StrayReplyError as error:
+            return self._verdict_on_stray_reply(error)
         except RewardError:
             self.kill()
             raise
@@ -139,10 +158,18 @@ class WorkerProcess:
 
     def _ensure_running(self, timeout_s: float) -> None:
         is_old = self._served >= SAMPLES_PER_PROCESS or self._busy_s >= BUSY_S_PER_PROCESS
-        if self._process is not None and (is_old or self._process.poll() is not None):
+        if self._process is not None and (is_old or self._process.poll() is not None or self._has_leftovers()):
             self.kill()
         if self._process is None:
             self._start(timeout_s)
+
+    def _has_leftovers(self) -> bool:
+        """Whether the process sent more than the replies to its last batch, or closed its socket."""
+        assert self._socket is not None
+        return bool(self._received or select.select([self._socket], [], [], 0)[0])
+
+    def _number(self, place: int) -> ReplyNumber:
+        return ReplyNumber(self._batches, place)
 
     def _note_work(self, samples: int, began: float) -> None:
         if self._process is not None:
@@ -176,7 +203,8 @@ class WorkerProcess:
             raise WorkerStartError(f"the worker of {spec.name} did not start: {answer['start_error']}")
 
     def _send_batch(self, samples: Sequence[Sample], params: Mapping[str, Any], timeout_s: float) -> None:
-        batch = Batch(samples=tuple(samples), params=dict(params))
+        self._batches += 1
+        batch = Batch(number=self._batches, samples=tuple(samples), params=dict(params))
         self._send(pickle.dumps(batch), deadline=time.monotonic() + timeout_s)
 
     def _send(self, payload: bytes, *, deadline: float) -> None:
@@ -187,7 +215,8 @@ class WorkerProcess:
     def _line(self, *, deadline: float) -> bytes:
         assert self._socket is not None
         while b"\n" not in self._received:
-            assert len(self._received) <= LONGEST_REPLY, "a worker cuts long texts before it replies"
+            if len(self._received) > LONGEST_REPLY:  # a worker cuts long texts before it replies
+                raise StrayReplyError(f"expected lines of at most {LONGEST_REPLY} bytes, found a longer one")
             self._socket.settimeout(_remaining(deadline))
             chunk = self._socket.recv(1 << 16)
             if not chunk:
@@ -209,6 +238,11 @@ class WorkerProcess:
         if exit_code == OUT_OF_MEMORY_EXIT:
             return self._broken(Fault.POLICY, f"ran out of memory ({self._verifier.spec.memory_mib} MiB)", 0.0)
         return self._broken(Fault.POLICY, f"crashed the worker (exit code {exit_code})", 0.0)
+
+    def _verdict_on_stray_reply(self, error: StrayReplyError) -> Verdict:
+        self.kill()
+        name = self._verifier.spec.name
+        return self._broken(Fault.INFRA, f"the process of {name} wrote among its replies: {error}", 0.0)
 
     def _broken(self, fault: Fault, reason: str, milliseconds: float) -> Verdict:
         verdict = Verdict(fault=fault, reason=reason, version=self._verifier.spec.stamp, milliseconds=milliseconds)
@@ -288,7 +322,7 @@ class WorkerPool:
 
 
 def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    ours, theirs = socket.socketpair()
+    ours, theirs = map(_above_standard_descriptors, socket.socketpair())
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", "rlpost.scoring.worker_main", str(theirs.fileno())],
@@ -299,6 +333,12 @@ def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             start_new_session=True,
         )
     return ours, process
+
+
+def _above_standard_descriptors(end: socket.socket) -> socket.socket:
+    """Move a socket off descriptors 0 to 2, which the system hands out when a program was started without them."""
+    with end:
+        return socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def _remaining(deadline: float) -> float:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from rlpost.records import Mark, Verdict
-from rlpost.scoring.worker_messages import decode_verdict, encode_verdict
+from rlpost.scoring.worker_messages import ReplyNumber, decode_verdict, encode_verdict
 
 
 @pytest.mark.parametrize("mark", list(Mark))
 def test_a_mark_comes_back_from_a_worker_as_a_mark(mark: Mark) -> None:
     verdict = Verdict(score=0.0, tags=("hedged",), marks=(mark,))
-    assert decode_verdict(encode_verdict(verdict)) == verdict
-    assert type(decode_verdict(encode_verdict(verdict)).marks[0]) is Mark
+    number = ReplyNumber(batch=3, place=1)
+    decoded = decode_verdict(encode_verdict(verdict, number=number), number=number)
+    assert decoded == verdict
+    assert type(decoded.marks[0]) is Mark
 
 
 @pytest.mark.parametrize("mark", list(Mark))

@@ -70,7 +70,6 @@ def test_the_deadline_of_a_sample_does_not_run_while_the_samples_before_it_are_j
     [
         ("segfault", "exit code -11"),
         ("os_exit", "exit code 3"),
-        ("sys_exit", "exit code 1"),
         ("memory", "ran out of memory (512 MiB)"),
         ("raise", "raised ValueError: cannot read this"),
     ],
