@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,8 @@ def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: 
     """Make rows for continued pre-training: every token is trained except the first, which has no context.
 
     A document (`Example.text`) ends with the end-of-sequence token and is cut into rows of `max_length` tokens. Prompt
-    and response without a text are rendered with the chat template as one text, and dropped if they are too long.
+    and response without a text are rendered with the chat template as one text, and dropped if they are too long. The
+    marks of turns (`Message.train`) are for supervised fine-tuning and change nothing here.
 
     Raises:
         DataError: a prompt alone fills `max_length`, or no row is left.
@@ -42,7 +44,7 @@ def document_rows(examples: Sequence[Example], *, chat: ChatFormat, max_length: 
         for example, token_ids in zip(documents, _document_tokens(documents, chat=chat), strict=True)
         for start in range(0, len(token_ids) - 1, max_length)
     ]
-    conversations = [example for example in examples if example.text is None]
+    conversations = [_without_marks(example) for example in examples if example.text is None]
     rendered = render_within(conversations, chat=chat, max_length=max_length, train_on="completion")
     answers = [
         _trained_row(answer.token_ids, source=example.id)
@@ -135,6 +137,10 @@ def render_within(
     rendered = chat.render_conversations(examples, train_on=train_on)
     _check_prompts_fit(examples, [answer.prompt_length for answer in rendered], max_length=max_length, max_tokens=1)
     return [answer if len(answer.token_ids) <= max_length else None for answer in rendered]
+
+
+def _without_marks(example: Example) -> Example:
+    return replace(example, completion=tuple(replace(turn, train=None) for turn in example.completion))
 
 
 def _check_prompts_fit(

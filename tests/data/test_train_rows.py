@@ -1,5 +1,7 @@
 """Rows hold the tokens, weights and lengths that their stage asks for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_models import EOS_ID, byte_tokenizer
@@ -75,6 +77,12 @@ def test_prompt_and_response_are_one_text_in_continued_pre_training() -> None:
     rows, dropped = document_rows(examples, chat=CHAT, max_length=64)
     assert dropped == 1
     assert text_of(rows[0]) == "user: ab\nassistant: cd<|eos|>"
+    assert text_of(rows[0], trained=True) == "ser: ab\nassistant: cd<|eos|>"
+
+
+def test_marks_of_turns_change_nothing_in_continued_pre_training() -> None:
+    turn = Message(role="assistant", content="cd", train=False)
+    rows, _ = document_rows([replace(example("ab"), completion=(turn,))], chat=CHAT, max_length=64)
     assert text_of(rows[0], trained=True) == "ser: ab\nassistant: cd<|eos|>"
 
 
