@@ -54,6 +54,7 @@ def run_recipe(
     *,
     first: str | None,
     last: str | None,
+    go_on_with: str | None,
     fresh: bool,
     stop: StopRequest,
 ) -> list[Manifest]:
@@ -64,7 +65,7 @@ def run_recipe(
     recipe, console = loaded.recipe, Console(hidden)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    selection = Selection.of(recipe, first=first, last=last)
+    selection = Selection.of(recipe, first=first, last=last, go_on_with=go_on_with)
     if cluster.launcher == "torchrun":
         rank = start_rank(cluster.learner.device, timeout_s=cluster.step_timeout_s)
         if os.environ["RANK"] != "0":

@@ -17,6 +17,10 @@ def run(
     set_: SetOption = None,
     first: Annotated[str | None, typer.Option("--from", help="Run this stage again, and all after it.")] = None,
     last: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
+    go_on_with: Annotated[
+        str | None,
+        typer.Option("--go-on-with", help="Go on with this stage's last checkpoint although its keys have changed."),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove the run's folder first.")] = False,
 ) -> None:
     """Run a recipe. Finished stages are skipped; an interrupted stage resumes from its last checkpoint.
@@ -29,6 +33,5 @@ def run(
     # This import loads torch; a recipe with a mistake is rejected before that.
     from rlpost.assembly import run_recipe
 
-    # Torchrun stops all its ranks at once by itself, and a checkpoint needs all of them.
-    stop = StopRequest((signal.SIGTERM,) if where.launcher == "ray" else ())
-    run_recipe(loaded, where, first=first, last=last, fresh=fresh, stop=stop)
+    stop = StopRequest((signal.SIGTERM,))
+    run_recipe(loaded, where, first=first, last=last, go_on_with=go_on_with, fresh=fresh, stop=stop)

@@ -6,6 +6,7 @@ It needs neither ray nor vllm. Commands are sent as objects only among the proce
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -39,6 +40,8 @@ def start_rank(device: Literal["cpu", "cuda"], *, timeout_s: float) -> LearnerRa
 
 def serve(rank: LearnerRank) -> None:
     """Run the commands of rank 0 until it sends stop; the other ranks do nothing else."""
+    # Torchrun sends SIGTERM to all ranks at once. Rank 0 then saves a checkpoint, for which it needs the others.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
         command: list[Any] = [None]
         dist.broadcast_object_list(command, src=0)

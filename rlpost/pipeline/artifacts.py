@@ -39,6 +39,8 @@ class Manifest:
     seconds: float
     scores: dict[str, float] = field(default_factory=dict[str, float])
     produces: Product = "language_model"
+    went_on: list[str] = field(default_factory=list[str])
+    """If the stage went on with work from other inputs (`--go-on-with`), the keys that had changed."""
     evaluation_hash: str = ""
     """Hash of everything that decides the scores."""
 

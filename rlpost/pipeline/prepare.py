@@ -71,7 +71,7 @@ def _base(recipe: Recipe, run: RunDirectory, console: Console, identities: DataI
         return manifest
     console.say("base: writing the model that the first stage starts from")
     started = time.perf_counter()
-    paths.restart(wanted)
+    paths.restart(wanted, settings={})
     build_base(recipe, paths.work / MODEL)
     return publish_artifact(
         paths,

@@ -5,6 +5,7 @@ name.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from rlpost import __version__
 from rlpost.pipeline.artifacts import MODEL, Manifest, hash_model, write_manifest
@@ -25,6 +26,7 @@ def publish_artifact(
     started: float,
     inputs_hash: str,
     scores: dict[str, float],
+    went_on: Sequence[str] = (),
 ) -> Manifest:
     """Publish the artifact. `started` is a time of `time.perf_counter`; `scores` are those that the stage measured
     itself.
@@ -42,6 +44,7 @@ def publish_artifact(
         seconds=round(time.perf_counter() - started, 1),
         trust_remote_code=recipe.model.trust_remote_code,
         scores=scores,
+        went_on=list(went_on),
     )
     write_manifest(paths.work, manifest)
     publish(paths.work, paths.final)

@@ -16,7 +16,7 @@ from rlpost.interfaces import Parts
 from rlpost.pipeline.artifacts import MODEL, Manifest, hash_model, read_manifest, write_manifest
 from rlpost.pipeline.lineage import DataIdentities, evaluation_hash, parent_key, stage_inputs_hash
 from rlpost.pipeline.publish import publish_artifact
-from rlpost.pipeline.run_directory import RunDirectory, StagePaths
+from rlpost.pipeline.run_directory import Begun, RunDirectory, StagePaths
 from rlpost.pipeline.selection import Selection
 from rlpost.pipeline.summary import write_summary
 from rlpost.recipe.schema import BASE, ClusterConfig, Recipe
@@ -96,7 +96,7 @@ class Pipeline:
                 continue
             manifest = self._finished(inputs, redo=selection.must_redo(stage.name))
             if manifest is None:
-                manifest = self._run_stage(inputs)
+                manifest = self._run_stage(inputs, selection)
             if self.can_generate and self.recipe.evaluate is not None and stage.is_evaluated:
                 manifest = self._evaluate(inputs.paths, manifest)
             manifests.append(manifest)
@@ -122,9 +122,12 @@ class Pipeline:
         return FoundParent(parent, name, directory, hash_model(directory)[0], product)
 
     def _finished(self, inputs: StageInputs, *, redo: bool) -> Manifest | None:
-        for folder in (inputs.paths.final, inputs.paths.work):
-            if redo and folder.exists():
-                shutil.rmtree(folder)
+        if redo:
+            # The finished model stays until the new one replaces it.
+            aside = inputs.paths.set_aside()
+            if aside is not None:
+                self.console.say(f"{inputs.stage.name}: runs again, as --from asks; work under way is kept in {aside}")
+            return None
         manifest = self._matching(inputs)
         if manifest is not None:
             self.console.say(f"{inputs.stage.name}: finished before with the same inputs, skipped")
@@ -135,11 +138,16 @@ class Pipeline:
         manifest = read_manifest(inputs.paths.final)
         return manifest if manifest is not None and manifest.inputs_hash == inputs.inputs_hash else None
 
-    def _run_stage(self, inputs: StageInputs) -> Manifest:
+    def _run_stage(self, inputs: StageInputs, selection: Selection) -> Manifest:
         started = time.perf_counter()
         stage, paths = inputs.stage, inputs.paths
-        resuming = paths.begin(inputs.inputs_hash)
-        self.console.say(f"{stage.name}: {'resuming' if resuming else 'starting'}")
+        begun = paths.begin(inputs.inputs_hash, settings=stage.settings(), go_on=selection.goes_on_with(stage.name))
+        self._say_begun(stage.name, begun)
+        if paths.final.exists() and not selection.must_redo(stage.name):
+            self.console.say(
+                f"{stage.name}: the finished model is of other inputs; it stays in {paths.final} until the new one is "
+                "finished, and is then replaced: copy it if you want to keep it"
+            )
         if stage.training is not None or stage.samples_responses is not None:
             self.parts.prepare(self._engines_start(inputs))
         self.stop.listen()
@@ -156,10 +164,23 @@ class Pipeline:
             started=started,
             inputs_hash=inputs.inputs_hash,
             scores=scores,
+            went_on=paths.went_on(),
         )
         # Removed only now: a stage that is interrupted before this point resumes from them.
         shutil.rmtree(paths.final / "checkpoints", ignore_errors=True)
         return manifest
+
+    def _say_begun(self, stage: str, begun: Begun) -> None:
+        differs = f"differs in {', '.join(begun.changed)}" if begun.changed else "is from other data, parents or code"
+        if begun.set_aside is not None:
+            self.console.say(
+                f"{stage}: earlier work {differs}, so the stage begins anew; that work is kept in {begun.set_aside}. "
+                f"To go on with it instead, stop this run and start it again with --go-on-with {stage}; to be rid of "
+                "it, remove the folder"
+            )
+        elif begun.went_on:
+            self.console.say(f"{stage}: going on with earlier work that {differs}, as --go-on-with asks")
+        self.console.say(f"{stage}: {'resuming' if begun.resuming else 'starting'}")
 
     def _outliving_parts(self, context: StageContext) -> Scores:
         """Run the stage to its end; resume from its last checkpoint if a rank dies or weights are damaged in

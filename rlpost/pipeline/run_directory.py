@@ -7,18 +7,32 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple, cast
 
 from rlpost.errors import ArtifactError
 from rlpost.records import RolloutGroup
 from rlpost.stages.samples import group_record
 
 _INPUTS = "inputs.json"
+_ASIDE = ".set-aside-"
 OWNER_FILE = "run.json"
 LOCK_FILE = "lock"
+
+
+class Begun(NamedTuple):
+    """How a stage begins."""
+
+    resuming: bool
+    """Whether the work folder has work that the stage goes on with."""
+    set_aside: Path | None = None
+    """Where earlier work from other inputs is kept."""
+    went_on: bool = False
+    """Whether that work is from other inputs."""
+    changed: tuple[str, ...] = ()
+    """The keys of the stage in which the earlier work differs; empty if it differs in something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +42,85 @@ class StagePaths:
     final: Path
     work: Path
 
-    def begin(self, inputs_hash: str) -> bool:
-        """Make the work folder; return True if it exists from the same inputs and can be resumed. Any other is
-        removed.
-        """
-        stored = self.work / _INPUTS
-        try:
-            if json.loads(stored.read_text())["inputs_hash"] == inputs_hash:
-                return True
-        except (OSError, ValueError, KeyError):
-            pass  # There is no folder yet, or the run was interrupted while making it.
-        self.restart(inputs_hash)
-        return False
+    def begin(self, inputs_hash: str, *, settings: Mapping[str, Any], go_on: bool) -> Begun:
+        """Make the work folder, or find the one of an interrupted start.
 
-    def restart(self, inputs_hash: str) -> None:
+        Work from other inputs is never removed: it is set aside, unless the stage goes on with it.
+
+        Args:
+            inputs_hash: Hash of everything that decides the result of the stage.
+            settings: The stage's keys as plain data, to say which of them changed.
+            go_on: Whether to go on with earlier work although its inputs differ: that of the work folder, or else what
+                was set aside last.
+        """
+        found = self._stored()
+        is_ours = found.get("inputs_hash") == inputs_hash
+        asides = self._asides()
+        if is_ours and not (go_on and asides and not found.get("went_on")):
+            return Begun(resuming=True)
+        if go_on and (is_ours or not self._has_work()) and asides:
+            if self.work.exists():
+                self.work.rename(self._next_aside())
+            asides[-1].rename(self.work)
+            found = self._stored()
+        elif not self._has_work():
+            self.restart(inputs_hash, settings=settings)
+            return Begun(resuming=False)
+        changed = _changed(found.get("settings") or {}, settings)
+        if go_on:
+            self._store(inputs_hash, settings=settings, went_on=changed or ("data, parents or code",))
+            return Begun(resuming=True, went_on=True, changed=changed)
+        aside = self.set_aside()
+        self.restart(inputs_hash, settings=settings)
+        return Begun(resuming=False, set_aside=aside, changed=changed)
+
+    def went_on(self) -> tuple[str, ...]:
+        """Return the keys in which the work folder's earlier work differed; empty if it has none from other inputs."""
+        return tuple(self._stored().get("went_on") or ())
+
+    def set_aside(self) -> Path | None:
+        """Rename a work folder that has work, and return its new name."""
+        if not self._has_work():
+            return None
+        aside = self._next_aside()
+        self.work.rename(aside)
+        return aside
+
+    def restart(self, inputs_hash: str, *, settings: Mapping[str, Any]) -> None:
         """Make an empty work folder."""
         if self.work.exists():
             shutil.rmtree(self.work)
         self.work.mkdir(parents=True)
-        (self.work / _INPUTS).write_text(json.dumps({"inputs_hash": inputs_hash}))
+        self._store(inputs_hash, settings=settings, went_on=())
+
+    def _store(self, inputs_hash: str, *, settings: Mapping[str, Any], went_on: Sequence[str]) -> None:
+        beside = self.work / f"writing-{_INPUTS}"
+        beside.write_text(
+            json.dumps({"inputs_hash": inputs_hash, "settings": dict(settings), "went_on": list(went_on)})
+        )
+        beside.replace(self.work / _INPUTS)
+
+    def _stored(self) -> dict[str, Any]:
+        """Return the inputs of the work folder; empty if there is none, or the run was interrupted while making it."""
+        try:
+            found: Any = json.loads((self.work / _INPUTS).read_text())
+        except (OSError, ValueError):
+            return {}
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+    def _asides(self) -> list[Path]:
+        """Return the folders of work that was set aside, oldest first."""
+        found = self.final.parent.glob(f"{self.final.name}{_ASIDE}*")
+        return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+    def _next_aside(self) -> Path:
+        last = [int(path.name.rpartition("-")[2]) for path in self._asides()]
+        return self.final.with_name(f"{self.final.name}{_ASIDE}{max(last, default=0) + 1}")
+
+    def _has_work(self) -> bool:
+        """Whether the work folder has anything that took time to make."""
+        made = (path for path in self.work.rglob("*") if path.is_file()) if self.work.is_dir() else ()
+        return any(path.name not in (_INPUTS, f"writing-{_INPUTS}") for path in made)
 
 
 class RunDirectory:
@@ -149,3 +223,15 @@ def _this_process() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     namespace = Path("/proc/self/ns/pid").readlink()
     return f"process {os.getpid()} on {socket.gethostname()} (started at tick {started} of boot {boot}, {namespace})"
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    if not before:
+        return ()
+    keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    return tuple(f"{key} ({_short(before.get(key))} -> {_short(now.get(key))})" for key in keys)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 40 else f"{text[:37]}..."

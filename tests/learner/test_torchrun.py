@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -82,14 +85,20 @@ def write_inputs(folder: Path, *, sft_learning_rate: str = "1e-3") -> Path:
 
 
 def run_under_torchrun(folder: Path, recipe: Path, *, ranks: int) -> subprocess.CompletedProcess[str]:
+    command, environment = under_torchrun(folder, recipe, ranks=ranks)
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
+def under_torchrun(folder: Path, recipe: Path, *, ranks: int) -> tuple[list[str], dict[str, str]]:
+    """The command and its environment."""
     path = os.pathsep.join([str(folder / "absent"), str(REPOSITORY)])
     environment = {**os.environ, "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
     command += [f"--master-port={free_port()}", "--master-addr=127.0.0.1"]
     command += ["-m", "rlpost", "run", str(recipe), "--cluster", str(REPOSITORY / "ray_configs" / "torchrun.yaml")]
-    return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+    return command, environment
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -121,6 +130,30 @@ def test_an_error_of_the_learner_is_what_the_person_reads(tmp_path: Path) -> Non
     # Once, from rank 0, and no rank with a traceback of its own; the one at the end is torchrun's.
     assert finished.stderr.count("the loss and its gradient must be finite") == 1
     assert "[rank" not in finished.stderr
+
+
+def test_sigterm_to_torchrun_saves_the_step_under_way_on_all_ranks(tmp_path: Path) -> None:
+    recipe = write_inputs(tmp_path)
+    text = recipe.read_text()
+    recipe.write_text(text.replace("steps: 3\n", "steps: 100000\n"))
+    command, environment = under_torchrun(tmp_path, recipe, ranks=2)
+    metrics = tmp_path / "run" / "stages" / "01-cpt.partial" / "metrics.jsonl"
+    with (tmp_path / "said.txt").open("w") as said:
+        running = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=said, stderr=said)
+        try:
+            deadline_s = time.monotonic() + TIMEOUT_S
+            while not metrics.exists() or metrics.read_text().count("\n") < 3:
+                assert running.poll() is None and time.monotonic() < deadline_s, (tmp_path / "said.txt").read_text()
+                time.sleep(0.05)
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(timeout=60) != 0
+        finally:
+            running.kill()
+    told = (tmp_path / "said.txt").read_text()
+    (stopped,) = re.findall(r"stopped after step (\d+) of 100000, as SIGTERM asked for; the same command goes on", told)
+    checkpoints = sorted((metrics.parent / "checkpoints").glob("step-*"))
+    assert [path.name for path in checkpoints] == [f"step-{int(stopped):08d}"]
+    assert metrics.read_text().count("\n") == int(stopped)
 
 
 ENDS_WHILE_A_TENSOR_GOES = """

@@ -29,11 +29,12 @@ def execute(
     *,
     first: str | None = None,
     last: str | None = None,
+    go_on_with: str | None = None,
     can_generate: bool = True,
 ) -> tuple[list[Manifest], FakeParts]:
     parts = FakeParts() if parts is None else parts
     pipeline = pipeline_of(document, parts, can_generate=can_generate)
-    return pipeline.execute(Selection.of(pipeline.recipe, first=first, last=last)), parts
+    return pipeline.execute(Selection.of(pipeline.recipe, first=first, last=last, go_on_with=go_on_with)), parts
 
 
 def folders(document: dict[str, Any]) -> list[str]:
@@ -113,6 +114,44 @@ def test_from_does_not_go_on_from_a_half_run(document: dict[str, Any]) -> None:
     assert folders(document) == ["00-base", "01-sft", "02-dpo", "03-grpo.partial"]
     _, parts = execute(document, first="grpo")
     assert "load_checkpoint" not in parts.learners[0].calls
+    assert folders(document) == ["00-base", "01-sft", "02-dpo", "03-grpo", "03-grpo.set-aside-1"]
+
+
+def test_from_keeps_the_finished_model_until_the_new_one_is_finished(document: dict[str, Any]) -> None:
+    before, _ = execute(document)
+    with pytest.raises(RuntimeError):
+        execute(document, FakeParts(raises={0: {"export": RuntimeError("killed")}}), first="dpo")
+    assert read_manifest(Path(document["output"]) / "stages" / "02-dpo") == before[2]
+
+
+def test_a_key_changed_in_mid_stage_throws_no_checkpoint_away_and_the_stage_can_go_on_with_it(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    document["stages"][2]["learner"] = {"checkpoint_every": 1}
+    with pytest.raises(RuntimeError):
+        execute(document, FakeParts(raises={2: {"export": RuntimeError("killed")}}))
+    document["stages"][2]["steps"] = 6
+    with pytest.raises(RuntimeError):
+        execute(document, FakeParts(raises={0: {"step": RuntimeError("killed")}}))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "grpo: earlier work differs in steps (4 -> 6), so the stage begins anew; that work is kept in" in told
+    assert "start it again with --go-on-with grpo" in told
+    manifests, parts = execute(document, go_on_with="grpo")
+    assert "load_checkpoint" in parts.learners[0].calls
+    grpo = Path(document["output"]) / "stages" / "03-grpo"
+    assert [record["step"] for record in lines(grpo / "metrics.jsonl")] == [0, 1, 2, 3, 4, 5]
+    assert manifests[-1].went_on == ["steps (4 -> 6)"]
+    assert execute(document)[1].learners == [], "finished with the inputs that it has now"
+
+
+def test_a_finished_model_of_other_inputs_is_replaced_with_a_word(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(document, last="sft")
+    document["stages"][0]["steps"] = 2
+    execute(document, last="sft")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "sft: the finished model is of other inputs; it stays in" in told
 
 
 def test_a_changed_stage_runs_again_with_all_after_it(document: dict[str, Any]) -> None:
