@@ -96,6 +96,16 @@ CASES = {
         make_group(scored(0.1 + 0.2, 0.3, 0.3, 0.1 + 0.2)),
         False,
     ),
+    "right and wrong, all cut off and left out of the loss": (
+        {"mask_truncated": True},
+        cut_off(make_group(scored(1, 0, 1, 0)), 0, 1, 2, 3),
+        False,
+    ),
+    "all right but one that is cut off and left out of the loss": (
+        {"mask_truncated": True},
+        cut_off(make_group(scored(1, 1, 1, 0)), 3),
+        True,
+    ),
     "equal scores": ({}, make_group(scored(1, 1, 1, 1)), False),
     "different scores": ({}, make_group(scored(1, 1, 0, 1)), True),
 }

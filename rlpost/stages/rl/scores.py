@@ -55,8 +55,13 @@ def scores_of(groups: Sequence[JudgedGroup], stage: GrpoStage | PpoStage) -> lis
 
 
 def shaped_scores(group: RolloutGroup, *, stage: GrpoStage | PpoStage) -> NDArray[np.float64]:
-    """Return the scores of one group's judged samples that its advantages are computed from."""
-    return scores_of([judged(group)], stage)[0]
+    """Return the scores of one group's judged samples that its advantages are computed from; none if the loss masks all
+    of them.
+    """
+    taking_part = judged(group)
+    if stage.mask_truncated and all(episode.finish == "length" for episode in taking_part.episodes):
+        return np.empty(0, np.float64)
+    return scores_of([taking_part], stage)[0]
 
 
 def score_of(verdict: Verdict, weights: dict[str, float]) -> float:
