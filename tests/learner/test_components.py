@@ -162,5 +162,5 @@ def test_a_teacher_answers_under_its_name_and_an_unknown_one_is_refused(
 def test_a_loss_that_misses_a_column_of_its_component_names_it(model_dir: Path, mesh: DeviceMesh) -> None:
     rows = [replace(row, columns={}) for row in random_rows(seed=1)]
     learner = LocalLearner(settings_of(model_dir), mesh)
-    with pytest.raises(RecipeError, match="rl has no columns and not advantages_T"):
+    with pytest.raises(RecipeError, match="'rl' come with no columns, and without advantages_T"):
         learner.step(hybrid(rows, random_rows(seed=2)), BOTH)

@@ -127,7 +127,7 @@ def test_a_classifier_with_several_labels_is_refused(mesh: DeviceMesh, tmp_path:
 
 def test_a_model_without_a_score_head_is_refused(mesh: DeviceMesh, tmp_path: Path) -> None:
     shape = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = AutoConfig.for_model("bert", **shape, intermediate_size=16, num_labels=1)
+    config = AutoConfig.for_model("modernbert-decoder", **shape, intermediate_size=16, num_labels=1, pad_token_id=0)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="has none: choose a decoder-only model"):
         trained(tmp_path, mesh)
