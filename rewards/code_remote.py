@@ -154,7 +154,7 @@ class _Fusion:
         ran = cast("dict[str, Any]", result)
         return RemoteRun(
             timed_out=ran.get("status") == "TimeLimitExceeded",
-            exit_code=int(ran.get("return_code") or 0),
+            exit_code=_exit_code(ran.get("return_code") or 0, self._url),
             stdout=str(ran.get("stdout") or "")[:MOST_OUTPUT],
             stderr=str(ran.get("stderr") or ""),
         )
@@ -198,11 +198,12 @@ class _E2b:
             printed = "".join(event["text"] for event in events if event.get("type") == "stdout")
             # Without the nonce the cell did not finish; the program, which runs outside the cell, cannot cause this.
             found = json.loads(printed[printed.index(nonce) + len(nonce) :])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if found is None:
+                return RemoteRun(timed_out=True, exit_code=-1, stdout="", stderr="")
+            exit_code, stdout, stderr = found
+            return RemoteRun(timed_out=False, exit_code=int(exit_code), stdout=str(stdout), stderr=str(stderr))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ConnectionError(f"{url} replied without the result of its cell: {reply.text!r:.200}") from error
-        if found is None:
-            return RemoteRun(timed_out=True, exit_code=-1, stdout="", stderr="")
-        return RemoteRun(timed_out=False, exit_code=int(found[0]), stdout=str(found[1]), stderr=str(found[2]))
 
 
 _CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
@@ -212,9 +213,11 @@ _CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDic
 def _client() -> AsyncClient:
     from httpx import AsyncClient
 
+    from rewards.service_replies import bounded
+
     loop = asyncio.get_running_loop()
     if loop not in _CLIENTS:
-        _CLIENTS[loop] = AsyncClient()
+        _CLIENTS[loop] = AsyncClient(**bounded())
     return _CLIENTS[loop]
 
 
@@ -228,6 +231,12 @@ def _json(reply: Response) -> object:
         return json.loads(reply.text)
     except (ValueError, RecursionError) as error:
         raise ConnectionError(f"{reply.url} replied with no JSON: {reply.text!r:.200}") from error
+
+
+def _exit_code(value: object, url: str) -> int:
+    if type(value) is not int:
+        raise ConnectionError(f"{url} must report the return code as a whole number; found {value!r:.100}")
+    return value
 
 
 def _object(answer: object, url: str) -> dict[str, Any]:

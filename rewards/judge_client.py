@@ -111,12 +111,22 @@ async def posted(service: Service, path: str, body: Mapping[str, Any]) -> object
 
     Raises:
         openai.OpenAIError: the service did not answer, or answered with an error.
+        ConnectionError: the reply is too large, compressed, nested too deeply, or no JSON.
     """
+    from openai import APIConnectionError
+
+    from rewards.service_replies import ReplyRefusedError
+
     client = _client_of(service)
     try:
         reply = await client.post(path, body=dict(body), cast_to=object)
-    except ValueError as error:
+        repr(reply)  # fails here, and not in a message, if it is nested too deeply
+    except (ValueError, RecursionError) as error:
         raise ConnectionError(f"{service.endpoint}{path} replied with no JSON: {error!s:.200}") from error
+    except APIConnectionError as error:
+        if isinstance(error.__cause__, ReplyRefusedError):
+            raise error.__cause__ from None
+        raise
     return reply
 
 
@@ -126,7 +136,9 @@ def _client_of(service: Service) -> AsyncOpenAI:
     Raises:
         RewardError: the environment variable with the key is not set.
     """
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+    from rewards.service_replies import bounded
 
     clients = _CLIENTS.setdefault(asyncio.get_running_loop(), {})
     if service not in clients:
@@ -137,5 +149,8 @@ def _client_of(service: Service) -> AsyncOpenAI:
                 "where rewards are scored: set it there, or leave api_key_env empty for a service without keys"
             )
         # The runtime retries; a second layer of retries would multiply the delay.
-        clients[service] = AsyncOpenAI(base_url=service.endpoint, api_key=key, max_retries=0, timeout=REQUEST_TIMEOUT_S)
+        http_client = DefaultAsyncHttpxClient(timeout=REQUEST_TIMEOUT_S, **bounded())
+        clients[service] = AsyncOpenAI(
+            base_url=service.endpoint, api_key=key, max_retries=0, timeout=REQUEST_TIMEOUT_S, http_client=http_client
+        )
     return clients[service]

@@ -15,17 +15,21 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from rlpost.errors import RewardError
+from rlpost.recipe.environment import hidden, read_variable
 from rlpost.records import Fault, Mark, Sample, Verdict
 from rlpost.scoring.authoring import Verifier
 from rlpost.scoring.calls import Answer, blame, calls_of
 from rlpost.scoring.guarded import stamped, verdict_of
 
 CLOSE_TIMEOUT_S = 5.0
-_TRANSPORT_LIBRARIES = {"aiohttp", "anyio", "grpc", "httpcore", "httpx", "openai", "requests", "urllib3", "websockets"}
+_TRANSPORT_LIBRARIES = {
+    "aiohttp", "anyio", "grpc", "httpcore", "httpcore2", "httpx", "httpx2", "openai", "requests", "urllib3",
+    "websockets",
+}  # fmt: skip
 """Libraries whose exceptions report a failed connection to a service. Looked up by name, so that none has to be
 installed."""
 _RETRIED_STATUS = {408, 409, 425, 429}
@@ -114,6 +118,9 @@ class _Call:
     def __init__(self, verifier: Verifier, *, params: dict[str, Any], timeout_s: float, patience: Patience) -> None:
         self.verifier = verifier
         self._params, self._timeout_s, self._patience = params, timeout_s, patience
+        for name, value in params.items():
+            if name.endswith("_env") and isinstance(value, str):
+                read_variable(value)  # a service may echo the key, which is then hidden in its verdicts
         self._last_success = time.monotonic()
         self._last_failure = ""
 
@@ -145,7 +152,7 @@ class _Call:
                 # Random, so that calls that failed together are not repeated together.
                 await asyncio.sleep(random.uniform(0.5, 1.0) * longest_s)
         milliseconds = (time.perf_counter() - started) * 1000 / len(samples)
-        return stamped(answer, self.verifier, milliseconds=milliseconds)
+        return _without_secrets(stamped(answer, self.verifier, milliseconds=milliseconds))
 
     async def _attempt(self, samples: Sequence[Sample]) -> tuple[Answer, bool]:
         """Make one call; return its answer, and whether another attempt may give a different one."""
@@ -173,6 +180,14 @@ class _Call:
 
     def _infra(self, reason: str) -> Verdict:
         return Verdict(fault=Fault.INFRA, reason=reason, version=self.verifier.spec.stamp)
+
+
+def _without_secrets(answer: Answer) -> Answer:
+    """Hide values of the environment in the texts of verdicts."""
+    if isinstance(answer, Verdict):
+        parsed = None if answer.parsed is None else hidden(answer.parsed)
+        return replace(answer, reason=hidden(answer.reason), parsed=parsed, tags=tuple(map(hidden, answer.tags)))
+    return [cast("Verdict", _without_secrets(verdict)) for verdict in answer]
 
 
 def is_transport_failure(error: Exception) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import html
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -58,3 +62,45 @@ def test_what_names_the_runs_folder_is_shown(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TOKEN", "hunter22")
     load_recipe(VALID, overrides=["output=${env:SCRATCH}/run", "notes.sources.token=${env:TOKEN}"])
     assert hidden("model in /big/disk/run, token hunter22") == "model in /big/disk/run, token ${env:TOKEN}"
+
+
+KEY = "sk-Zoë/7+&<a>==b?c"
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda key: quote(key, safe=""),
+        lambda key: quote(key, safe="").lower(),
+        quote,
+        quote_plus,
+        html.escape,
+        lambda key: key.encode().hex(),
+        lambda key: base64.b64encode(key.encode()).decode(),
+        lambda key: base64.urlsafe_b64encode(key.encode()).decode(),
+        lambda key: base64.b64encode(f"me:{key}".encode()).decode(),
+        lambda key: base64.b64encode(f"user:{key}!".encode()).decode(),
+        lambda key: base64.b64encode(f"user1:{key}".encode()).decode(),
+    ],
+)
+def test_an_encoded_value_is_hidden(monkeypatch: pytest.MonkeyPatch, encode: Callable[[str], str]) -> None:
+    set_and_take(monkeypatch, KEY=KEY)
+    text = hidden(f"Authorization: {encode(KEY)} was refused")
+    assert "${env:KEY}" in text
+    # Characters of an encoding that also hold bits of what surrounds the value may stay.
+    assert len(text) <= len("Authorization: ${env:KEY} was refused") + 12
+
+
+@pytest.mark.parametrize("kept", range(6, len("hunter22-and-more")))
+def test_the_beginning_of_a_value_is_hidden_where_a_text_was_cut(monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    set_and_take(monkeypatch, KEY="hunter22-and-more")
+    cut = "hunter22-and-more"[:kept]
+    assert hidden(f"replied {{'key': {cut}") == "replied {'key': ${env:KEY}"
+    assert hidden(f"replied '{cut}': tried 3 times") == "replied '${env:KEY}': tried 3 times"
+
+
+def test_a_text_that_merely_begins_like_a_value_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_and_take(monkeypatch, URL="http://127.0.0.1:8000/v1/with/a/long/path", FOLDER="/big/disk/models")
+    assert (
+        hidden("see http://example.org and /big/disk/others here") == "see http://example.org and /big/disk/others here"
+    )
