@@ -39,7 +39,8 @@ class MixtureSampler:
         if missing:
             raise DataError(
                 f"every data set of sampler.mix must have rows; {missing[0]} has none that can be used (those that are "
-                "held out, too long or below least_score do not count): give it others, or take it out of mix and data"
+                "held out, too long or below least_score do not count): give it other rows, or take it out of mix and "
+                "data"
             )
         self._indices = {name: by_dataset.get(name, []) for name in config.mix}
         self._epochs = {name: _epochs_of(name, indices, seed) for name, indices in self._indices.items() if indices}
