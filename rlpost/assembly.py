@@ -171,7 +171,9 @@ class RayParts:
         )
         self._stack.callback(self._generator.close)
         byte_count = sum(file.stat().st_size for file in weight_paths(model_dir))
-        run_name = text_hash(str(Path(self._recipe.output).resolve()))[:16]
+        # Containers that share this machine's memory may each have a folder of this name.
+        output = Path(self._recipe.output).resolve()
+        run_name = text_hash(f"{output} {output.stat().st_dev} {output.stat().st_ino}")[:16]
         directory = default_directory(run_name, byte_count=byte_count)
         self._weights = SharedMemoryStore(directory, self._generator)
         self._served = (model_dir, self._weights.published)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import sysconfig
 from pathlib import Path
@@ -30,6 +31,8 @@ from rlpost.sandbox.kernel import (
 
 SCRATCH = "/tmp"
 """The only folder that a guest can write to; each guest has its own, in memory."""
+HOST_NAME = "sandbox"
+"""The name of the machine that a guest sees."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 
@@ -67,6 +70,7 @@ def enter_minimal_root(place: str, *, proc: int) -> None:
     except PermissionError:
         unshare(CLONE_NEWUSER | LAUNCHER_NAMESPACES)
         map_own_user(proc, inside=0, user=user, group=group)
+    socket.sethostname(HOST_NAME)
     mount(None, "/", flags=MS_REC | MS_PRIVATE)
     mount("sandbox", place, kind="tmpfs", flags=MS_NOSUID | MS_NODEV, data="size=1m,mode=755")
     for path in library_paths():

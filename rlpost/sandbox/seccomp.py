@@ -132,6 +132,10 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "mlock": (149, 228),
     "mlock2": (325, 284),
     "mlockall": (151, 230),
+    # A lock or a watch on a file of the library is seen by other guests and by the host.
+    "flock": (73, 32),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
     # Changes to files that Landlock does not control.
     "chmod": (90, None),
     "fchmod": (91, 52),
@@ -165,8 +169,10 @@ _BY_ARGUMENT = {
     "prctl": (157, 167),
     "socketpair": (53, 199),
 }
-_FCNTL_SIGNALS = (8, 10, 15)
-"""F_SETOWN, F_SETSIG, F_SETOWN_EX: they make the kernel send a signal to another process."""
+_FCNTL_REFUSED = (6, 7, 8, 10, 15, 37, 38, 1024, 1026, 1031)
+"""F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW, F_SETLEASE, F_NOTIFY: others notice them on files of the library.
+F_SETOWN, F_SETSIG, F_SETOWN_EX: they make the kernel send a signal to another process. F_SETPIPE_SZ: the
+address-space limit does not count what pipes hold."""
 _IOCTL_SIGNALS_AND_TERMINALS = (0x8901, 0x8902, 0x5412, 0x541C)
 """FIOSETOWN, SIOCSPGRP, TIOCSTI, TIOCLINUX."""
 _PRCTL_REFUSED = (1, 22)
@@ -234,7 +240,7 @@ def _argument_rule(name: str, process_id: int) -> list[bytes]:
         return _only_if(0, [0])
     if name == "socketpair":
         return _only_if(0, [_UNIX_SOCKETS])
-    refused = {"fcntl": _FCNTL_SIGNALS, "ioctl": _IOCTL_SIGNALS_AND_TERMINALS, "prctl": _PRCTL_REFUSED}[name]
+    refused = {"fcntl": _FCNTL_REFUSED, "ioctl": _IOCTL_SIGNALS_AND_TERMINALS, "prctl": _PRCTL_REFUSED}[name]
     return _unless(0 if name == "prctl" else 1, list(refused))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -41,9 +42,14 @@ class SharedMemoryStore:
     """A `WeightStore` that publishes weights as files, which the generators of this node pull."""
 
     def __init__(self, directory: Path, generator: Generator) -> None:
-        """Take over `directory`, which no other store may use, and remove weight files that a killed run left in it."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Take over `directory`, and remove weight files that a killed run left in it.
+
+        Raises:
+            WeightSyncError: another store uses it, even one of another container that shares this machine's memory, or
+                it belongs to another user.
+        """
         self._directory = directory
+        self._lock: int | None = _locked(directory)
         self._remove_files()
         self._generator = generator
         self.published = 0
@@ -80,6 +86,9 @@ class SharedMemoryStore:
         self._remove_files()
         if self._directory.is_dir() and not any(self._directory.iterdir()):
             self._directory.rmdir()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _pull(self, manifest: WeightManifest, *, write_seconds: float, keep_kv_cache: bool) -> PublishReport:
         """Let the generators pull; runs on the store's thread."""
@@ -126,6 +135,38 @@ class SharedMemoryStore:
         if path not in self._published:
             self._published.append(path)
         return replace(manifest, path=str(path.resolve()))
+
+
+def _locked(directory: Path) -> int:
+    """Make the folder and take the kernel's lock on it, which ends with this process. Return its descriptor.
+
+    Raises:
+        WeightSyncError: it is another user's, or another process has the lock.
+    """
+    while True:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:  # its store has just been closed
+            continue
+        except OSError as error:
+            raise WeightSyncError(f"{directory} must be a folder that this user can read; {error}") from error
+        try:
+            if os.fstat(descriptor).st_uid != os.getuid():
+                raise WeightSyncError(f"{directory} must belong to this user; it is another's: set another output")
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if directory.exists() and os.path.samestat(directory.stat(), os.fstat(descriptor)):
+                return descriptor  # otherwise its store was closed in between, which removed it
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise WeightSyncError(
+                f"only one run may keep its weights in {directory}; another one does, here or in a container "
+                "that shares this machine's memory: wait for it, or set output to another folder"
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

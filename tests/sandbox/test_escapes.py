@@ -51,6 +51,18 @@ def test_memory_outside_of_the_address_space() -> None:
     assert {name: system_call(*call) for name, call in calls.items()} == dict.fromkeys(calls, str(errno.EPERM))
 
 
+def test_memory_in_pipes() -> None:
+    ran = run(
+        "import fcntl, os\nfilled = 0\ndef fill():\n    global filled\n    while True:\n        _, end = os.pipe()\n"
+        "        os.set_blocking(end, False)\n        attempt(lambda: fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 2**20))\n"
+        "        while (wrote := attempt(lambda: os.write(end, bytes(2**16))))[0] == 'got': filled += wrote[1]\n"
+        "print(attempt(fill), filled)"
+    )
+    *error, filled = said(ran).rsplit(" ", 1)
+    assert error == [f"('OSError', {errno.EMFILE})"]
+    assert 0 < int(filled) <= 2 * 2**20
+
+
 def test_filling_the_disk() -> None:
     ran = run(
         "import os\ndef fill():\n    for number in range(100):\n"
@@ -157,6 +169,33 @@ def test_a_signal_by_way_of_a_file() -> None:
         f"import fcntl, os\nr, w = os.pipe()\nprint(attempt(lambda: fcntl.fcntl(r, fcntl.F_SETOWN, {os.getpid()})))"
     )
     assert said(ran) == "('PermissionError', 1)"
+
+
+def test_the_hosts_name_is_not_there() -> None:
+    assert said(run("import os, socket\nprint(os.uname().nodename, socket.gethostname())")) == "sandbox sandbox"
+    assert socket.gethostname() != "sandbox"
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "fcntl.flock(file, fcntl.LOCK_SH)",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.lockf(file, fcntl.LOCK_SH)",
+        "fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "fcntl.fcntl(file, 37, bytes(32))",
+        "fcntl.fcntl(file, 38, bytes(32))",
+        "fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)",
+        "fcntl.fcntl(os.open('/usr/lib', 0), fcntl.F_NOTIFY, fcntl.DN_ACCESS)",
+    ],
+)
+def test_a_lock_that_other_guests_and_the_host_see(action: str) -> None:
+    ran = run(f"import fcntl, os\nfile = open(os.__file__)\nprint(attempt(lambda: {action}))")
+    assert said(ran) == "('PermissionError', 1)"
+
+
+def test_a_watch_on_files_that_others_open() -> None:
+    assert [system_call(253), system_call(294, 0)] == [str(errno.EPERM)] * 2
 
 
 def test_ptrace_and_memory_of_the_parent() -> None:

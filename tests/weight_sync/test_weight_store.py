@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -240,3 +242,39 @@ def test_the_directory_is_in_memory_if_there_is_room(tmp_path: Path, monkeypatch
     assert elsewhere.parent != tmp_path
     monkeypatch.setattr("rlpost.weight_sync.store.SHARED_MEMORY", tmp_path / "missing")
     assert default_directory("run", byte_count=1) == elsewhere
+
+
+HOLD_A_STORE = """
+import sys
+from pathlib import Path
+from rlpost.weight_sync.store import SharedMemoryStore
+store = SharedMemoryStore(Path(sys.argv[1]), None)
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_in_use_is_refused_and_not_emptied_until_its_process_ends(tmp_path: Path) -> None:
+    directory = tmp_path / "weights"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD_A_STORE, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "holds\n"
+        weights = directory / "weights-00000001.safetensors"
+        weights.write_bytes(b"in use")
+        with pytest.raises(WeightSyncError, match="only one run may keep its weights in"):
+            store_of(directory, ReadingGenerators())
+        assert weights.read_bytes() == b"in use"
+        holder.kill()
+    store = store_of(directory, ReadingGenerators())
+    assert not weights.exists()
+    store.close()
+    assert not directory.exists()
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(WeightSyncError, match="must be a folder"):
+        store_of(tmp_path / "link", ReadingGenerators())
