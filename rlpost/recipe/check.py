@@ -15,6 +15,7 @@ from rlpost.errors import RecipeError
 from rlpost.recipe.arithmetic import generates
 from rlpost.recipe.check_starts import start_problems
 from rlpost.recipe.columns import Missing, Use, missing_role
+from rlpost.recipe.generated_params import param_problems
 from rlpost.recipe.model_families import family_problems
 from rlpost.recipe.nearest import nearest_words, some_of
 from rlpost.recipe.paths import BUILTIN_TEMPLATE, HUB_NAME, exists
@@ -34,6 +35,7 @@ def problems(recipe: Recipe, cluster: ClusterConfig, *, verifier_reads: Mapping[
     `verifier_reads`: data set -> the roles (`gold`) and columns that its verifier needs.
     """
     found = [*_data_names(recipe), *_files(recipe), *_columns(recipe, verifier_reads), *_model(recipe, cluster)]
+    found += [*_generated(recipe), *_sizes(recipe)]
     found += family_problems(recipe)
     for index, stage in enumerate(recipe.stages):
         found += start_problems(recipe, index)
@@ -87,8 +89,28 @@ def _columns(recipe: Recipe, verifier_reads: Mapping[str, Collection[str]]) -> I
             yield Problem(path=("data", name, "source"), text=str(error))
             continue
         if missing is not None:
-            text = f"needs {missing.role}, but the columns of {name!r} are {some_of(missing.found)}"
+            found = f"the columns of {name!r} are"
+            if missing.line is not None:
+                found = f"line {missing.line} of {name!r} has values in"
+            text = f"needs {missing.role}, but {found} {some_of(missing.found)}"
             yield Problem(path=path, text=f"{text}: {_column_remedy(name, missing)}")
+
+
+def _generated(recipe: Recipe) -> Iterator[Problem]:
+    for name, config in recipe.data.items():
+        kind, _, task = config.source.partition(":")
+        if kind == "reasoning_gym":
+            for found in param_problems(task, config.params):
+                yield Problem(path=("data", name, "params", *filter(None, [found.name])), text=found.text)
+
+
+def _sizes(recipe: Recipe) -> Iterator[Problem]:
+    """Find sizes of a new model that are no whole numbers."""
+    for key, value in (recipe.model.config or {}).items():
+        is_size = key.startswith("num_") or key.endswith("_size") or key == "head_dim"
+        if is_size and value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            text = f"must be a whole number, as all sizes of a model; found {value!r}"
+            yield Problem(path=("model", "config", key), text=text)
 
 
 def _column_remedy(name: str, missing: Missing) -> str:
@@ -238,6 +260,14 @@ def _roles(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:
         yield Problem(
             path=("stages",), text=f"cluster {cluster.name!r} {what}, but responses are sampled for {users}: {remedy}"
         )
+    if cluster.launcher == "torchrun":
+        for index, stage in enumerate(recipe.stages):
+            if stage.judges and stage.samples_responses is None:
+                text = (
+                    f"needs verifiers, and cluster {cluster.name!r} starts learners only (launcher: torchrun): use "
+                    "launcher: ray, or leave out what is judged"
+                )
+                yield Problem(path=("stages", index), text=text)
     learner = cluster.learner
     if learner.device == "cpu" and cluster.cpus is not None and learner.ranks > cluster.cpus:
         text = f"the cluster {cluster.name!r} has {cluster.cpus} CPUs (cpus) for {learner.ranks} learner ranks"

@@ -1,4 +1,4 @@
-"""Checks, by its first row only, whether a data set has the columns that a stage needs."""
+"""Checks, by its first rows, whether a data set has the columns that a stage needs."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ class Missing(NamedTuple):
     """The existing columns."""
     named: tuple[str, str] | None
     """(role, column) of the recipe's `columns`, if that column is the missing one."""
+    line: int | None
+    """The line of the row, counted from 1; None for the first row, and where all rows have the same columns."""
 
 
 def missing_role(config: DataConfig, *, use: Use, verifier_reads: Collection[str]) -> Missing | None:
-    """Return the first role that the use needs and the data set lacks; None if there is none, or if it cannot be known
-    yet.
+    """Return the first role that the use needs and a row lacks; None if there is none, or if it cannot be known yet.
 
-    `verifier_reads` are the roles and columns that the verifier of this data set needs.
+    `verifier_reads` are the roles and columns that the verifier of this data set needs. A column without a value (null)
+    is absent. Of a file of JSON lines the first 1,000 are read.
 
     Raises:
-        RecipeError: the first row of the file cannot be read.
+        RecipeError: one of the first rows of the file cannot be read.
     """
-    columns = _columns(config)
-    if columns is None:
-        return None
-    roles = _roles(config, columns=columns)
-    for alternatives in _needed(use, roles=roles, verifier_reads=verifier_reads):
-        if not any(role in roles or (role not in USUAL_COLUMNS and role in columns) for role in alternatives):
-            written = {str(role): column for role, column in config.columns.items()}
-            named = next(((role, written[role]) for role in alternatives if role in written), None)
-            return Missing(role=" or ".join(alternatives), found=tuple(columns), named=named)
+    for line, columns in _rows(config):
+        roles = _roles(config, columns=columns)
+        for alternatives in _needed(use, roles=roles, verifier_reads=verifier_reads):
+            if not any(role in roles or (role not in USUAL_COLUMNS and role in columns) for role in alternatives):
+                written = {str(role): column for role, column in config.columns.items()}
+                named = next(((role, written[role]) for role in alternatives if role in written), None)
+                return Missing(role=" or ".join(alternatives), found=tuple(columns), named=named, line=line)
     return None
 
 
@@ -93,23 +93,26 @@ def _roles(config: DataConfig, *, columns: Mapping[str, bool]) -> dict[str, bool
     return roles
 
 
-def _columns(config: DataConfig) -> dict[str, bool] | None:
-    """Return the columns of the first row, and whether each holds a list; None if that needs loading."""
+def _rows(config: DataConfig) -> Iterator[tuple[int | None, dict[str, bool]]]:
+    """Yield the line and the columns of the first rows, and whether each column holds a list; nothing if that needs
+    loading.
+    """
     kind, _, rest = config.source.partition(":")
     match kind:
         case "reasoning_gym":
-            return {"prompt": False, "gold": False, "reasoning_gym": False}
+            yield None, {"prompt": False, "gold": False, "reasoning_gym": False}
         case "jsonl":
-            return _jsonl_columns(Path(rest))
+            yield from _jsonl_rows(Path(rest))
         case "parquet":
-            return _parquet_columns(Path(rest))
+            yield None, _parquet_columns(Path(rest))
         case _:
-            return None
+            pass
 
 
-def _jsonl_columns(path: Path) -> dict[str, bool]:
+def _jsonl_rows(path: Path) -> Iterator[tuple[int | None, dict[str, bool]]]:
     if not path.is_file():
         raise RecipeError(f"{path} must be a file")
+    found = False
     with path.open("rb") as lines:
         for number, line in enumerate(islice(lines, _LINES_READ), start=1):
             if not line.strip():
@@ -120,8 +123,12 @@ def _jsonl_columns(path: Path) -> dict[str, bool]:
                 raise RecipeError(f"{path}:{number}: a line must be one JSON object: {error}") from error
             if not isinstance(row, dict):
                 raise RecipeError(f"{path}:{number}: a line must be one JSON object, found a {type(row).__name__}")
-            return {column: isinstance(value, list) for column, value in cast("dict[str, Any]", row).items()}
-    raise RecipeError(f"{path} has no rows")
+            values = cast("dict[str, Any]", row).items()
+            columns = {column: isinstance(value, list) for column, value in values if value is not None}
+            yield number if found else None, columns
+            found = True
+    if not found:
+        raise RecipeError(f"{path} has no rows")
 
 
 def _parquet_columns(path: Path) -> dict[str, bool]:

@@ -28,6 +28,12 @@ RECIPES = {
     "unset_environment": "unset_environment.yaml:2: output: the environment variable RLPOST_TEST_UNSET is not set",
     "steps_and_epochs": "stages[sft]: stage sft needs exactly one of `steps` and `epochs`",
     "extends_cycle": "extends_cycle_back.yaml:1: `extends` must not lead back to the same file",
+    "size_that_is_no_number": "model.config.num_attention_heads: must be a whole number, as all sizes of a model",
+    "parameter_of_another_type": "data.arithmetic.params.min_digits: must be of type int; found 'banana'",
+    "parameters_that_cross": "data.held-out.params: the task chain_sum needs max_terms >= min_terms; min_terms is 5, "
+    "max_terms is 3",
+    "gold_without_a_value": "stages[grpo].data[0]: needs gold, but line 2 of 'asked' has values in prompt",
+    "broken_line": "broken_line.jsonl:2: a line must be one JSON object",
     "small_heads": "model.config: vLLM on CPU needs attention heads of at least 32, found 16",
     "unknown_kind": "stages[grpo]: unknown kind 'gpro'; did you mean `grpo`?",
     "on_is_no_boolean": "deterministic: expected true or false, found the text 'on'",
@@ -126,6 +132,12 @@ def test_a_broken_recipe_is_refused_with_words_that_name_the_mistake(name: str, 
 def test_what_the_broken_recipes_with_a_reward_model_are_made_from_is_valid() -> None:
     result = CliRunner().invoke(app, ["check", str(HERE / "broken" / "parts" / "with_reward_model.yaml")])
     assert result.exit_code == 0, result.stderr
+
+
+def test_a_stage_that_judges_is_refused_without_ray_for_the_right_reason(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"extends: {VALID}\nstages:\n  sft: {{least_score: 1}}\n")
+    told = refusal(str(tmp_path / "recipe.yaml"), "--cluster", str(HERE / "broken" / "clusters" / "torchrun.yaml"))
+    assert "stages[sft]: needs verifiers, and cluster 'torchrun' starts learners only (launcher: torchrun)" in told
 
 
 @pytest.mark.parametrize(("name", "words"), CLUSTERS.items())
