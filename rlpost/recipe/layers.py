@@ -15,11 +15,13 @@ from typing import NamedTuple
 from rlpost.errors import RecipeError
 from rlpost.recipe.messages import found_words
 from rlpost.recipe.nearest import nearest_words
+from rlpost.recipe.paths import exists
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.yaml_reader import parse_yaml
 from rlpost.recipe.yaml_tree import KeyPath, Node, Where, child
 
 _PATCHED_BY_NAME: KeyPath = ("stages",)
+_SUFFIXES = (".yaml", ".yml")
 _MOST_BYTES = 256 << 10
 """Largest file. Reading it takes a second, and it is ten times the longest recipe that anyone should have to review."""
 
@@ -84,6 +86,11 @@ class _File(NamedTuple):
 
 def _read_file(path: Path, *, asked_by: Where | None) -> tuple[_File, SourceFile]:
     prefix = "" if asked_by is None else f"{asked_by}: extends: "
+    # A file of any other kind is not opened: its lines would be shown as unknown keys, and a pipe may never end.
+    if asked_by is not None and path.suffix not in _SUFFIXES:
+        raise RecipeError(f"{prefix}must name a file that ends in .yaml or .yml; found {path}")
+    if exists(path) and not path.is_file():
+        raise RecipeError(f"{prefix}{path} must be a regular file; give the path of a YAML file")
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
@@ -95,7 +102,7 @@ def _read_file(path: Path, *, asked_by: Where | None) -> tuple[_File, SourceFile
             f"{prefix}{name}: a YAML file may have {_MOST_BYTES >> 10} KiB: keep data in files of its own"
         )
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # Some editors begin a file with a byte order mark.
     except UnicodeDecodeError as error:
         raise RecipeError(f"{name}: must be UTF-8 text, found byte {content[error.start]:#04x}") from error
     root, problems = parse_yaml(text, where=Where(source=name, line=1, folder=path.resolve().parent))

@@ -38,6 +38,31 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
 }
 
+_NAMES_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "lr": ("learning_rate", "optimizer.learning_rate"),
+    "learning_rate": ("optimizer.learning_rate",),
+    "batch_size": ("rows_per_step", "prompts_per_step"),
+    "train_batch_size": ("rows_per_step", "prompts_per_step"),
+    "global_batch_size": ("rows_per_step", "prompts_per_step"),
+    "per_device_train_batch_size": ("rows_per_step", "prompts_per_step"),
+    "gradient_accumulation_steps": ("learner.micro_batch_tokens",),
+    "num_epochs": ("epochs",),
+    "num_train_epochs": ("epochs",),
+    "max_steps": ("steps",),
+    "num_generations": ("samples_per_prompt",),
+    "max_new_tokens": ("max_tokens", "sampling.max_tokens"),
+    "max_completion_length": ("max_tokens", "sampling.max_tokens"),
+    "temperature": ("sampling.temperature",),
+    "max_seq_length": ("max_length",),
+    "max_seq_len": ("max_length",),
+    "warmup_steps": ("warmup_ratio", "optimizer.warmup_ratio"),
+    "lr_scheduler_type": ("schedule", "optimizer.schedule"),
+    "dataset": ("data",),
+    "datasets": ("data",),
+    "model_name_or_path": ("path",),
+    "output_dir": ("output",),
+}
+"""Names of keys in other frameworks -> our names, each used where its first part is a key."""
 _LONGEST_VALUE = 120
 """Most characters of a value that a message quotes."""
 
@@ -185,7 +210,9 @@ def _unknown_key(trail: _Trail) -> str:
             "a plug-in's settings belong in `params`" if trail.kind == FORMS else f"found kind: {trail.kind}: remove it"
         )
         return f"belongs to kind: {' or '.join(owners)}; {remedy}"
-    return f"unknown key; {nearest_words(key, _written_keys(trail.section))}"
+    known = _written_keys(trail.section)
+    ours = next((ours for ours in _NAMES_ELSEWHERE.get(key, ()) if ours.partition(".")[0] in known), None)
+    return "unknown key; " + (nearest_words(key, known) if ours is None else f"here it is called `{ours}`")
 
 
 def _expected(details: ErrorDetails) -> str:

@@ -64,6 +64,8 @@ def _syntax_message(error: yaml.YAMLError, *, where: Where) -> str:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     place = where.source if mark is None or where.line is None else f"{where.source}:{mark.line + 1}"
     what = error.problem if isinstance(error, yaml.MarkedYAMLError) and error.problem else str(error)
+    if "'\\t'" in what:
+        return f"{place}: not YAML: a line begins with a tab: indent with spaces"
     return f'{place}: not YAML: {what} (text with special characters, such as ">= 0.3", needs quotes)'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 import rlpost
 from rlpost.errors import RecipeError
 from rlpost.recipe.load import LoadedRecipe, load_cluster, load_recipe, write_resolved
+from rlpost.recipe.messages import _NAMES_ELSEWHERE
 from rlpost.recipe.schema import Recipe
+from rlpost.recipe.sections import LearnerConfig, ModelConfig, OptimizerConfig, SamplingConfig
 from rlpost.recipe.stages import GrpoStage, SftStage
 from rlpost.recipe.yaml_reader import core_scalar
 
@@ -268,3 +271,48 @@ def test_names_that_become_folders_lead_nowhere_else(key: str, name: str) -> Non
     value = json.dumps([name] if key.endswith("data") else name)
     with pytest.raises(RecipeError, match=r"text of the form|control characters"):
         load(f"{key}={value}")
+
+
+def test_what_is_extended_is_a_yaml_file_and_no_other_file_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("root:hidden:1\n")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name, words in (("secret", "must name a file that ends in .yaml or .yml"), ("pipe.yaml", "regular file")):
+        (tmp_path / "recipe.yaml").write_text(f"extends: {name}\n")
+        with pytest.raises(RecipeError, match=words) as told:
+            load(path=tmp_path / "recipe.yaml")
+        assert "hidden" not in str(told.value)
+    with pytest.raises(RecipeError, match="regular file"):
+        load(path=tmp_path / "pipe.yaml")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(b"\xef\xbb\xbf" + f"extends: {VALID}\nseed: 7\n".encode())
+    assert load(path=tmp_path / "recipe.yaml").seed == 7
+
+
+def test_a_tab_is_named_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\nmodel:\n\tpath: y\n")
+    with pytest.raises(RecipeError, match=r"recipe.yaml:3: not YAML: a line begins with a tab: indent with spaces"):
+        load(path=tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("stages.sft.lr=1", "here it is called `optimizer.learning_rate`"),
+        ("stages.sft.optimizer.lr=1", "here it is called `learning_rate`"),
+        ("stages.sft.batch_size=4", "here it is called `rows_per_step`"),
+        ("stages.grpo.batch_size=4", "here it is called `prompts_per_step`"),
+        ("stages.grpo.num_generations=4", "here it is called `samples_per_prompt`"),
+        ("output_dir=x", "here it is called `output`"),
+    ],
+)
+def test_a_name_of_another_framework_is_told_in_ours(override: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=f"unknown key; {words}"):
+        load(override)
+
+
+def test_every_name_that_is_suggested_is_a_key() -> None:
+    ours = {part for names in _NAMES_ELSEWHERE.values() for name in names for part in name.split(".")}
+    sections = [Recipe, ModelConfig, OptimizerConfig, SamplingConfig, LearnerConfig, SftStage, GrpoStage]
+    assert ours <= {key for section in sections for key in section.model_fields}
