@@ -6,17 +6,17 @@ Each check is a small function that yields problems. `rlpost.scoring` checks ver
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from rlpost.errors import RecipeError
+from rlpost.errors import ModelError, RecipeError
 from rlpost.recipe.arithmetic import generates
 from rlpost.recipe.check_starts import start_problems
 from rlpost.recipe.columns import Missing, Use, missing_role
 from rlpost.recipe.generated_params import param_problems
 from rlpost.recipe.model_families import family_problems
+from rlpost.recipe.model_layout import model_config
 from rlpost.recipe.nearest import nearest_words, some_of
 from rlpost.recipe.paths import BUILTIN_TEMPLATE, HUB_NAME, exists
 from rlpost.recipe.problems import Problem
@@ -216,7 +216,7 @@ def _head_size(recipe: Recipe) -> Iterator[Problem]:
     path = ("model", "config" if recipe.model.path is None else "path")
     try:
         config = _model_config(recipe)
-    except RecipeError as error:
+    except ModelError as error:
         yield Problem(path=path, text=str(error))
         return
     head_dim = config.get("head_dim")
@@ -238,14 +238,9 @@ def _model_config(recipe: Recipe) -> Mapping[str, Any]:
     if recipe.model.config is not None:
         return recipe.model.config
     assert recipe.model.path is not None
-    file = Path(recipe.model.path) / "config.json"
-    if not exists(file):
+    if not exists(Path(recipe.model.path) / "config.json"):
         return {}
-    try:
-        content: Any = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{file} must be JSON: {error}") from error
-    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    return model_config(Path(recipe.model.path))
 
 
 def _roles(recipe: Recipe, cluster: ClusterConfig) -> Iterator[Problem]:

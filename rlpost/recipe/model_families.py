@@ -32,7 +32,7 @@ class Support(NamedTuple):
     reinforcement: str | None = None
     """RL, in which engines take the learner's weights."""
     adapter: str | None = None
-    """LoRA on all linear layers, which is the default."""
+    """LoRA on all linear layers, which is the default; layers that are stored transposed take none at all."""
     scorer: str | None = None
     """Reward models and critics."""
 
@@ -96,9 +96,12 @@ def family_problems(recipe: Recipe) -> Iterator[Problem]:
         if stage.publishes_weights and support.reinforcement is not None:
             text = f"a model of the family {family} cannot be trained by RL: {support.reinforcement}"
             yield Problem(path=("stages", index), text=f"{text}; SFT and DPO can train it")
-        if stage.lora is not None and stage.lora.target_modules == "all-linear" and support.adapter is not None:
-            text = f"a model of the family {family} takes no adapter on all linear layers: {support.adapter}"
-            yield Problem(path=("stages", index, "lora"), text=text)
+        if stage.lora is not None and support.adapter is not None:
+            all_layers = stage.lora.target_modules == "all-linear"
+            if all_layers or support.adapter == _TRANSPOSED:
+                which = "on all linear layers" if support.adapter != _TRANSPOSED else "at all"
+                text = f"a model of the family {family} takes no adapter {which}: {support.adapter}"
+                yield Problem(path=("stages", index, "lora"), text=text)
         if (stage.head == "score" or stage.critic is not None) and support.scorer is not None:
             what = "cannot become a reward model or critic"
             yield Problem(path=("stages", index), text=f"a model of the family {family} {what}: {support.scorer}")

@@ -121,12 +121,18 @@ def model_config(model_dir: Path) -> dict[str, Any]:
     """
     file = model_dir / "config.json"
     try:
-        content: Any = json.loads(file.read_bytes())
+        content: Any = json.loads(_content(file))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file} must be the JSON configuration of a model: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{file} must be a JSON object; found a {type(content).__name__}")
     return cast("dict[str, Any]", content)
+
+
+def _content(file: Path) -> bytes:
+    if exists(file) and not file.is_file():
+        raise OSError("it is not a regular file")  # Reading a pipe would wait for ever.
+    return file.read_bytes()
 
 
 def config_of(model: ModelConfig) -> Mapping[str, Any]:

@@ -65,12 +65,14 @@ def test_rl_is_refused_where_engines_cannot_take_the_weights(tmp_path: Path, con
 
 
 def test_an_adapter_on_all_layers_is_refused_where_it_cannot_be_merged_and_named_layers_are_not(tmp_path: Path) -> None:
-    config: dict[str, object] = {"model_type": "gpt2", "n_embd": 64, "n_head": 2}
-    texts = found(tmp_path, config, LORA)
-    assert list(texts) == ["stages.sft.lora"]
-    assert "takes no adapter on all linear layers: its layers are stored transposed" in texts["stages.sft.lora"]
-    named = "stages.sft.lora={rank: 4, alpha: 8, target_modules: [c_attn]}"
-    assert found(tmp_path, config, named) == {}
+    named = "stages.sft.lora={rank: 4, alpha: 8, target_modules: [q_proj]}"
+    texts = found(tmp_path, {"model_type": "mixtral"}, LORA)
+    assert "takes no adapter on all linear layers: some linear layers cannot be merged" in texts["stages.sft.lora"]
+    assert "stages.sft.lora" not in found(tmp_path, {"model_type": "mixtral"}, named)
+    for lora in (LORA, named):
+        texts = found(tmp_path, {"model_type": "gpt2", "n_embd": 64, "n_head": 2}, lora)
+        assert list(texts) == ["stages.sft.lora"]
+        assert "takes no adapter at all: its layers are stored transposed" in texts["stages.sft.lora"]
 
 
 def test_a_critic_is_refused_without_a_sequence_classifier(tmp_path: Path) -> None:

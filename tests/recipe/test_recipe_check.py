@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -100,6 +101,13 @@ def test_the_head_size_of_a_model_on_disk_is_read(tmp_path: Path) -> None:
     assert "found 16" in found(*on_disk)[0]
     on_gpu = ClusterConfig(name="gpu", gpus_per_node=1, rollout=RolloutRole(device="cuda"))
     assert found(*on_disk, cluster=on_gpu) == []
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_the_configuration_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    texts = found(f"model.path={tmp_path}", "model.config=null", "model.tokenizer=null")
+    assert texts == [f"{tmp_path}/config.json must be the JSON configuration of a model: it is not a regular file"]
 
 
 def test_the_tokenizer_and_template_must_exist() -> None:
