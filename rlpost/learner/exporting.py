@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from rlpost.errors import ModelError
 from rlpost.learner.adapter import merged_weights
 from rlpost.learner.sharding import gathered
 from rlpost.recipe.model_layout import weight_paths
@@ -63,24 +62,19 @@ def export_pretrained(state: dict[str, Tensor], settings: LearnerSettings, direc
 
 
 def _set_padding(config: Any, settings: LearnerSettings) -> None:
-    """Set the padding id by which a classifier finds the last token of a row: from the config, the tokenizer, or
-    eos.
+    """Set the padding id, before which a classifier reads its score: an id that ends no row, so never the end of text.
+
+    Without such an id there is none: transformers then reads a single row at its end, and refuses several at once.
     """
     text_config = config.get_text_config()
-    if text_config.pad_token_id is None:
-        text_config.pad_token_id = _tokenizer_padding(settings)
-    if text_config.pad_token_id is None:
-        end = text_config.eos_token_id
-        text_config.pad_token_id = end[0] if isinstance(end, list) else end
-    if text_config.pad_token_id is None:
-        raise ModelError(
-            f"a reward model must know the id of padding; {settings.model_dir} names neither a padding token nor an "
-            "end of text: set pad_token_id in its config.json"
-        )
-
-
-def _tokenizer_padding(settings: LearnerSettings) -> int | None:
-    if not (Path(settings.model_dir) / "tokenizer_config.json").exists():
-        return None
-    tokenizer = AutoTokenizer.from_pretrained(settings.model_dir, trust_remote_code=settings.trust_remote_code)
-    return tokenizer.pad_token_id
+    end = text_config.eos_token_id
+    ends = set(cast("list[int]", end) if isinstance(end, list) else [end])
+    candidates: list[int | None] = [text_config.pad_token_id]
+    if (Path(settings.model_dir) / "tokenizer_config.json").exists():
+        tokenizer: Any = AutoTokenizer.from_pretrained(settings.model_dir, trust_remote_code=settings.trust_remote_code)
+        ends.add(tokenizer.eos_token_id)
+        candidates += [tokenizer.pad_token_id, tokenizer.unk_token_id]
+        if len(tokenizer) < text_config.vocab_size:
+            candidates.append(text_config.vocab_size - 1)  # An embedding of no token.
+    fitting = [token_id for token_id in candidates if token_id is not None and token_id not in ends]
+    text_config.pad_token_id = fitting[0] if fitting else None

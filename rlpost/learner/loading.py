@@ -29,6 +29,7 @@ def load_language_model(model_dir: str, *, trust_remote_code: bool) -> PreTraine
     """
     model, missing = _load(AutoModelForCausalLM, model_dir, trust_remote_code=trust_remote_code)
     _refuse_missing(missing, model_dir)
+    _refuse_mixed_rows(model)
     return model
 
 
@@ -53,6 +54,7 @@ def load_scorer(model_dir: str, *, trust_remote_code: bool) -> PreTrainedModel:
             f"{model_dir} has none: choose a decoder-only model"
         )
     _refuse_missing(missing - {_SCORE_WEIGHT}, model_dir)
+    _refuse_mixed_rows(model)
     if missing:
         torch.nn.init.zeros_(head.weight)
     return model
@@ -114,7 +116,6 @@ def _load(kind: Any, model_dir: str, *, trust_remote_code: bool, **options: Any)
     except (OSError, ValueError, RuntimeError, LookupError) as error:
         raise _not_a_model(model_dir, error) from error
     _refuse_not_finite(model, model_dir)
-    _refuse_mixed_rows(model)
     return model, set(report["missing_keys"])
 
 

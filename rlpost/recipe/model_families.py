@@ -16,8 +16,9 @@ from rlpost.recipe.schema import Recipe
 _RECURRENT = "recurrent layers or convolutions carry their state across the ends of packed rows"
 _OWN_ATTENTION = "its own attention code does not keep packed rows apart"
 _QUANTISED = "its weights are quantised (quantization_config in config.json); give the model before it was quantised"
-_OTHER_NAMES = "the learner names some weights otherwise than the model's files do, so engines cannot take them"
+OTHER_NAMES = "the learner names some weights otherwise than the model's files do, so engines cannot take them"
 _NOT_RELOADED = "vLLM's log-probabilities differ from the learner's after an update of the weights"
+_OTHER_IN_VLLM = "vLLM on CPU gives other log-probabilities than transformers"
 _NO_CLASSIFIER = "transformers has no sequence classifier of this family"
 _EXPERTS_ADAPTER = "some linear layers cannot be merged; name those of the attention in lora.target_modules"
 _TRANSPOSED = "its layers are stored transposed, and adapters of them cannot be merged"
@@ -38,7 +39,7 @@ class Support(NamedTuple):
 
 
 _FULL = Support()
-_EXPERTS = Support(reinforcement=_OTHER_NAMES, adapter=_EXPERTS_ADAPTER)
+_EXPERTS = Support(reinforcement=OTHER_NAMES, adapter=_EXPERTS_ADAPTER)
 _NO_SCORER = Support(scorer=_NO_CLASSIFIER)
 
 FAMILIES: Mapping[str, Support] = {
@@ -47,13 +48,14 @@ FAMILIES: Mapping[str, Support] = {
     ),
     **dict.fromkeys(["olmo", "olmo2", "olmo3", "phi", "phi3", "starcoder2", "opt"], _FULL),
     **dict.fromkeys(["glm", "glm4", "smollm3", "exaone4", "seed_oss", "hunyuan_v1_dense", "arcee"], _FULL),
-    **dict.fromkeys(["granite", "cohere", "cohere2", "ernie4_5", "apertus"], _NO_SCORER),
+    **dict.fromkeys(["granite", "ernie4_5", "apertus"], _NO_SCORER),
+    "cohere2": Support(reinforcement=_OTHER_IN_VLLM, scorer=_NO_CLASSIFIER),
     "gpt2": Support(adapter=_TRANSPOSED),
-    "gpt_neox": Support(reinforcement=_OTHER_NAMES),
+    "gpt_neox": Support(reinforcement=OTHER_NAMES),
     "gpt_oss": Support(reinforcement=_NOT_RELOADED),
-    "qwen2_moe": Support(reinforcement=_OTHER_NAMES),
+    "qwen2_moe": Support(reinforcement=OTHER_NAMES),
     **dict.fromkeys(["qwen3_moe", "mixtral"], _EXPERTS),
-    "granitemoe": Support(reinforcement=_OTHER_NAMES, scorer=_NO_CLASSIFIER),
+    "granitemoe": Support(reinforcement=OTHER_NAMES, scorer=_NO_CLASSIFIER),
     **dict.fromkeys(["olmoe", "glm4_moe"], _EXPERTS._replace(scorer=_NO_CLASSIFIER)),
     **dict.fromkeys(
         ["bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "kimi_linear", "lfm2", "lfm2_moe", "mamba"],

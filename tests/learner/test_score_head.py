@@ -14,7 +14,7 @@ import pytest
 import torch
 from learner_inputs import batch_of, random_rows, relative_distance, same_bits, save_whole, settings_of, whole_weights
 from learner_ranks import run_on_ranks
-from tiny_models import EOS_ID, PAD_ID, byte_tokenizer, save_tiny_model
+from tiny_models import BYTE_VOCAB_SIZE, EOS_ID, PAD_ID, byte_tokenizer, save_tiny_model
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.utils.rnn import pad_sequence
@@ -37,8 +37,11 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pairs(*, seed: int) -> TrainBatch:
-    """Only the last token of a row carries a weight."""
-    rows = [replace(row, weights_T=last_only(row)) for row in random_rows(seed=seed, lengths=LENGTHS)]
+    """Every row ends with the end of text, as answers do, and only this token carries a weight."""
+    rows = [
+        replace(row, weights_T=last_only(row), token_ids=np.append(row.token_ids[:-1], np.int32(EOS_ID)))
+        for row in random_rows(seed=seed, lengths=LENGTHS)
+    ]
     return replace(batch_of(rows, rows_per_unit=2), components=one_component("pairs", len(rows) / 2))
 
 
@@ -71,33 +74,40 @@ def test_a_new_score_head_gives_every_row_zero_and_learns_from_there(model_dir: 
     assert np.count_nonzero(learner.values(batch)) == len(LENGTHS)
 
 
-def padded(batch: TrainBatch, padding: int) -> Tensor:
-    rows = torch.split(torch.from_numpy(batch.token_ids).long(), batch.row_lengths_B.tolist())
-    return pad_sequence(list(rows), batch_first=True, padding_value=padding)
-
-
-@pytest.mark.parametrize("start", ["padding named", "padding of the tokenizer", "end of text"])
-def test_the_artifact_scores_padded_rows_as_training_did(mesh: DeviceMesh, tmp_path: Path, start: str) -> None:
-    start_dir = save_tiny_model(tmp_path / "start", tied=False, seed=7, heads=4)
-    padding = PAD_ID
-    if start != "padding named":
-        config = json.loads((start_dir / "config.json").read_text())
-        config["pad_token_id"] = None
-        (start_dir / "config.json").write_text(json.dumps(config))
-    if start == "end of text":
+@pytest.mark.parametrize(
+    ("named", "of_tokenizer", "vocab_size", "padding"),
+    [
+        (PAD_ID, True, BYTE_VOCAB_SIZE, PAD_ID),
+        (None, True, BYTE_VOCAB_SIZE, PAD_ID),
+        (EOS_ID, True, BYTE_VOCAB_SIZE, PAD_ID),
+        (EOS_ID, False, BYTE_VOCAB_SIZE + 6, BYTE_VOCAB_SIZE + 5),
+        (EOS_ID, False, BYTE_VOCAB_SIZE, None),
+        (None, False, BYTE_VOCAB_SIZE, None),
+    ],
+)
+def test_the_artifact_scores_rows_as_training_did_padded_or_one_by_one(
+    mesh: DeviceMesh, tmp_path: Path, named: int | None, of_tokenizer: bool, vocab_size: int, padding: int | None
+) -> None:
+    start_dir = save_tiny_model(tmp_path / "start", tied=False, seed=7, heads=4, vocab_size=vocab_size)
+    config = json.loads((start_dir / "config.json").read_text())
+    (start_dir / "config.json").write_text(json.dumps(config | {"pad_token_id": named}))
+    if not of_tokenizer:
         tokenizer = byte_tokenizer()
         tokenizer.pad_token = None
         tokenizer.save_pretrained(start_dir)
-        padding = EOS_ID
     learner = trained(start_dir, mesh)
     learner.export(tmp_path / "model")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
     assert type(loaded).__name__ == "Qwen3ForSequenceClassification"
     assert (loaded.config.num_labels, loaded.config.pad_token_id) == (1, padding)
     batch = pairs(seed=3)
-    ids = padded(batch, padding)
+    rows = torch.split(torch.from_numpy(batch.token_ids).long(), batch.row_lengths_B.tolist())
     with torch.no_grad():
-        expected = loaded(input_ids=ids, attention_mask=(ids != padding).long()).logits[:, 0].numpy()
+        if padding is None:
+            expected = torch.cat([loaded(input_ids=row[None]).logits[:, 0] for row in rows]).numpy()
+        else:
+            ids = pad_sequence(list(rows), batch_first=True, padding_value=padding)
+            expected = loaded(input_ids=ids, attention_mask=(ids != padding).long()).logits[:, 0].numpy()
     assert np.abs(expected).max() > 0.1
     assert np.abs(scores_of(learner, batch) - expected).max() <= 1e-5
 
