@@ -20,6 +20,7 @@ from rlpost.errors import PreemptedError, RlpostError
 from rlpost.platform.process_end import end_if_asked
 from rlpost.recipe.environment import hidden
 from rlpost.stages.stopping import StoppedEarly
+from rlpost.telemetry.plain_text import printable
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as in shells."""
@@ -41,7 +42,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except RlpostError as error:
-            typer.echo(hidden(str(error)), err=True)
+            typer.echo(printable(hidden(str(error))), err=True)
             raise typer.Exit(error.exit_code) from error
         except StoppedEarly as stopped:
             typer.echo(f"{stopped}; the same command begins again", err=True)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rlpost.telemetry.account import PARTS
+from rlpost.telemetry.plain_text import printable
 
 _LINE_EVERY_S = 5.0
 _LOG_WIDTH = 120
@@ -48,7 +49,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print one line of plain text; markup in it is not interpreted."""
-        self._rich.print(self._hide(text), markup=False, highlight=False, soft_wrap=True)
+        self._rich.print(printable(self._hide(text)), markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, name: str, *, total: int, done: int) -> Generator[StageProgress]:
@@ -72,7 +73,7 @@ class Console:
         for place, name in enumerate(header):
             table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         self._rich.print(table)
 
 

@@ -132,7 +132,7 @@ CASES: dict[str, tuple[Callable[[Document, Path], None], tuple[str, ...]]] = {
     ),
     "later row without a column": (
         file_of("sums.jsonl", [*sums(6), {"prompt": "1 + 1 =", "gold": "2"}]),
-        ("row sums/6 lacks response", "set data.sums.columns"),
+        ("line 7 of 'sums' has values in prompt, gold", "set data.sums.columns"),
     ),
     "prompt longer than the context": (
         file_of("sums.jsonl", [*sums(6), {"prompt": LONG, "response": "1", "gold": "1"}]),
