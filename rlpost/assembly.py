@@ -17,6 +17,7 @@ from rlpost.learner.rank import LearnerRank
 from rlpost.learner.torchrun import TorchrunLearner, serve, start_rank, stop_ranks
 from rlpost.pipeline.artifacts import Manifest, text_hash
 from rlpost.pipeline.control import take_wanted_actors
+from rlpost.pipeline.gold_check import check_golds
 from rlpost.pipeline.prepare import prepare
 from rlpost.pipeline.run import Pipeline
 from rlpost.pipeline.run_directory import RunDirectory
@@ -81,6 +82,7 @@ def run_recipe(
         for line in (*remote_code_lines(recipe), *slow_format_lines(recipe, cluster)):
             console.say(line)
         prepared = prepare(recipe, run, console)
+        check_golds(recipe, prepared.data, say=console.say)
         pipeline = Pipeline(
             recipe=recipe,
             cluster=cluster,
