@@ -103,6 +103,8 @@ class Example:
     """A raw document (CPT)."""
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """All other columns of the row, as plain data; verifiers and routing read them."""
+    source_wording: str = ""
+    """The text of the last user turn before the recipe's `instruction` replaced it; empty if it did not."""
 
     @property
     def question(self) -> str:

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from rlpost.records import Example
 
+_MOST_MARKS = 30
+_GRAPHEME_JOINER = "\u034f"
+
 
 class HeldOutSplit(NamedTuple):
     """Training examples without held-out prompts, in their order, and the number of removed ones."""
@@ -30,9 +33,24 @@ def remove_held_out(examples: Sequence[Example], *, held_out: Sequence[Example])
 
 def _questions(example: Example) -> set[str]:
     asked = "\n".join(message.text for message in example.messages if message.role == "user")
-    original = str(example.meta.get("question", ""))
-    return {normalised for text in (asked, original) if (normalised := _normalise(text))}
+    return {normalised for text in (asked, example.source_wording) if (normalised := _normalise(text))}
 
 
 def _normalise(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", _stream_safe(text)).casefold().split())
+
+
+def _stream_safe(text: str) -> str:
+    """Break up long runs of combining marks, whose sorting takes time quadratic in their number (Unicode Standard Annex
+    15, section 13, "Stream-Safe Text Format").
+    """
+    if len(text) <= _MOST_MARKS:
+        return text
+    parts: list[str] = []
+    start = marks = 0
+    for place, character in enumerate(text):
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks > _MOST_MARKS:
+            parts.append(text[start:place])
+            start, marks = place, 1
+    return _GRAPHEME_JOINER.join([*parts, text[start:]])

@@ -65,15 +65,15 @@ def reword(example: Example, *, instruction: str | None, system: str | None) -> 
             f"instruction and system need rows with a prompt; row {example.id} has none: "
             f"remove them from data.{example.dataset} or set columns.prompt"
         )
-    meta = example.meta
+    meta, source_wording = example.meta, ""
     if instruction is not None:
         question = turns[users[-1]].text
         content = fill_instruction(instruction, question=question, metadata=_metadata(example))
         turns[users[-1]] = replace(turns[users[-1]], content=content)
-        meta = {**example.meta, "question": question}
+        meta, source_wording = {**example.meta, "question": question}, question
     if system is not None:
         turns = [Message(role="system", content=system), *(turn for turn in turns if turn.role != "system")]
-    return replace(example, messages=tuple(turns), meta=meta)
+    return replace(example, messages=tuple(turns), meta=meta, source_wording=source_wording)
 
 
 def _metadata(example: Example) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Held-out questions leave the training data in every wording that can be recognised."""
 
+import time
 from typing import Any
 
 from rlpost.data.held_out import remove_held_out
@@ -52,3 +53,23 @@ def test_a_question_in_other_words_of_the_recipe_is_still_found() -> None:
     assert removed >= 20
     assert len(kept) + removed == 60
     assert not any(example.messages[0].content.removesuffix(" = ?") in expressions for example in kept)
+
+
+def test_a_column_that_is_called_question_is_no_prompt() -> None:
+    """Data sets of scenes ask one question of many texts."""
+    generic = {"question": "What is the answer?"}
+    held_out = [asked(f"text {n}", meta=generic) for n in range(5)]
+    training = [asked(f"other text {n}", meta=generic) for n in range(20)]
+    assert remove_held_out(training, held_out=held_out) == (training, 0)
+
+
+def test_a_row_of_combining_marks_takes_no_time_and_is_still_found() -> None:
+    marks = "a" + "\u0301\u0316" * 200_000
+    began_s = time.process_time()
+    kept, removed = remove_held_out([asked(marks), asked("b")], held_out=[asked(marks)])
+    assert (len(kept), removed) == (1, 1)
+    assert time.process_time() - began_s < 5
+
+
+def test_marks_in_another_order_are_the_same_letter() -> None:
+    assert remove_held_out([asked("e\u0301\u0323")], held_out=[asked("e\u0323\u0301")]) == ([], 1)
