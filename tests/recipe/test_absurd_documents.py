@@ -41,7 +41,9 @@ def test_an_option_may_not_be_nested_too_deep_either(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_recipe_for_its_size_is_refused_unread(tmp_path: Path) -> None:
     assert "may have 256 KiB" in refusal(tmp_path, "\n".join(f"k{number}: {number}" for number in range(100_000)))
-    assert "/dev/zero: a YAML file may have 256 KiB" in refusal(tmp_path, "extends: /dev/zero\n" + VALID)
+    assert "must name a file that ends in .yaml" in refusal(tmp_path, "extends: /dev/zero\n" + VALID)
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
+    assert "endless.yaml must be a regular file" in refusal(tmp_path, "extends: endless.yaml\n" + VALID)
 
 
 def test_a_long_value_is_told_by_its_beginning_and_its_end(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from rlpost.recipe.load import LoadedRecipe, load_cluster, load_recipe, write_re
 from rlpost.recipe.messages import _NAMES_ELSEWHERE
 from rlpost.recipe.schema import Recipe
 from rlpost.recipe.sections import LearnerConfig, ModelConfig, OptimizerConfig, SamplingConfig
-from rlpost.recipe.stages import GrpoStage, SftStage
+from rlpost.recipe.stages import DpoStage, GrpoStage, SftStage
 from rlpost.recipe.yaml_reader import core_scalar
 
 VALID = Path(__file__).parent / "valid.yaml"
@@ -316,3 +316,11 @@ def test_every_name_that_is_suggested_is_a_key() -> None:
     ours = {part for names in _NAMES_ELSEWHERE.values() for name in names for part in name.split(".")}
     sections = [Recipe, ModelConfig, OptimizerConfig, SamplingConfig, LearnerConfig, SftStage, GrpoStage]
     assert ours <= {key for section in sections for key in section.model_fields}
+
+
+@pytest.mark.parametrize(("loss", "beta"), [("sigmoid", 0.1), ("sigmoid_norm", 5.0)])
+def test_the_usual_beta_of_a_preference_loss_need_not_be_written(loss: str, beta: float) -> None:
+    keys = {"kind": "dpo", "name": "dpo", "data": ["d"], "rows_per_step": 2, "steps": 1, "loss": loss}
+    optimizer = {"learning_rate": 1e-6}
+    assert DpoStage.model_validate({**keys, "optimizer": optimizer}).beta == beta
+    assert DpoStage.model_validate({**keys, "optimizer": optimizer, "beta": 0.7}).beta == 0.7

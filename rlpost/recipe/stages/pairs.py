@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlpost.recipe.columns import Use
 from rlpost.recipe.number_words import count
@@ -89,9 +89,19 @@ class DpoStage(PairStage):
     """
 
     kind: Literal["dpo"]
-    beta: float = Field(gt=0)
+    beta: float = Field(default=5.0, gt=0)
+    """Strength of the pull towards the reference; by default 5 for `sigmoid_norm`, as in TULU 3, and 0.1 for `sigmoid`,
+    as in the paper on DPO (arXiv 2305.18290, appendix B)."""
     loss: Literal["sigmoid", "sigmoid_norm"] = "sigmoid_norm"
     """Plain DPO, or length-normalised DPO (TULU 3, equation 6)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_beta(cls, written: Any) -> Any:
+        if not isinstance(written, dict):
+            return written
+        keys = cast("dict[str, Any]", written)
+        return {"beta": 0.1, **keys} if keys.get("loss") == "sigmoid" else keys
 
 
 class RewardModelStage(PairStage):
