@@ -143,9 +143,6 @@ class RayParts:
         """See `Parts`. Learner ranks and engines start concurrently."""
         if self._learners is not None:
             return
-        if self._cluster.address is None and "RAY_ADDRESS" not in os.environ:
-            # Ray reads this variable when it is imported; a private cluster then listens on loopback only.
-            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         # A learner under torchrun runs without ray, so this import is delayed.
         from rlpost.cluster.learner_group import LearnerGroup
         from rlpost.cluster.placement import Placement

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from rlpost.cluster.failures import LOST
@@ -18,13 +20,21 @@ from rlpost.errors import ActorLostError, ClusterError, DeadlineError, RlpostErr
 from rlpost.recipe.schema import ClusterConfig
 from rlpost.telemetry.waits import WAITS
 
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+"""The actors' logs stay in Ray's session folder; their errors reach the driver as exceptions."""
+CONNECT_TIMEOUT_S = 10.0
+"""Longest wait until the head of a cluster accepts a connection; Ray itself tries for minutes and then ends the run."""
+
 
 @contextmanager
 def ray_session(cluster: ClusterConfig) -> Generator[None]:
     """Attach to `cluster.address`, or to the cluster of the Ray job that runs this process, or start a private one.
 
+    A private cluster listens on loopback alone. It is started beside any other cluster of this machine, which it never
+    joins.
+
     Raises:
-        UnavailableError: the address does not answer.
+        UnavailableError: the address does not answer, or Ray's folder for temporary files has too long a path.
         RecipeError: this machine has too few devices for a private cluster.
     """
     # Ray 2.60 hides GPUs from actors that ask for none only on request, and warns about this at every start.
@@ -32,27 +42,69 @@ def ray_session(cluster: ClusterConfig) -> Generator[None]:
     # Ray keeps idle workers ready for tasks; a run has no tasks, and each worker wakes a hundred times a second.
     os.environ.setdefault("RAY_num_workers_soft_limit", "0")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
-    # The actors' logs stay in Ray's session folder; their errors reach the driver as exceptions.
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not address:
-        check_machine(cluster)
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        if address:
-            ray.init(address=address, **options)
-        else:
-            ray.init(num_cpus=cluster.cpus, include_dashboard=False, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UnavailableError(
-            f"the Ray cluster at {address or 'this machine'} must answer; {error}: start one with `ray start --head`, "
-            "or leave address out of the cluster file for a private one"
-        ) from error
+    if address and address != "local":
+        _attach(address)
+    else:
+        check_machine(cluster)
+        _start_private(cluster)
     # Ray has installed its own handler, which ends a run with a meaningless exit code.
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _attach(address: str) -> None:
+    try:
+        _check_answers(address)
+        ray.init(address=address, **_QUIET)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UnavailableError(
+            f"the Ray cluster at {address} must answer; {error}: start one with `ray start --head`, or unset "
+            "RAY_ADDRESS and leave address out of the cluster file for a private one"
+        ) from error
+
+
+def _check_answers(address: str) -> None:
+    """Connect to the head once, if the address names one.
+
+    Raises:
+        OSError: nothing accepts connections there.
+    """
+    host, _, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+
+
+def _start_private(cluster: ClusterConfig) -> None:
+    try:
+        # Without "local", Ray would join any cluster of this machine that it finds in its folder for temporary files.
+        with _on_loopback():
+            ray.init(address="local", num_cpus=cluster.cpus, include_dashboard=False, **_QUIET)
+    except (OSError, RuntimeError, ValueError) as error:
+        hint = ": set RAY_TMPDIR to a folder with a short path, such as /tmp" if "AF_UNIX" in str(error) else ""
+        raise UnavailableError(f"Ray must start on this machine; {error}{hint}") from error
+
+
+@contextmanager
+def _on_loopback() -> Generator[None]:
+    """Have the processes of a new cluster listen on loopback alone.
+
+    Ray replaces a loopback address that it is given by one that other machines reach, unless this switch is off. Ray
+    reads the variable when it is imported, and its own processes read it when they start.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
+        os.environ.pop(name)
+        if before[0] is not None:
+            os.environ[name] = before[0]
 
 
 def wait_for(who: str, answers: list[Any], *, timeout_s: float) -> list[Any]:
