@@ -67,7 +67,8 @@ def train_supervised(
     started = time.perf_counter()
     with checkpoints, context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):
-            report = finite.step(batch_of(sampler.next(stage.rows_per_step)), loss, planned_step=step)
+            rows = sampler.next(stage.rows_of_step(step, row_count=len(row_ids)))
+            report = finite.step(batch_of(rows), loss, planned_step=step)
             sampler.observe(())
             wall_s, started = time.perf_counter() - started, time.perf_counter()
             metrics = _metrics(report, wall_s=wall_s)

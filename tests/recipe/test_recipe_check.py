@@ -139,7 +139,7 @@ def described(*overrides: str, ranks: int = 1) -> list[str]:
 
 def test_the_arithmetic_of_each_stage_is_told() -> None:
     lines = [line.strip() for line in described(ranks=2)]
-    assert "2 passes over at most 1,000 rows = 62 steps x 32 rows" in lines
+    assert "2 passes over at most 1,000 rows = 63 steps x 32 rows, the last with 16" in lines
     assert "learning rate 0.001, constant, warm-up over 7 steps of 62" in lines
     assert "64 prompts x 4 samples = 256 responses, from which at most 64 pairs are made" in lines
     assert "10 steps x 16 pairs = 160 pairs, 2.5 passes over at most 64" in lines
@@ -187,7 +187,7 @@ def test_the_arithmetic_of_a_reward_model_leaves_its_held_out_pairs_out() -> Non
     lines = ppo_described()
     assert "stage 2: scorer (reward_model)" in lines
     assert "6 pairs kept out of training; the stage's score is pair_accuracy on them" in lines
-    assert "1 pass over at most 58 pairs = 4 steps x 16 pairs" in lines
+    assert "1 pass over at most 58 pairs = 4 steps x 16 pairs, the last with 10" in lines
     assert "the run stops after this stage unless pair_accuracy >= 0.6" in lines
     assert lines[-1].startswith("after every stage but scorer, second-scorer: 100 prompts")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -35,8 +36,19 @@ class SupervisedStage(TrainedStage):
         """Return the number of optimizer steps of the whole stage."""
         if self.steps is not None:
             return self.steps
+        return math.ceil(self._rows_in_all(row_count) / self.rows_per_step)
+
+    def rows_of_step(self, step: int, *, row_count: int) -> int:
+        """Return the number of rows of a step, counted from 0. With `epochs`, every row comes as often as it says, so
+        the last step may have fewer than `rows_per_step`.
+        """
+        if self.steps is not None:
+            return self.rows_per_step
+        return min(self.rows_per_step, self._rows_in_all(row_count) - step * self.rows_per_step)
+
+    def _rows_in_all(self, row_count: int) -> int:
         assert self.epochs is not None
-        return max(1, round(self.epochs * row_count / self.rows_per_step))
+        return max(1, round(self.epochs * row_count))
 
     def rows_trained_on(self, data_rows: int | None) -> int | None:
         """Return the largest number of rows or pairs to pass over; None if it depends on the data."""
@@ -61,9 +73,11 @@ class SupervisedStage(TrainedStage):
             yield f"{passes(self.epochs)} over all {unit} of {data}, {self.rows_per_step:,} {unit} a step"
         else:
             steps = self.step_count(rows)
-            yield (
+            last = self.rows_of_step(steps - 1, row_count=rows)
+            text = (
                 f"{passes(self.epochs)} over at most {rows:,} {unit} = {steps:,} steps x {self.rows_per_step:,} {unit}"
             )
+            yield text + (f", the last with {last:,}" if last < self.rows_per_step else "")
 
 
 class CptStage(SupervisedStage):
