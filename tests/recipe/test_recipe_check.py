@@ -140,7 +140,7 @@ def described(*overrides: str, ranks: int = 1) -> list[str]:
 def test_the_arithmetic_of_each_stage_is_told() -> None:
     lines = [line.strip() for line in described(ranks=2)]
     assert "2 passes over at most 1,000 rows = 63 steps x 32 rows, the last with 16" in lines
-    assert "learning rate 0.001, constant, warm-up over 7 steps of 62" in lines
+    assert "learning rate 0.001, constant, warm-up over 7 steps of 63" in lines
     assert "64 prompts x 4 samples = 256 responses, from which at most 64 pairs are made" in lines
     assert "10 steps x 16 pairs = 160 pairs, 2.5 passes over at most 64" in lines
     assert "20 steps x 8 prompts x 4 samples = 640 responses (32 a step)" in lines
