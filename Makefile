@@ -11,6 +11,7 @@
 #   make chaos        parts of real runs killed, stopped, damaged and starved, one scenario after the other; half an hour
 #   make soak         an hour of asynchronous RL with random kills; MINUTES=... for another length
 #   make fuzz         2,500 mutations of recipes and data files, each to its end on fake parts: some minutes; FUZZ_SEED=...
+#   make oracle      TRL, verl and OpenRLHF on the same numbers as rlpost's losses and advantages: writes docs/oracle.md
 #   make setup        .venv alone; again only after requirements/cpu.lock or pyproject.toml changed
 #   make lock         requirements/cpu.lock from pyproject.toml; LOCK_OPTIONS is explained in scripts/lock
 #   make clean        remove .venv and every cache; runs/ stays
@@ -24,7 +25,7 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 TORCH_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help quickstart smoke test test-fast check format bench bench-quick chaos soak fuzz setup lock clean
+.PHONY: help quickstart smoke test test-fast check format bench bench-quick chaos soak fuzz oracle setup lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -83,6 +84,18 @@ FUZZ_SEED := 0
 fuzz: setup
 	PYTHONPATH=tests $(BIN)/python tests/fuzz/run_fuzz.py --recipes 2000 --data 500 --commands 10 --starts --seed $(FUZZ_SEED)
 
+oracle: setup .venv-oracle/installed
+	PYTHONPATH=tests $(BIN)/python tests/oracle/run_oracle.py --python .venv-oracle/bin/python
+
+# The other frameworks, on top of what .venv has; what their functions do not need is left out.
+SITE_PACKAGES := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+.venv-oracle/installed: requirements/oracle.txt .venv/installed
+	$(BIN)/python -m venv --clear .venv-oracle
+	$(BIN)/python $(SITE_PACKAGES) > "$$(.venv-oracle/bin/python $(SITE_PACKAGES))/base.pth"
+	.venv-oracle/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements/oracle.txt
+	@touch $@
+
 setup: .venv/installed
 
 .venv/installed: .venv/locked pyproject.toml
@@ -104,5 +117,5 @@ lock:
 	PYTHON=$(PYTHON) scripts/lock
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oracle build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find rlpost rewards tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

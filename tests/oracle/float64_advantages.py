@@ -28,7 +28,7 @@ def distances(rewards_G: Array) -> Array:
 
 
 def leave_one_out(rewards_G: Array) -> Array:
-    """RLOO, equation 8: the baseline is the mean of the other samples."""
+    """RLOO: the baseline is the mean of the other samples."""
     return np.array([reward - np.delete(rewards_G, index).mean() for index, reward in enumerate(rewards_G)])
 
 
@@ -38,7 +38,7 @@ def whitened(values_T: Array) -> Array:
 
 
 def returns_to_go(data: Batch, scores_B: Array) -> Array:
-    """REINFORCE++, equation 8 without discount: the score minus the penalties from this token on; shape [T]."""
+    """REINFORCE++ without discount: the score minus the penalties from this token on; shape [T]."""
     to_go_BT = scores_B[:, None] - np.cumsum((data.penalties_BT * data.mask_BT)[:, ::-1], 1)[:, ::-1]
     return to_go_BT[data.is_token_BT]
 

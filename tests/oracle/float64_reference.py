@@ -39,7 +39,7 @@ def derivative(function: Callable[[Array], float], at: Array, where: np.ndarray)
 
 
 def averaged(losses_BT: Array, mask_BT: Array, normalisation: str) -> float:
-    """Token: DAPO, equation 8. Sequence: GRPO, equation 3. Sum: RLOO, equation 6. Constant: Dr. GRPO, section 3.2."""
+    """Token: DAPO, section 3.3. Sequence: GRPO, equation 3. Sum: RLOO, equation 6. Constant: Dr. GRPO, section 3.2."""
     sums_B, lengths_B = (losses_BT * mask_BT).sum(1), mask_BT.sum(1)
     averages = {
         "token": sums_B.sum() / lengths_B.sum(),

@@ -55,7 +55,7 @@ PART_WEIGHTS = (1.0, 0.5)
 PPO = "PPO, arXiv 1707.06347, equation 7"
 POLICY: dict[str, Policy] = {
     "ppo_clip, mean over tokens": Policy(
-        paper=f"{PPO}; DAPO, arXiv 2503.14476, equation 8", surrogate="ppo_clip", normalisation="token"
+        paper=f"{PPO}; DAPO, arXiv 2503.14476, section 3.3", surrogate="ppo_clip", normalisation="token"
     ),
     "ppo_clip, mean over responses": Policy(
         paper="GRPO, arXiv 2402.03300, equation 3", surrogate="ppo_clip", normalisation="sequence"
@@ -148,7 +148,7 @@ ADVANTAGES = {
     "grpo": "GRPO, arXiv 2402.03300, section 4.1.2; plus 1e-4 below the fraction",
     "grpo, a group of one": "a single sample has nothing to be compared with: 0",
     "dr_grpo": "Dr. GRPO, arXiv 2503.20783, section 3.2",
-    "leave_one_out": "RLOO, arXiv 2402.14740, equation 8",
+    "leave_one_out": "RLOO, arXiv 2402.14740",
     "reinforce_plus_plus": "REINFORCE++, arXiv 2501.03262, with penalties a token; variance over all tokens",
     "reinforce_plus_plus_baseline": "REINFORCE++ with a baseline, arXiv 2501.03262",
     "normalise_then_sum": "GDPO, arXiv 2601.05242; mean and std over responses",

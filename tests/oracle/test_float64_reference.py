@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 from float64_reference import reference_answers
+from guide_steps import guide_text
 from oracle_cases import POLICY, Answers, batch, papers
 from oracle_ours import our_answers
 
@@ -31,6 +32,16 @@ def test_equals_the_reference(name: str) -> None:
 def test_every_answer_has_its_paper() -> None:
     names = [name for name, _ in papers()]
     assert sorted(ours()) == sorted(reference()) == sorted(names)
+
+
+def test_the_page_shows_every_case_and_that_rlpost_agrees() -> None:
+    page = guide_text("oracle.md")
+    rows = [
+        row.split(" | ")[:2] for row in page.split("\n## ")[0].splitlines() if row.startswith("| ") and row[2] != "|"
+    ]
+    assert [(name.removeprefix("| "), difference) for name, difference in rows] == [
+        (name, "< 1e-8") for name, _ in papers()
+    ]
 
 
 def test_the_batch_reaches_every_clip_and_both_signs() -> None:
