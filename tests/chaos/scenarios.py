@@ -33,6 +33,7 @@ from chaos_world import (
     without_clock,
 )
 from disturbed_run import DisturbedRun, Place, Seen, recovery_s, steps_done_again
+from machine_scenarios import MACHINE_SCENARIOS
 
 LONG: dict[str, Any] = {"steps": 60}
 """Longer than a new engine takes to serve, where the other one goes on meanwhile."""
@@ -318,5 +319,6 @@ SCENARIOS: dict[str, Callable[[World], dict[str, Any]]] = {
     "loss not finite: stopped": loss_never_finite,
     "asynchronous: engine and learner killed": asynchronous,
     "resumed on another number of ranks": other_ranks,
+    **MACHINE_SCENARIOS,
     "driver killed at 20 random moments": lambda world: driver_killed(world, times=20, seed=int(time.time())),
 }
