@@ -98,6 +98,16 @@ def load_plugin(reference: str, kind: PluginKind[PluginT]) -> Loaded[PluginT]:
     return Loaded(found, reference)
 
 
+def plugins_in_file(reference: str, kind: PluginKind[PluginT]) -> list[str]:
+    """Return a reference to each object of the kind in a file that a reference names without `:name`.
+
+    Raises:
+        InputError: the file does not exist or does not load.
+    """
+    path = Path(split(reference).module).resolve()
+    return [f"{path}:{name}" for name in _names_in(_module_of_file(path, kind), kind)]
+
+
 def plugin_identity(reference: str) -> str:
     """Hash the source file that a reference names, without running it.
 

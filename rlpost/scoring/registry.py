@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from typing_extensions import TypeIs
 
 from rlpost.errors import RewardError
-from rlpost.plugins import PluginKind, load_plugin, names_file
+from rlpost.plugins import PluginKind, load_plugin, names_file, plugins_in_file
 from rlpost.recipe.nearest import nearest_words
 from rlpost.scoring.authoring import Verifier
 
@@ -56,6 +56,17 @@ def resolve(reference: str) -> Verifier:
             f"of the entry-point group {ENTRY_POINT_GROUP}, to module:name, or to path/to/file.py:name"
         )
     return load_verifier(known[reference])
+
+
+def all_of(reference: str) -> list[str]:
+    """Return the references of all verifiers in a file that is named without `:name`; else the reference itself.
+
+    Raises:
+        RewardError: the file does not exist or does not load.
+    """
+    if not names_file(reference) or ":" in reference:
+        return [reference]
+    return plugins_in_file(reference, _VERIFIERS) or [reference]
 
 
 def load_verifier(reference: str) -> Verifier:

@@ -197,3 +197,18 @@ def test_a_missing_library_is_told_with_the_command_that_brings_it(hedger: str, 
     assert tested.exit_code == 1
     assert "SKIPPED  my.hedger@2: it needs not_there_at_all: pip install 'rlpost[chem]'" in tested.stdout
     assert "0 passed, 0 failed, 1 skipped" in tested.stdout
+
+
+def test_all_verifiers_of_a_file_are_tested(tmp_path: Path) -> None:
+    second = HEDGER.partition("\n\n@verifier")[2].replace("my.hedger", "my.strict").replace("def hedger", "def strict")
+    (tmp_path / "two.py").write_text(f"{HEDGER}\n\n@verifier{second}")
+    told = reward("test", str(tmp_path / "two.py")).output
+    assert "my.hedger" in told and "my.strict" in told
+    cases = reward("test", str(tmp_path / "two.py"), "--cases", str(tmp_path / "none.jsonl"))
+    assert "--cases needs exactly one verifier to hold to them; found 2: name one" in cases.output
+
+
+def test_show_writes_types_as_a_person_would() -> None:
+    told = reward("show", "number.close").output
+    assert "relative_tolerance: float | None = None" in told
+    assert "Annotated" not in told and "FieldInfo" not in told

@@ -6,7 +6,8 @@ import inspect
 import json
 import re
 from dataclasses import asdict
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -43,7 +44,8 @@ def show(name: NameArgument, json_: JsonOption = False) -> None:
         typer.echo(f"missing     {why}")
     typer.echo("\nparameters" if parameters else "\nparameters  none")
     for one in parameters:
-        typer.echo(f"  {one['name']}: {one['type']} = {one['default']!r}")
+        default = "  (required)" if one["required"] else f" = {one['default']!r}"
+        typer.echo(f"  {one['name']}: {one['type']}{default}")
         if one["about"]:
             typer.echo(f"      {one['about']}")
     typer.echo("\ncases")
@@ -70,12 +72,27 @@ def _parameters(verifier: Verifier) -> list[dict[str, Any]]:
         {
             "name": name,
             "type": _type_words(field.annotation),
-            "default": field.default,
+            "required": field.is_required(),
+            "default": None if field.is_required() else field.get_default(call_default_factory=True),
             "about": about.get(name, ""),
         }
         for name, field in verifier.parameters.model_fields.items()
     ]
 
 
-def _type_words(annotation: object) -> str:
+def _type_words(annotation: Any) -> str:
+    """Return a type as a person would write it, without the objects that pydantic keeps beside it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_words(arguments[0])
+    if origin is Literal:
+        return " | ".join(map(repr, arguments))
+    if origin in (Union, UnionType):
+        return " | ".join(_type_words(one) for one in arguments)
+    if annotation is NoneType:
+        return "None"
+    if annotation is Ellipsis:
+        return "..."
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(_type_words(one) for one in arguments)}]"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

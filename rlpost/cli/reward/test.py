@@ -22,7 +22,7 @@ from rlpost.cli.reward.options import (
 )
 from rlpost.errors import RewardError
 from rlpost.scoring.authoring import Case
-from rlpost.scoring.registry import known_verifiers, resolve
+from rlpost.scoring.registry import all_of, known_verifiers, resolve
 from rlpost.workbench.self_test import NO_RAY, Elsewhere, Failure, Report, broken, self_test
 
 
@@ -44,9 +44,9 @@ def test(
     """
     if all_ == bool(names):
         raise RewardError("name the verifiers to test, or say --all")
-    if cases is not None and len(names or ()) != 1:
-        raise RewardError("--cases needs exactly one verifier to hold to them")
-    chosen = list(known_verifiers()) if all_ else list(names or ())
+    chosen = list(known_verifiers()) if all_ else [one for name in names or () for one in all_of(name)]
+    if cases is not None and len(chosen) != 1:
+        raise RewardError(f"--cases needs exactly one verifier to hold to them; found {len(chosen)}: name one")
     more = [] if cases is None else read_cases(cases)
     values = parsed_params(params)
     reports: list[Report] = []
