@@ -119,10 +119,23 @@ def stray(sample: Sample) -> float:
         for link in Path("/proc/self/fd").iterdir():
             if link.is_symlink() and str(link.readlink()).startswith("socket:"):
                 os.write(int(link.name), line)
+    if sample.gold == "daemon":
+        _start_daemon(sample.prompt)
     if sample.gold == "standard":
         os.write(1, b'{"score": 0.125}\n')
         os.write(2, b'{"score": 0.125}\n')
     return float(sample.response)
+
+
+def _start_daemon(note: str) -> None:
+    """Start a process in a session of its own whose parent ends at once; it notes its id in a file."""
+    program = (
+        "import os, sys, time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
+        "open(sys.argv[1], 'w').write(str(os.getpid()))\ntime.sleep(300)"
+    )
+    subprocess.run([sys.executable, "-c", program, note], check=True, start_new_session=True)
+    while not (Path(note).exists() and Path(note).read_text()):
+        time.sleep(0.01)
 
 
 @verifier(name="probe.without_library", version="1", cases=(Case(response="", gold="", expect="accept"),))

@@ -44,7 +44,7 @@ OUT_OF_MEMORY_EXIT = 86
 """Exit status of a worker that reached its memory limit; interpreters do not use this number."""
 LONGEST_FILE = 2**30
 """Largest size in bytes of a file that a verifier may write. It also bounds the log that captures its prints."""
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def main() -> None:
@@ -124,10 +124,14 @@ def _keep_from_children(connection: socket.socket) -> None:
 
 
 def _die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends, even in the middle of a sample."""
+    """Have the kernel kill this process when the thread that started it ends, even in the middle of a sample.
+
+    Descendants whose parent ended become children of this process, so that whoever kills it finds them.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    for option, value in ((_PR_SET_PDEATHSIG, signal.SIGKILL), (_PR_SET_CHILD_SUBREAPER, 1)):
+        if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
     if os.getppid() != parent_pid:
         sys.exit("the parent died before this worker was ready")
 

@@ -24,6 +24,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rlpost.errors import RewardError
@@ -149,6 +150,8 @@ class WorkerProcess:
         if self._process is None:
             return
         assert self._socket is not None
+        if self._process.returncode is None:  # the id of a process that was waited for may be another's by now
+            _kill_descendants(self._process.pid)
         with contextlib.suppress(ProcessLookupError):  # the whole group may have ended already
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(REAP_TIMEOUT_S)
@@ -333,6 +336,26 @@ def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             start_new_session=True,
         )
     return ours, process
+
+
+def _kill_descendants(process_id: int) -> None:
+    """Kill the processes below this one, also those of other sessions; it stays stopped meanwhile.
+
+    A worker adopts the orphans among its descendants, so that they are found here.
+    """
+    found, waiting = [], [process_id]
+    while waiting:
+        one = waiting.pop()
+        try:
+            os.kill(one, signal.SIGSTOP)  # from now on it starts no other
+            children = [path.read_text(encoding="ascii") for path in Path(f"/proc/{one}/task").glob("*/children")]
+        except (ProcessLookupError, PermissionError, FileNotFoundError):  # it ended, or belongs to the sandbox's user
+            continue
+        waiting += map(int, " ".join(children).split())
+        found.append(one)
+    for one in found[1:]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 def _above_standard_descriptors(end: socket.socket) -> socket.socket:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from probe_verifiers import failing, stray
@@ -67,6 +69,20 @@ def test_extra_lines_of_a_verifiers_process_move_no_verdict_to_another_sample(go
             assert "wrote among its replies" in verdict.reason
         else:
             assert (verdict.fault, verdict.score) == (None, score)
+
+
+def test_a_process_that_a_verifier_puts_into_the_background_ends_with_the_pool(tmp_path: Path) -> None:
+    note = tmp_path / "process id"
+    pool = WorkerPool(stray, workers=1)
+    [verdict] = pool.judge([Sample(id="s", prompt=str(note), response="1", gold="daemon")], params={}, timeout_s=20.0)
+    assert verdict.score == 1.0
+    stat = Path(f"/proc/{note.read_text()}/stat")
+    assert stat.exists()
+    pool.close()
+    deadline = time.monotonic() + 20
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.mark.parametrize(
