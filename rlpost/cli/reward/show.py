@@ -44,7 +44,7 @@ def show(name: NameArgument, json_: JsonOption = False) -> None:
         typer.echo(f"missing     {why}")
     typer.echo("\nparameters" if parameters else "\nparameters  none")
     for one in parameters:
-        default = "  (required)" if one["required"] else f" = {one['default']!r}"
+        default = f" = {one['default']!r}" if "default" in one else "  (required)"
         typer.echo(f"  {one['name']}: {one['type']}{default}")
         if one["about"]:
             typer.echo(f"      {one['about']}")
@@ -72,8 +72,7 @@ def _parameters(verifier: Verifier) -> list[dict[str, Any]]:
         {
             "name": name,
             "type": _type_words(field.annotation),
-            "required": field.is_required(),
-            "default": None if field.is_required() else field.get_default(call_default_factory=True),
+            **({} if field.is_required() else {"default": field.get_default(call_default_factory=True)}),
             "about": about.get(name, ""),
         }
         for name, field in verifier.parameters.model_fields.items()
