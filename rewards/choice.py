@@ -94,7 +94,7 @@ MULTI_CASES = (
 )
 
 
-@verifier(name="choice.letter", version="2", isolation="inline", cases=LETTER_CASES)
+@verifier(name="choice.letter", version="3", isolation="inline", cases=LETTER_CASES)
 def letter(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject") -> Verdict:
     """1 when the answer names the choice of the gold and no other, otherwise 0.
 

@@ -33,7 +33,7 @@ _INTRODUCED = re.compile(
     r"(?:\s+(?:it is|it's|it must be|it has to be))?)[\s*(\[]*$"
 )
 _DENIED = re.compile(
-    r"(?i)(?:\bnot|\bcannot|n't|\bneither|\bnor|\bexcept|\bnever|\brather\s+than|\bunlike"
+    r"(?i)(?:\bnot|\bcannot|n't|\bneither|\bnor|\bexcept|\bnever|\brather\s+than|\bunlike|\b(?:anything|all)\s+but"
     r"|\bexclud(?:e|es|ed|ing)|\beliminat(?:e|es|ed|ing)|\brul(?:e|es|ed|ing)\s+out|\breject(?:s|ed|ing)?)"
     r"\s+(?:(?:be|also|the|option|options|choice|choices|answer|letter)\s+){0,3}[(\[*]*$"
 )

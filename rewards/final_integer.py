@@ -1,7 +1,7 @@
 r"""The final integer of a solution, as in GSM8K and AIME, read without an algebra system.
 
-`18`, `18.00`, `$18`, `1,800` and `073` are integers; `36/2`, `17+1` and `18.5` are not. One number is an answer;
-several different numbers are a hedge.
+`18`, `18.00`, `$18`, `1,800` and `073` are integers; `36/2`, `17+1` and `18.5` are not; `17+1 = 18` is 18. One number
+is an answer; several different numbers are a hedge.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ CASES = (
     Case(response=r"\boxed{073}", gold=73, expect="accept", note="AIME writes three digits"),
     Case(response="The answer is $18.00.", gold="18", expect="accept"),
     Case(response="She pays 1,800 dollars.", gold=1800, expect="accept"),
-    Case(response="12 + 6 = 18", gold=18, params={"on_many": "last"}, expect="accept", note="the last one counts"),
+    Case(response="12 + 6 = 18", gold=18, expect="accept", note="arithmetic that is shown and right"),
+    Case(response="12 + 7 = 18", gold=18, params={"on_many": "last"}, expect="accept", note="the last one counts"),
     Case(response="19", gold=18, expect="reject"),
     Case(response="18.5", gold=18, expect="reject"),
     Case(response="eighteen", gold=18, expect="reject"),
@@ -30,7 +31,7 @@ CASES = (
 )
 
 
-@verifier(name="math.final_integer", version="2", isolation="inline", cases=CASES)
+@verifier(name="math.final_integer", version="3", isolation="inline", cases=CASES)
 def final_integer(sample: Sample, *, where: Where = "auto", on_many: OnMany = "reject") -> Verdict:
     """1 when the final answer is the integer of the gold, otherwise 0.
 
@@ -38,7 +39,7 @@ def final_integer(sample: Sample, *, where: Where = "auto", on_many: OnMany = "r
         sample: Its gold is an integer, or a text that is one or that ends with `#### <integer>`.
         where: Place of the answer in the response.
         on_many: Whether several different boxes or numbers are rejected or the last one counts; `last` also reads the
-            result of `12 + 6 = 18`.
+            result of a computation that is wrong, such as `12 + 7 = 18`.
     """
     gold = _gold(sample.gold)
     if gold is None:

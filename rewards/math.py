@@ -57,7 +57,7 @@ CASES = (
 )
 
 
-@verifier(name="math.equivalent", version="2", timeout_s=2.0, memory_mib=1024, cases=CASES)
+@verifier(name="math.equivalent", version="3", timeout_s=2.0, memory_mib=1024, cases=CASES)
 def equivalent(
     sample: Sample, *, where: Where = "last_boxed", on_many: OnMany = "reject", unevaluated: Unevaluated = "reject"
 ) -> Verdict:

@@ -20,6 +20,7 @@ _NEARNESS = 1e-20
 """The largest relative difference of two equal expressions, computed with that many digits."""
 _PLACES = ((7, 11), (23, 17), (5, 29), (31, 13))
 """Points for the evaluation: at each of them, the i-th variable is (numerator + 3 i) / denominator."""
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _MOST_VARIABLES = 6
 _UNEVALUATED = re.compile(r"\\(?:sum|prod|i*int|oint|lim|[dt]?binom|choose)(?![A-Za-z])")
 _TRAILING_UNIT = re.compile(
@@ -146,6 +147,9 @@ def expression_difference(answer: str, gold: str) -> str | None:
         return None
     if r"\text" in answer and r"\text" not in gold:
         return "words behind the expression"
+    if len(answer) > 1 and _of_another_case(answer, gold):
+        return "variables of another case"
+    answer, gold = _apart(answer), _apart(gold)
     answer_parsed, gold_parsed = _parsed(answer), _parsed(gold)
     if not answer_parsed:
         return "cannot be read"
@@ -218,6 +222,19 @@ def _relative(one: tuple[Any, Any], other: tuple[Any, Any]) -> float:
     if size == 0:
         return float(apart)
     return float(apart / size)
+
+
+def _of_another_case(answer: str, gold: str) -> bool:
+    one, other = set(_VARIABLE.findall(answer)), set(_VARIABLE.findall(gold))
+    return one != other and set(map(str.casefold, one)) == set(map(str.casefold, other))
+
+
+def _apart(text: str) -> str:
+    """Write `V` as `V_{9}` beside `v`, because the algebra system's grammar reads both as one variable."""
+    names = set(_VARIABLE.findall(text))
+    return _VARIABLE.sub(
+        lambda found: rf"{{{found[0]}_{{9}}}}" if found[0].isupper() and found[0].lower() in names else found[0], text
+    )
 
 
 @lru_cache(maxsize=1024)

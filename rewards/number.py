@@ -5,7 +5,7 @@ Policies, each with a case below:
 - If the recipe sets no tolerance, a whole gold must be met exactly, and any other gold within `DEFAULT_TOLERANCE`.
 - Several different numbers are a hedge; a relation, a range or an expression is not a number.
 - A sign or a scale in words counts: `minus 5` is -5, `5 dozen` is 60. An unfinished computation (`half of 10`, `5
-  squared`) is not a number, and neither is a question.
+  squared`) is not a number, and neither is a question. `2+3 = 5` is 5, because both sides are equal.
 - Units may be left out; if both sides name one, they must agree. A percent sign is a unit: 12% is 12 and not 0.12,
   unless `percent: fraction`.
 - `1,234` is 1234. `1,5` is ambiguous and rejected, unless `decimal_comma` is set.
@@ -65,7 +65,7 @@ CASES = (
 )
 
 
-@verifier(name="number.close", version="2", isolation="inline", cases=CASES)
+@verifier(name="number.close", version="3", isolation="inline", cases=CASES)
 def close(
     sample: Sample,
     *,

@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rewards.extraction import OnMany, final_answer, plain_characters
+from rewards.number_sums import result_of_sum
 from rewards.plain_numbers import PlainNumber, read_plain_number
 from rewards.unit_names import SCALES, unit_name
 
@@ -59,7 +60,7 @@ _QUESTION = re.compile(  # or a task
     r"|\?\s*[\"')*]*$"
 )
 _OPERATOR_AFTER = re.compile(
-    r"\s*(?:\^(?!\s*\{?\s*\\circ)|[*/\u00d7÷·√=!+]|[-:]\s*[\d(\\]"
+    r"\s*(?:\^(?!\s*\{?\s*\\circ)|_\s*\{?\(?\d|[*/\u00d7÷·√=!+]|[-:]\s*[\d(\\]"
     r"|\\(?!(?:text|mathrm|textrm|mbox|degree|circ|q?quad)\b)[A-Za-z])"
     r"|(?i:[\s-]*(?:squared|cubed|factorial|plus|minus|times\s+[\d(\\]|doubled|tripled|halved|divided|multiplied"
     r"|halves|thirds|quarters|fifths|tenths|hundredths|to the (?:power|\w+ power)|raised|percent of|per cent of"
@@ -70,6 +71,9 @@ _WORD_AFTER = re.compile(
     r"(?P<word>(?:(?:square|cubic|sq)\s+)?[^\W\d_]+(?:\s?/\s?[^\W\d_]+|\s+per\s+[^\W\d_]+)?)"
     r"\s?\}?(?:\^\{?(?P<power>[23])\}?)?"
 )
+_BELOW_ZERO = re.compile(r"(?i)\s*(?:°\s*[CF]?|degrees?)?(?:\s+(?:celsius|fahrenheit))?\s+(?:below|under)\s+zero\b")
+_SMALL_POWER = re.compile(r"10\s*\^\s*(?:\{\s*-\s*(?P<braced>\d{1,3})\s*\}|-(?P<bare>\d{1,3}))")
+_DENIED_BEHIND = re.compile(r"(?i)(?<=\d),?\s+(?:and\s+)?not\s+[+-]?\d[\d.,]*$")
 _SYMBOL_AFTER = re.compile(r"\s*(?:\\?(?P<percent>%)|(?P<currency>[€£¥])|(?P<degree>°|\^\{?\\circ))")
 _GOLD_START = re.compile(r"[\s$€£¥(\[{+\\.-]*(?:[dtc]?frac|\d)")
 _UNIT_LETTERS = frozenset("mgslLKNJWVACFhd")
@@ -110,6 +114,11 @@ def read_number(text: str, *, on_many: OnMany = "reject", decimal_comma: bool = 
         return Reading(number=plain)
     if _QUESTION.search(text):
         return Reading(reason="a question", tags=("no_answer",))
+    small = _SMALL_POWER.fullmatch(text)
+    if small is not None:
+        exponent = int(small["braced"] or small["bare"])
+        return Reading(number=PlainNumber(value=Fraction(1, 10**exponent), unit="", has_bar=False))
+    text = result_of_sum(text) or _DENIED_BEHIND.sub("", text)
     if _RELATION.search(text):
         return Reading(reason="a relation, not a number")
     if REFUSAL.search(text):
@@ -195,6 +204,8 @@ def _reading(candidate: re.Match[str], text: str) -> Reading:
     sign = sign_before(before)
     if sign is None:
         return Reading(reason="a computation in words, not a number")
+    if _BELOW_ZERO.match(after):
+        sign = -sign
     word = _WORD_AFTER.match(after)
     if word is not None and _is_a_term(word, after):
         return Reading(reason=f"{(token + after).strip():.30} is a term or an identifier")

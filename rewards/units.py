@@ -94,7 +94,13 @@ _WORD_POWERS = (
     (re.compile(r"(?i)\bcubic\s+([^\W\d_]+)"), r"\1^3"),
     (re.compile(r"(?i)\b([^\W\d_]+)\s+squared\b"), r"\1^2"),
     (re.compile(r"(?i)\b([^\W\d_]+)\s+cubed\b"), r"\1^3"),
-    (re.compile(r"(?i)\s+per\s+"), "/"),
+    (re.compile(r"(?i)\s+(?:per|an?(?=\s+(?:second|minute|hour|day|week)\b))\s+"), "/"),
+    (re.compile(r"(?i)\binternational\s+units?\b"), "IU"),
+    (re.compile(r"^\s*(?:\[\s*([^\[\]()]+?)\s*\]|\(\s*([^\[\]()]+?)\s*\))\s*$"), r"\1\2"),
+)
+_TIME = re.compile(
+    r"(?P<words>(?:.*?[a-z=:]\s+)?)(?P<hours>\d{1,4})\s*h(?:rs?|ours?)?\s*(?:,|and)?\s*(?P<minutes>\d{1,2})\s*m(?:ins?|inutes?)?",
+    re.IGNORECASE,
 )
 _SPELLINGS = re.compile(r"(?i)\bdeg(?:rees?)?\s+(celsius|fahrenheit|c|f)\b")
 
@@ -132,7 +138,7 @@ class Quantity(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-@verifier(name="units.quantity", version="2", timeout_s=5.0, extra="rewards", modules=("pint",), cases=CASES)
+@verifier(name="units.quantity", version="3", timeout_s=5.0, extra="rewards", modules=("pint",), cases=CASES)
 def quantity(
     sample: Sample,
     *,
@@ -230,6 +236,9 @@ def _read(text: str) -> Quantity:
     if len(text) > LONGEST_ANSWER:
         return Quantity(None, f"longer than {LONGEST_ANSWER} characters")
     text = prepared(text)
+    time = _TIME.fullmatch(text)
+    if time is not None:
+        text = f"{time['words']}{60 * int(time['hours']) + int(time['minutes'])} min"
     found = _QUANTITY.fullmatch(text)
     if found is None:
         return Quantity(None, "there is no number with a unit", ("no_answer",))

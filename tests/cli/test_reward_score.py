@@ -52,7 +52,7 @@ def test_one_verdict_a_line_in_the_order_of_the_file(tmp_path: Path) -> None:
         "version",
         "milliseconds",
     }
-    assert (verdicts[0]["parsed"], verdicts[0]["version"]) == ("4", "math.equivalent@2")
+    assert (verdicts[0]["parsed"], verdicts[0]["version"]) == ("4", "math.equivalent@3")
     assert verdicts[0]["milliseconds"] > 0
 
 
@@ -164,7 +164,7 @@ def test_a_clean_data_set_exits_with_0_and_a_gold_that_cannot_be_read_with_1(tmp
     assert spoiled.exit_code == 1
     assert "1 golds cannot be read\n  b/6  gold 'who knows?': " in spoiled.stdout
     [line] = [json.loads(line) for line in bad.read_text().splitlines()]
-    assert (line["id"], line["gold"], line["verifier"]) == ("b/6", "who knows?", "math.equivalent@2")
+    assert (line["id"], line["gold"], line["verifier"]) == ("b/6", "who knows?", "math.equivalent@3")
     assert "is not a number or an expression" in line["reason"]
 
 

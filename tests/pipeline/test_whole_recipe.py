@@ -44,7 +44,7 @@ def test_one_verifier_filters_demonstrations_makes_pairs_rewards_and_evaluates(s
     judged += [stages / name / "evaluation.jsonl" for name in STAGES]
     for path in judged:
         answers = [answer for line in path.read_text().splitlines() for answer in json.loads(line)["responses"]]
-        assert {answer["verifier"] for answer in answers} == {"math.equivalent@2"}, path
+        assert {answer["verifier"] for answer in answers} == {"math.equivalent@3"}, path
 
 
 def test_every_stage_learned_something(smoke_run: Path) -> None:

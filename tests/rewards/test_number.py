@@ -170,7 +170,10 @@ def test_final_integer_needs_an_integer_gold(gold: object) -> None:
         ("**Answer:** 18", 18.0, 1.0),
         ("18.0001", 18, 0.0),
         ("1.8e1", 18, 1.0),
-        ("12 + 6 = 18", 18, 0.0),
+        ("12 + 6 = 18", 18, 1.0),
+        ("12 + 7 = 18", 18, 0.0),
+        ("123_8", 123, 0.0),
+        ("18 degrees below zero", 18, 0.0),
         (r"\boxed{17} \boxed{18}", 18, 0.0),
     ],
 )
@@ -179,7 +182,7 @@ def test_final_integer_is_exact(response: str, gold: object, score: float) -> No
 
 
 def test_final_integer_reads_the_last_number_only_when_asked() -> None:
-    sample = Sample(id="s", prompt="", response="12 + 6 = 18", gold=18)
+    sample = Sample(id="s", prompt="", response="12 then 18", gold=18)
     assert final_integer.judge(sample, params={"on_many": "last"}).score == 1.0
 
 

@@ -40,7 +40,7 @@ def test_golds_that_cannot_be_read_are_listed_with_the_reason() -> None:
     report = audited(equivalent, [row(1, "7"), row(2, "forty two?"), row(3, None), row(4, ["1"])])
     assert [bad.id for bad in report.unreadable] == ["rows/2", "rows/3", "rows/4"]
     assert "'forty two?' is not a number or an expression" in report.unreadable[0].reason
-    assert report.unreadable[0].verifier == "math.equivalent@2"
+    assert report.unreadable[0].verifier == "math.equivalent@3"
     assert [bad.id for bad in report.quarantined] == ["rows/2", "rows/3", "rows/4"]
     assert not report.clean
 
