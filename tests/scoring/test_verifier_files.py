@@ -76,7 +76,7 @@ def test_loading_writes_nothing_beside_the_file(file: Path) -> None:
     ("source", "reference", "message"),
     [
         (SOURCE, "{}:sam", r"has no `sam`: did you mean `same`\?"),
-        (SOURCE, "{}:Answer", "must be a verifier; found type"),
+        (SOURCE, "{}:Answer", "must be a verifier; found the class Answer"),
         (SOURCE + "\nother = same\n", "{}", "exactly one verifier.*same, other: write my rewards.py:NAME"),
         ("", "{}", "it has no verifier"),
         ("1 / 0", "{}:same", "must load without an error; it raised ZeroDivisionError"),
