@@ -3,6 +3,9 @@
 This module loads verifiers, advantages, losses and every other plug-in. A file becomes a module named after its path
 and content, which no import statement can reach. It may import installed packages, but not the files beside it. Every
 process that uses a plug-in reads the file itself, so every node must have the file at the same path.
+
+The module name `rewards` always stands for the catalogue of verifiers that is installed with rlpost, also where a
+project's own `rewards/` or `rewards.py` comes first on `sys.path`. A project names its own by path: `rewards/sums.py`.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from rlpost.recipe.nearest import nearest_words
 
 PluginT = TypeVar("PluginT")
 FILE_ENDING = ".py"
+_CATALOGUE = "rewards"
 ERRORS_OF_AUTHORS = (Exception, SystemExit)
 """The errors that a user's code may raise. `sys.exit` is one of them: it must not end a command without a word."""
 
@@ -80,6 +84,7 @@ def load_plugin(reference: str, kind: PluginKind[PluginT]) -> Loaded[PluginT]:
     Raises:
         InputError: the module, the file or the name does not exist, does not load, or is of another kind.
     """
+    bind_catalogue()
     place, name = split(reference)
     if names_file(reference):
         path = Path(place).resolve()
@@ -117,10 +122,29 @@ def plugin_identity(reference: str) -> str:
     place = split(reference).module
     if names_file(reference):
         return xxhash.xxh3_128_hexdigest(Path(place).read_bytes())
+    bind_catalogue()
     spec = importlib.util.find_spec(place)
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise FileNotFoundError(f"the module {place} has no source file")
     return xxhash.xxh3_128_hexdigest(Path(spec.origin).read_bytes())
+
+
+def bind_catalogue() -> None:
+    """Import the package `rewards` that lies beside this one, whatever comes first on `sys.path`.
+
+    Every later import of `rewards` or of its modules finds this package. The call does nothing if the process has
+    imported a package of that name already.
+    """
+    if _CATALOGUE in sys.modules:
+        return
+    folder = Path(__file__).resolve().parents[1] / _CATALOGUE
+    spec = importlib.util.spec_from_file_location(
+        _CATALOGUE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None and spec.loader is not None, "the file is Python source"
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[_CATALOGUE] = package
+    spec.loader.exec_module(package)
 
 
 def raised(error: BaseException, reference: str) -> str:

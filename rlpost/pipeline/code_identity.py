@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlpost.pipeline.artifacts import bytes_hash
-from rlpost.plugins import names_file, split
+from rlpost.plugins import bind_catalogue, names_file, split
 
 Identity = Mapping[str, str]
 """Module -> hash of its source; distribution -> its version."""
@@ -125,6 +125,7 @@ def _sources(imported: str) -> Iterator[tuple[str, _Source]]:
 
 def _spec(module: str) -> ModuleSpec | None:
     """Find where a module would be loaded from, without running packages to look inside them."""
+    bind_catalogue()
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)

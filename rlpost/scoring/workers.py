@@ -328,7 +328,7 @@ def _spawn() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, theirs = map(_above_standard_descriptors, socket.socketpair())
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rlpost.scoring.worker_main", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "rlpost.scoring.worker_main", str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=2,  # the verifier's prints are for a person; verdicts travel over the socket
