@@ -7,14 +7,16 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
 from rlpost.telemetry.account import PARTS
 from rlpost.telemetry.plain_text import printable
 
 _LINE_EVERY_S = 5.0
 _LOG_WIDTH = 120
+_WIDER_THAN_ANY_TABLE = 10_000
 _SHOWN = ("loss", "reward", "accuracy", "response_tokens")
 
 
@@ -55,26 +57,36 @@ class Console:
     def progress(self, name: str, *, total: int, done: int) -> Generator[StageProgress]:
         """Show the progress of a stage during a with-block."""
         if not self._rich.is_terminal:
+            self._rich.print(f"{name} {done}/{total} begins", markup=False, highlight=False, soft_wrap=True)
             yield StageProgress(self._rich, name, total=total, bar=None, done=done)
             return
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[shown]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            # The metrics take the width that is left; the columns before them are never cut.
+            TextColumn("{task.fields[shown]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
-        with Progress(*columns, console=self._rich) as bar:
+        with Progress(*columns, console=self._rich, expand=True) as bar:
             yield StageProgress(self._rich, name, total=total, bar=bar, done=done)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table of text cells."""
+        """Print a table of text cells; where it does not fit without cutting words, one line for each cell."""
         table = Table(title=title, title_justify="left")
         for place, name in enumerate(header):
             table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
         for row in rows:
             table.add_row(*map(printable, row))
-        self._rich.print(table)
+        unbounded = self._rich.options.update(width=_WIDER_THAN_ANY_TABLE)
+        if Measurement.get(self._rich, unbounded, table).minimum <= self._rich.width:
+            self._rich.print(table)
+            return
+        self.say(title)
+        for first, *cells in rows:
+            self.say(f"  {header[0]} {first}")
+            for name, cell in zip(header[1:], cells, strict=True):
+                self.say(f"    {name} {cell}")
 
 
 def describe(metrics: Mapping[str, float]) -> str:

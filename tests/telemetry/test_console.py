@@ -24,13 +24,13 @@ def test_the_line_of_a_step_shows_learning_time_and_where_it_went() -> None:
     assert describe({"staleness/mean": 0.0, "staleness/max": 0.0}) == ""
 
 
-def test_without_a_terminal_a_stage_prints_its_first_and_last_step_and_not_every_one(
+def test_without_a_terminal_a_stage_prints_its_start_its_first_and_last_step_and_not_every_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with Console().progress("sft", total=50, done=0) as progress:
         for step in range(50):
             progress.step(step + 1, {"loss": 1.5})
-    assert capsys.readouterr().out.splitlines() == ["sft 1/50 loss 1.5", "sft 50/50 loss 1.5"]
+    assert capsys.readouterr().out.splitlines() == ["sft 0/50 begins", "sft 1/50 loss 1.5", "sft 50/50 loss 1.5"]
 
 
 def test_text_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
