@@ -89,7 +89,7 @@ def test_list_has_every_installed_verifier() -> None:
     records = {record["name"]: record for record in json.loads(reward("list", "--json").stdout)}
     assert set(records) == set(known_verifiers())
     record = records["math.equivalent"]
-    assert (record["version"], record["isolation"], record["range"]) == ("2", "process", [0.0, 1.0])
+    assert (record["version"], record["isolation"], record["range"]) == ("3", "process", [0.0, 1.0])
     assert record["summary"] == "1 when the final answer is mathematically equal to the gold, otherwise 0."
     assert record["cannot_run"] is None
     assert "math.equivalent  " in reward("list").stdout
