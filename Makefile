@@ -11,7 +11,7 @@
 #   make chaos        parts of real runs killed, stopped, damaged and starved, one scenario after the other; half an hour
 #   make soak         an hour of asynchronous RL with random kills; MINUTES=... for another length
 #   make fuzz         2,500 mutations of recipes and data files, each to its end on fake parts: some minutes; FUZZ_SEED=...
-#   make oracle       TRL, verl and OpenRLHF on the same numbers as rlpost's losses and advantages: writes docs/oracle.md
+#   make oracle       five other frameworks on the same numbers as rlpost's losses and advantages: writes docs/oracle.md
 #   make setup        .venv alone; again only after requirements/cpu.lock or pyproject.toml changed
 #   make lock         requirements/cpu.lock from pyproject.toml; LOCK_OPTIONS is explained in scripts/lock
 #   make clean        remove .venv and every cache; runs/ stays

@@ -60,14 +60,15 @@ def clipped(ratios: Array, advantages: Array, case: Policy) -> Array:
 
 def surrogate(case: Policy, data: Batch, logprobs_BT: Array, frozen_BT: Array) -> Array:
     """The loss of each token."""
-    ratios_BT, advantages_BT = np.exp(logprobs_BT - data.proximal_BT), data.advantages_BT
+    centre_BT, advantages_BT = data.centre_BT(case), data.advantages_BT
+    ratios_BT = np.exp(logprobs_BT - centre_BT)
     if case.surrogate == "ppo_clip":
         return clipped(ratios_BT, advantages_BT, case)
     if case.surrogate == "gspo":  # equation 7: the ratio of a response is the geometric mean of its tokens'
-        mean_B = ((logprobs_BT - data.proximal_BT) * data.mask_BT).sum(1) / data.mask_BT.sum(1)
+        mean_B = ((logprobs_BT - centre_BT) * data.mask_BT).sum(1) / data.mask_BT.sum(1)
         return clipped(np.exp(mean_B)[:, None] * np.ones_like(logprobs_BT), advantages_BT, case)
     if case.surrogate == "cispo":  # equations 4 and 5: the capped ratio has no gradient
-        return -np.minimum(np.exp(frozen_BT - data.proximal_BT), CISPO_CAP) * advantages_BT * logprobs_BT
+        return -np.minimum(np.exp(frozen_BT - centre_BT), CISPO_CAP) * advantages_BT * logprobs_BT
     assert case.surrogate == "sapo"
     temperatures_BT = np.where(advantages_BT > 0, 1.0, SAPO_NEGATIVE)
     gates_BT = 4 / temperatures_BT / (1 + np.exp(-temperatures_BT * (ratios_BT - 1)))
@@ -76,7 +77,7 @@ def surrogate(case: Policy, data: Batch, logprobs_BT: Array, frozen_BT: Array) -
 
 def correction(case: Policy, data: Batch) -> Array:
     """The weight of each token for the distance from the policy that sampled it."""
-    log_BT = (data.proximal_BT - data.behaviour_BT) * data.mask_BT
+    log_BT = (data.centre_BT(case) - data.behaviour_BT) * data.mask_BT
     ones_BT = np.ones_like(log_BT)
     products_BT = np.exp(log_BT.sum(1))[:, None] * ones_BT
     means_BT = np.exp(log_BT.sum(1) / data.mask_BT.sum(1))[:, None] * ones_BT

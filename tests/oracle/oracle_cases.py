@@ -39,6 +39,7 @@ class Policy:
     clip_low: float = 0.2
     clip_high: float = 0.3
     dual_clip: float | None = None
+    proximal: str = "recompute"
     correction: str = "none"
     low: float = 0.0
     high: float = np.inf
@@ -116,6 +117,28 @@ POLICY: dict[str, Policy] = {
         low=0.95,
         high=1.03,
     ),
+    "proximal behaviour": Policy(
+        paper=f"{PPO}: the policy that sampled is the centre",
+        surrogate="ppo_clip",
+        normalisation="token",
+        proximal="behaviour",
+    ),
+    "proximal log_linear": Policy(
+        paper="AReaL, arXiv 2505.24298, equation 5, with its log-linear estimate of the proximal policy",
+        surrogate="ppo_clip",
+        normalisation="token",
+        proximal="log_linear",
+        correction="truncate",
+        high=1.1,
+    ),
+    "proximal current": Policy(
+        paper="the same, equation 5, in the first update: ratios of 1, whose gradient is the score's",
+        surrogate="ppo_clip",
+        normalisation="token",
+        proximal="current",
+        correction="truncate",
+        high=1.1,
+    ),
     "ppo_clip with k2 in the loss": Policy(
         paper="Schulman, Approximating KL divergence",
         surrogate="ppo_clip",
@@ -183,11 +206,24 @@ class Batch:
     """Two rewards a response, of very different size."""
     penalties_BT: Array
     group_B: NDArray[np.int64]
+    ages_BT: Array
+    """The updates between the policy that sampled a token and the proximal one; float32 holds their shares exactly."""
 
     @property
     def is_token_BT(self) -> NDArray[np.bool_]:
         """Marks the tokens that exist."""
         return self.mask_BT > 0
+
+    def centre_BT(self, case: Policy) -> Array:
+        """Return the log-probabilities around which a case clips; the estimate is for the end of the first update."""
+        mix_BT = self.ages_BT / (self.ages_BT + 1)
+        centres = {
+            "recompute": self.proximal_BT,
+            "behaviour": self.behaviour_BT,
+            "log_linear": (1 - mix_BT) * self.behaviour_BT + mix_BT * self.logprobs_BT,
+            "current": self.logprobs_BT,
+        }
+        return centres[case.proximal]
 
     @property
     def rewards_BT(self) -> Array:
@@ -226,4 +262,5 @@ def batch() -> Batch:
         parts_BK=np.column_stack([scores_B, [300.0, 100.0, 200.0, 900.0, 500.0, 400.0, 10.0, 600.0]]),
         penalties_BT=normal(0.1),
         group_B=np.repeat([0, 1], 4),
+        ages_BT=draw.choice([0.0, 1.0, 3.0], size=shape) * mask_BT,
     )

@@ -1,22 +1,20 @@
 """OpenRLHF's answers to the cases: the modules of its `models/loss.py`, on the same tensors.
 
 Its package imports deepspeed and flash-attn, which need a GPU's compiler and which these modules do not use. An empty
-module stands in for deepspeed, and `openrlhf.models` is opened without its `__init__`.
+module stands in for deepspeed, and the `__init__` of `openrlhf.models` is left out.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import torch
 from oracle_cases import POLICY, PREFERENCE_BETA, VALUE_CLIP, Answer, Answers, Batch, Policy, batch
-from oracle_padded import Reason, answer_of, padded, print_answers, tokens_of
+from oracle_padded import Reason, answer_of, leave_out, padded, print_answers, tokens_of
 
 CORRECTIONS = {
     "none": {},
@@ -24,17 +22,6 @@ CORRECTIONS = {
     "icepop": {"is_correction_level": "token", "is_correction_mode": "mask"},
     "geometric_mask": {"is_correction_level": "seq", "is_correction_mode": "mask"},
 }
-
-
-def opened(name: str) -> Any:
-    """Return a module of `openrlhf.models`."""
-    found = importlib.util.find_spec("openrlhf")
-    assert found is not None and found.origin is not None
-    sys.modules.setdefault("deepspeed", ModuleType("deepspeed"))
-    package = ModuleType("openrlhf.models")
-    package.__path__ = [str(Path(found.origin).parent / "models")]
-    sys.modules.setdefault("openrlhf.models", package)
-    return importlib.import_module(f"openrlhf.models.{name}")
 
 
 def policy_answer(loss: Any, case: Policy, data: Batch) -> Answer:
@@ -51,7 +38,7 @@ def policy_answer(loss: Any, case: Policy, data: Batch) -> Answer:
     logprobs_BT = padded(data.logprobs_BT).requires_grad_()
     total = module(
         logprobs_BT,
-        padded(data.proximal_BT),
+        padded(data.centre_BT(case)),
         padded(data.advantages_BT),
         padded(data.mask_BT),
         rollout_log_probs=padded(data.behaviour_BT),
@@ -79,7 +66,10 @@ def other_answers(loss: Any, data: Batch) -> Answers:
 
 def main() -> None:
     """Print the answers."""
-    loss, estimates, data = opened("loss"), opened("utils"), batch()
+    sys.modules["deepspeed"] = ModuleType("deepspeed")
+    leave_out("openrlhf", packages=["openrlhf.models"])
+    loss, estimates = import_module("openrlhf.models.loss"), import_module("openrlhf.models.utils")
+    data = batch()
     policies = {
         name: policy_answer(loss, case, data)
         for name, case in POLICY.items()
@@ -87,6 +77,7 @@ def main() -> None:
         and case.normalisation in ("token", "sequence")
         and case.correction in CORRECTIONS
         and case.kl is None
+        and case.proximal != "log_linear"
     }
     kl = estimates.compute_approx_kl
     logprobs_BT, reference_BT = padded(data.logprobs_BT), padded(data.reference_BT)

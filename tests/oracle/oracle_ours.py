@@ -48,6 +48,7 @@ from rlpost.losses.reward_model import RewardModelLoss
 from rlpost.losses.surrogate import Surrogate
 from rlpost.losses.value_loss import ValueLoss
 from rlpost.recipe.rl import AdvantageConfig, PluginLossConfig
+from rlpost.stages.rl.batch import proximal_mix
 
 
 def loss_inputs(data: Batch, normalisation: str) -> LossInputs:
@@ -65,6 +66,7 @@ def loss_inputs(data: Batch, normalisation: str) -> LossInputs:
             "advantages_T": tokens(data.advantages_BT),
             "behaviour_logprobs_T": tokens(data.behaviour_BT),
             "proximal_logprobs_T": tokens(data.proximal_BT),
+            "proximal_mix_T": torch.tensor(proximal_mix(data.ages_BT[data.is_token_BT], progress=1.0)).double(),
             "reference_logprobs_T": tokens(data.reference_BT),
             "old_values_T": tokens(data.old_values_BT),
             "returns_T": tokens(data.returns_BT),
@@ -98,7 +100,7 @@ def policy_answer(case: Policy, data: Batch, folder: Path) -> Answer:
     """The policy loss of one case, around the recomputed proximal policy."""
     loss = PolicyLoss(
         surrogate=surrogate_of(case, folder),
-        off_policy=OffPolicy(proximal="recompute", correction=case.correction, low=case.low, high=case.high),  # pyright: ignore[reportArgumentType]
+        off_policy=OffPolicy(proximal=case.proximal, correction=case.correction, low=case.low, high=case.high),  # pyright: ignore[reportArgumentType]
         kl=None if case.kl is None else KlPenalty(coefficient=case.kl_coefficient, estimator=case.kl),  # pyright: ignore[reportArgumentType]
         value=None,
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import distribution
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +23,28 @@ class Reason(NamedTuple):
     words: str
     """Words on the line."""
     why: str
+
+
+class _LeftOut(ModuleType):
+    """A package whose own names are all `object`; its modules are the real ones."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return object
+
+
+def leave_out(framework: str, *, packages: Sequence[str]) -> None:
+    """Let modules be imported without the `__init__` of these packages, which import far more than the functions need.
+
+    The names that modules import from such a package are empty classes: annotations and base classes may be, functions
+    that are asked may not.
+    """
+    root = Path(str(distribution(framework).locate_file("")))
+    for name in packages:
+        package = _LeftOut(name)
+        package.__path__ = [str(root.joinpath(*name.split(".")))]
+        sys.modules[name] = package
 
 
 def padded(values_BT: Array) -> Tensor:

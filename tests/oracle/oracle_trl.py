@@ -65,7 +65,7 @@ def policy_answer(case: Policy, data: Batch) -> Answer:
         "completion_ids": ids_BT,
         "completion_mask": mask_BT,
         "advantages": padded(data.advantages_BT),
-        "old_per_token_logps": padded(data.proximal_BT),
+        "old_per_token_logps": padded(data.centre_BT(case)),
         "ref_per_token_logps": padded(data.reference_BT),
         "num_items_in_batch": mask_BT.sum(),
     }

@@ -95,7 +95,7 @@ def weights_of(case: Policy, data: Batch) -> torch.Tensor | None:
     """Return the weights of the rollout correction."""
     if case.correction == "none":
         return None
-    log_BT, mask_BT = padded(data.proximal_BT - data.behaviour_BT), padded(data.mask_BT)
+    log_BT, mask_BT = padded(data.centre_BT(case) - data.behaviour_BT), padded(data.mask_BT)
     if case.correction == "geometric_mask":
         bounds = f"{case.low}_{case.high}"
         return compute_rollout_rejection_mask(log_BT, mask_BT, "seq_mean_k1", bounds)[0]
@@ -109,7 +109,7 @@ def policy_answer(case: Policy, data: Batch) -> Answer:
     """Return loss and gradient of one policy loss."""
     logprobs_BT, mask_BT = padded(data.logprobs_BT).requires_grad_(), padded(data.mask_BT)
     loss, _ = LOSSES[case.surrogate](
-        old_log_prob=padded(data.proximal_BT),
+        old_log_prob=padded(data.centre_BT(case)),
         log_prob=logprobs_BT,
         advantages=padded(data.advantages_BT),
         response_mask=mask_BT,
@@ -186,5 +186,5 @@ def advantage_answers(data: Batch) -> Answers:
 
 if __name__ == "__main__":
     numbers = batch()
-    policies = {name: policy_answer(case, numbers) for name, case in POLICY.items()}
+    policies = {name: policy_answer(case, numbers) for name, case in POLICY.items() if case.proximal != "log_linear"}
     print_answers(policies | other_answers(numbers) | advantage_answers(numbers), REASONS)

@@ -20,8 +20,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "oracle.md"
 AGREES = 1e-6
 """Above float64 rounding and the central differences, below the float32 in which two functions compute inside."""
-ASKED = {"TRL": "oracle_trl.py", "verl": "oracle_verl.py", "OpenRLHF": "oracle_openrlhf.py"}
-DISTRIBUTIONS = {"TRL": "trl", "verl": "verl", "OpenRLHF": "openrlhf"}
+DISTRIBUTIONS = {"TRL": "trl", "verl": "verl", "OpenRLHF": "openrlhf", "SkyRL": "skyrl", "AReaL": "areal"}
 INTRODUCTION = """# Who computes the same
 
 Each line is a loss, an estimate or an advantage on the same eight responses. The reference is written in numpy from the
@@ -31,6 +30,9 @@ largest absolute difference from it, over the loss and its whole gradient, or ov
 **Bold** is a difference above {agrees:.0e}; the reasons are below the table. "-" means that this framework was not
 asked, mostly because it has no separate function for the case: TRL's other losses and its advantages stand inside its
 trainers, where `tests/parity` compares them on a real model.
+
+Settings that a framework's users can choose are set as rlpost's are. rlpost cuts log-ratios at 20 before it takes
+`exp`, and others have such bounds too; no log-ratio of this page is beyond 5.
 
 `make oracle` writes this page. `tests/oracle/test_float64_reference.py` holds rlpost to the reference in every run of
 the tests.
@@ -111,7 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", type=Path, required=True, help="the Python that has the other frameworks")
     python = parser.parse_args().python
-    frameworks = {"rlpost": Asked(our_answers(), {})} | {who: ask(script, python) for who, script in ASKED.items()}
+    frameworks = {"rlpost": Asked(our_answers(), {})} | {
+        who: ask(f"oracle_{distribution}.py", python) for who, distribution in DISTRIBUTIONS.items()
+    }
     text, unexplained = page(frameworks, reference_answers(), asked=versions(python))
     if unexplained:
         sys.exit("every difference must have a reason in the framework's script; found\n" + "\n".join(unexplained))

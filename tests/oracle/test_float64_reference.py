@@ -51,7 +51,9 @@ def test_the_batch_reaches_every_clip_and_both_signs() -> None:
     assert ((ratios_T > 1.3) & (advantages_T > 0)).any()
     assert ((ratios_T < 0.8) & (advantages_T < 0)).any()
     assert ((ratios_T > 1.35) & (advantages_T < 0)).any()
+    centres = [reference()[name].values for name in POLICY if name.startswith("proximal")]
     plain = reference()["ppo_clip, mean over tokens"].values
-    corrected = [name for name, case in POLICY.items() if case.correction != "none"]
+    corrected = [name for name, case in POLICY.items() if case.correction != "none" and case.proximal == "recompute"]
     assert len(corrected) == 5
+    assert len(centres) == 3 and plain not in centres
     assert [name for name in corrected if reference()[name].values == plain] == []
