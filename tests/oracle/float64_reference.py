@@ -102,16 +102,27 @@ def kl_estimate(name: str, logprobs: Array, reference: Array) -> Array:
     return {"k1": -log_ratios, "k2": log_ratios**2 / 2, "k3": np.exp(log_ratios) - 1 - log_ratios}[name]
 
 
-def policy_answer(case: Policy, data: Batch) -> Answer:
-    """Loss and gradient of one policy loss."""
+def policy_answer(case: Policy, data: Batch, *, weights_BT: Array) -> Answer:
+    """Loss and gradient of one policy loss, whose tokens have these weights."""
 
     def loss(logprobs_BT: Array) -> float:
-        losses_BT = surrogate(case, data, logprobs_BT, data.logprobs_BT) * correction(case, data)
+        losses_BT = surrogate(case, data, logprobs_BT, data.logprobs_BT) * weights_BT
         if case.kl is not None:
             losses_BT = losses_BT + case.kl_coefficient * kl_estimate(case.kl, logprobs_BT, data.reference_BT)
         return averaged(losses_BT, data.mask_BT, case.normalisation)
 
     return Answer([loss(data.logprobs_BT)], derivative(loss, data.logprobs_BT, data.is_token_BT))
+
+
+def value_answer(data: Batch, *, normalisation: str) -> Answer:
+    """The critic's loss: PPO2 of OpenAI baselines averages over tokens."""
+
+    def loss(values_BT: Array) -> float:
+        near_BT = data.old_values_BT + np.clip(values_BT - data.old_values_BT, -VALUE_CLIP, VALUE_CLIP)
+        errors_BT = np.maximum((values_BT - data.returns_BT) ** 2, (near_BT - data.returns_BT) ** 2)
+        return averaged(errors_BT / 2, data.mask_BT, normalisation)
+
+    return Answer([loss(data.values_BT)], derivative(loss, data.values_BT, data.is_token_BT))
 
 
 def bradley_terry(scores_B: Array) -> float:
@@ -125,11 +136,6 @@ def other_answers(data: Batch) -> Answers:
     def cross_entropy(logprobs_BT: Array) -> float:
         return averaged(-logprobs_BT, data.mask_BT, "token")
 
-    def value_loss(values_BT: Array) -> float:
-        near_BT = data.old_values_BT + np.clip(values_BT - data.old_values_BT, -VALUE_CLIP, VALUE_CLIP)
-        errors_BT = np.maximum((values_BT - data.returns_BT) ** 2, (near_BT - data.returns_BT) ** 2)
-        return averaged(errors_BT / 2, data.mask_BT, "token")
-
     def preference(logprobs_BT: Array) -> float:
         return bradley_terry(PREFERENCE_BETA * ((logprobs_BT - data.reference_BT) * data.mask_BT).sum(1))
 
@@ -139,12 +145,12 @@ def other_answers(data: Batch) -> Answers:
 
     cases: dict[str, tuple[Callable[[Array], float], Array, np.ndarray]] = {
         "cross_entropy": (cross_entropy, data.logprobs_BT, data.is_token_BT),
-        "value_loss": (value_loss, data.values_BT, data.is_token_BT),
         "preference": (preference, data.logprobs_BT, data.is_token_BT),
         "preference, length-normalised": (normalised_preference, data.logprobs_BT, data.is_token_BT),
         "reward_model": (bradley_terry, data.scores_B, np.ones(len(data.scores_B), bool)),
     }
-    return {name: Answer([loss(at)], derivative(loss, at, where)) for name, (loss, at, where) in cases.items()}
+    found = {name: Answer([loss(at)], derivative(loss, at, where)) for name, (loss, at, where) in cases.items()}
+    return found | {"value_loss": value_answer(data, normalisation="token")}
 
 
 def estimate_answers(data: Batch) -> Answers:
@@ -158,5 +164,5 @@ def estimate_answers(data: Batch) -> Answers:
 def reference_answers() -> Answers:
     """All cases."""
     data = batch()
-    policies = {name: policy_answer(case, data) for name, case in POLICY.items()}
+    policies = {name: policy_answer(case, data, weights_BT=correction(case, data)) for name, case in POLICY.items()}
     return policies | other_answers(data) | estimate_answers(data) | advantage_answers(data)

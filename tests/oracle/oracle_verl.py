@@ -30,6 +30,8 @@ from verl.utils.torch_functional import masked_var
 from verl.workers.config import ActorConfig
 
 NO_DUAL_CLIP = 1e9
+NO_LOWER_BOUND = 1.0
+"""The ratio may fall to 0."""
 MODES = {
     "token": "token-mean",
     "sequence": "seq-mean-token-mean",
@@ -45,11 +47,6 @@ LOSSES = {
 EPSILON = "adds 1e-6 to the standard deviation where TRL and rlpost add 1e-4"
 UNBIASED = "divides the variance by the number of tokens less one; rlpost by their number"
 REASONS: Mapping[str, Reason] = {
-    "cispo": Reason(
-        verl.compute_policy_loss_cispo,
-        "torch.clamp(ratio",
-        "bounds the ratio below as well; the paper sets no lower bound in its experiments",
-    ),
     "correction geometric_mask": Reason(
         compute_rollout_rejection_mask,
         "token_k1: torch.Tensor = -log_ratio",
@@ -68,7 +65,8 @@ REASONS: Mapping[str, Reason] = {
     "normalise_then_sum": Reason(
         verl.compute_gdpo_outcome_advantage,
         "masked_whiten(new_advantage",
-        "takes mean and variance over tokens, so that a long response counts more; TRL and rlpost over responses",
+        "takes mean and variance over tokens, so that a long response counts more; TRL and rlpost over responses; "
+        "and adds 1e-6 to the standard deviation of a group",
     ),
 }
 
@@ -80,7 +78,7 @@ def config_of(case: Policy) -> ActorConfig:
         strategy="fsdp",
         ppo_micro_batch_size_per_gpu=1,
         rollout_n=1,
-        clip_ratio_low=case.clip_low,
+        clip_ratio_low=NO_LOWER_BOUND if case.surrogate == "cispo" else case.clip_low,
         clip_ratio_high=high,
         clip_ratio_c=case.dual_clip or NO_DUAL_CLIP,
         tau_pos=1.0,

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from float64_departures import departures
 from float64_reference import reference_answers
 from guide_steps import guide_text
 from oracle_cases import POLICY, Answers, batch, papers
@@ -42,6 +43,14 @@ def test_the_page_shows_every_case_and_that_rlpost_agrees() -> None:
     assert [(name.removeprefix("| "), difference) for name, difference in rows] == [
         (name, "< 1e-8") for name, _ in papers()
     ]
+
+
+def test_the_page_lists_every_departure_and_each_departs() -> None:
+    rows = [row.split(" | ") for row in guide_text("oracle.md").split("\n## ")[1].splitlines() if row.startswith("| ")]
+    listed = {(who, name.removeprefix("| ")) for name, who, *_ in rows[1:]}
+    assert listed == set(departures())
+    for (who, name), answer in departures().items():
+        assert max(differences({name: answer}, reference(), name)) > 1e-6, f"{who} does not depart at {name}"
 
 
 def test_the_batch_reaches_every_clip_and_both_signs() -> None:
