@@ -101,7 +101,8 @@ def prepared(workload: Workload, folder: Path) -> Path:
 
 def write_rows(workload: Workload, place: Path) -> None:
     """Write demonstrations, prompts for RL and held-out prompts as JSON lines; no problem occurs in two of them."""
-    from rlpost.data.sources import load_examples
+    from rlpost.data.sources import open_examples
+    from rlpost.data.tables.cache import DataCache
     from rlpost.recipe.sections import DataConfig
 
     digits = {"min_terms": 2, "max_terms": 2, "min_digits": workload.digits, "max_digits": workload.digits}
@@ -112,7 +113,9 @@ def write_rows(workload: Workload, place: Path) -> None:
         params=digits,
         solution="rlpost.data.worked_solutions:column_steps",
     )
-    examples = {example.question: example for example in load_examples("sums", source)}
+    examples = {
+        example.question: example for example in open_examples("sums", source, cache=DataCache(place / "cache"))
+    }
     dice = random.Random(7)
     rows: list[dict[str, str]] = []
     for question, example in examples.items():

@@ -81,7 +81,7 @@ def run_recipe(
         write_resolved(loaded, run.root)
         for line in (*remote_code_lines(recipe), *slow_format_lines(recipe, cluster)):
             console.say(line)
-        prepared = prepare(recipe, run, console)
+        prepared = prepare(recipe, run, console, where=cluster.data)
         check_golds(recipe, prepared.data, say=console.say)
         pipeline = Pipeline(
             recipe=recipe,

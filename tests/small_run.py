@@ -12,7 +12,7 @@ from fakes import FakeParts
 from rlpost.pipeline.prepare import prepare
 from rlpost.pipeline.run import Pipeline
 from rlpost.pipeline.run_directory import RunDirectory
-from rlpost.recipe.schema import ClusterConfig, Recipe
+from rlpost.recipe.schema import ClusterConfig, PreparationRole, Recipe
 from rlpost.stages.stopping import StopRequest
 from rlpost.telemetry.console import Console
 
@@ -105,7 +105,7 @@ def pipeline_of(
 def pipeline_for(recipe: Recipe, parts: FakeParts, console: Console, *, fresh: bool = False) -> Pipeline:
     run = RunDirectory(Path(recipe.output))
     run.claim(recipe.name, fresh=fresh)
-    prepared = prepare(recipe, run, console)
+    prepared = prepare(recipe, run, console, where=PreparationRole(cache_dir=str(run.root.parent / "cache")))
     return Pipeline(
         recipe=recipe,
         cluster=ClusterConfig(name="fake", step_timeout_s=20),

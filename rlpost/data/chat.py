@@ -8,6 +8,7 @@ in the prompt and omit it from the answer, can be used for sampling, but their d
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Generator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlpost.data.chat_template import ChatTemplate
 from rlpost.data.template_coverage import TemplateCoverage
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 GENERATION_CONFIG = "generation_config.json"
 _QUESTION = Message(role="user", content="question")
 _ANSWER = Message(role="assistant", content="tried0answer")
+
+
+class _Encoded(NamedTuple):
+    token_ids: IntArray
+    starts_T: NDArray[np.int64]
+    """The character at which each token begins; empty for a slow tokenizer."""
 
 
 class RenderedConversation(NamedTuple):
@@ -87,6 +95,10 @@ class ChatFormat:
         self.tokenizer = tokenizer
         # transformers leaves most attributes of a tokenizer untyped.
         self._tokenizer: Any = tokenizer
+        if self._tokenizer.is_fast:
+            self._backend: Any = copy.deepcopy(self._tokenizer.backend_tokenizer)
+            self._backend.no_truncation()
+            self._backend.no_padding()
         self._template = ChatTemplate(tokenizer)
         self._coverage = TemplateCoverage(self._template)
         added: dict[int, Any] = self._tokenizer.added_tokens_decoder
@@ -123,7 +135,7 @@ class ChatFormat:
                 )
                 self._coverage.check(example.messages, trained=(), tools=tools, arguments=arguments)
                 texts.append(rendered.text)
-        return [np.array(ids, np.int32) for ids in self._encode(texts)["input_ids"]]
+        return [encoded.token_ids for encoded in self._encode(texts)]
 
     def render_conversations(self, examples: Sequence[Example], *, train_on: TrainOn) -> list[RenderedConversation]:
         """Return the token ids of each prompt with its completion, and weight 1 on the trained answers.
@@ -141,9 +153,7 @@ class ChatFormat:
         texts = [self._trained_text(example, train_on=train_on) for example in examples]
         prompts = self._encode([text.prompt for text in texts])
         completions = self._encode([text.completion for text in texts])
-        columns = (prompts["input_ids"], prompts["offset_mapping"])
-        columns += (completions["input_ids"], completions["offset_mapping"])
-        rendered = [_joined(text, *parts) for text, *parts in zip(texts, *columns, strict=True)]
+        rendered = [_joined(*parts) for parts in zip(texts, prompts, completions, strict=True)]
         for example, conversation in zip(examples, rendered, strict=True):
             if int(conversation.token_ids[-1]) not in self._special_ids:
                 with _row_named(example):
@@ -168,13 +178,19 @@ class ChatFormat:
             self._coverage.check(turns, trained=trained, tools=example.tools, arguments=example.template_arguments)
         return text
 
-    def _encode(self, texts: Sequence[str]) -> Any:
+    def _encode(self, texts: Sequence[str]) -> list[_Encoded]:
         if not texts:
-            return {"input_ids": [], "offset_mapping": []}
+            return []
         with encoding_errors():
-            return self._tokenizer(
-                list(texts), add_special_tokens=False, return_offsets_mapping=bool(self._tokenizer.is_fast)
-            )
+            if not self._tokenizer.is_fast:
+                ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+                return [_Encoded(np.array(one, np.int32), np.empty(0, np.int64)) for one in ids]
+            # The library beneath transformers gives the same tokens, without a copy of every one in Python lists.
+            encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            _Encoded(np.array(one.ids, np.int32), np.array(one.offsets, np.int64).reshape(-1, 2)[:, 0])
+            for one in encodings
+        ]
 
     def _render(self, messages: Sequence[Message]) -> str:
         return self._template.render(messages, tools=(), arguments={}, generation_prompt=False).text
@@ -216,21 +232,14 @@ def _behind_answer(text: str) -> str:
     return behind
 
 
-def _joined(
-    text: TrainedText,
-    prompt_ids: list[int],
-    prompt_offsets: list[tuple[int, int]],
-    completion_ids: list[int],
-    completion_offsets: list[tuple[int, int]],
-) -> RenderedConversation:
+def _joined(text: TrainedText, prompt: _Encoded, completion: _Encoded) -> RenderedConversation:
     """Join prompt and completion; a token is trained if it begins inside a trained span."""
-    starts = [start for start, _ in prompt_offsets] + [start + len(text.prompt) for start, _ in completion_offsets]
-    starts_T = np.array(starts)
-    is_trained_T = np.zeros(len(starts), np.bool_)
+    starts_T = np.concatenate([prompt.starts_T, completion.starts_T + len(text.prompt)])
+    is_trained_T = np.zeros(len(starts_T), np.bool_)
     for start, stop in text.spans:
         is_trained_T |= (starts_T >= start) & (starts_T < stop)
     return RenderedConversation(
-        token_ids=np.array(prompt_ids + completion_ids, np.int32),
+        token_ids=np.concatenate([prompt.token_ids, completion.token_ids]),
         weights_T=is_trained_T.astype(np.float32),
-        prompt_length=len(prompt_ids),
+        prompt_length=len(prompt.token_ids),
     )

@@ -16,7 +16,8 @@ from typing import Any, cast
 from rlpost.data.messages import is_empty, read_arguments, read_messages, read_tools, without_nulls
 from rlpost.data.optional_library import required_library
 from rlpost.data.plain_data import plain
-from rlpost.data.source_files import NumberedRow
+from rlpost.data.row_shapes import in_our_columns, shape_of
+from rlpost.data.tables import NumberedRow
 from rlpost.errors import DataError
 from rlpost.recipe.columns import USUAL_COLUMNS
 from rlpost.recipe.nearest import some_of
@@ -55,10 +56,12 @@ def example_of(row: NumberedRow, *, dataset: str, rules: ColumnRules) -> Example
             what to set.
     """
     try:
-        role_columns = _role_columns(row.columns, rules=rules)
+        columns = in_our_columns(row.columns, shape_of(row.columns, named=rules.columns))
+        columns = _with_nested(columns, rules=rules)
+        role_columns = _role_columns(columns, rules=rules)
         taken = set(role_columns.values())
-        _refuse_vanishing(row.columns, ignored={*taken, *rules.not_rendered, *rules.rendered_otherwise})
-        values = {role: plain(row.columns[column]) for role, column in role_columns.items()}
+        _refuse_vanishing(columns, ignored={*taken, *rules.not_rendered, *rules.rendered_otherwise})
+        values = {role: plain(columns[column]) for role, column in role_columns.items()}
         if rules.null_is_absent:
             values = {role: without_nulls(value) if role in _RENDERED else value for role, value in values.items()}
         return _example(
@@ -66,10 +69,23 @@ def example_of(row: NumberedRow, *, dataset: str, rules: ColumnRules) -> Example
             id=f"{dataset}/{row.number}",
             dataset=dataset,
             ignored=rules.not_rendered,
-            meta={column: plain(value) for column, value in row.columns.items() if column not in taken},
+            meta={column: plain(value) for column, value in columns.items() if column not in taken},
         )
     except DataError as error:
         raise DataError(f"data.{dataset}, row {row.number} (columns: {some_of(row.columns)}): {error}") from error
+
+
+def _with_nested(row: Mapping[str, Any], *, rules: ColumnRules) -> Mapping[str, Any]:
+    """Return the row with the values that the recipe names by a path, such as `reward_model.ground_truth`."""
+    found: dict[str, Any] = {}
+    for column in rules.columns.values():
+        if "." in column and column not in row:
+            value: Any = row
+            for part in column.split("."):
+                value = cast("Mapping[str, Any]", value).get(part) if isinstance(value, Mapping) else None
+            if value is not None:
+                found[column] = value
+    return {**row, **found} if found else row
 
 
 def _role_columns(row: Mapping[str, Any], *, rules: ColumnRules) -> dict[str, str]:

@@ -1,10 +1,8 @@
-"""Removes training examples whose prompt is also a held-out prompt."""
+"""The questions of an example, by which training examples that ask a held-out question are found."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from typing import NamedTuple
 
 from rlpost.records import Example
 
@@ -12,26 +10,13 @@ _MOST_MARKS = 30
 _GRAPHEME_JOINER = "\u034f"
 
 
-class HeldOutSplit(NamedTuple):
-    """Training examples without held-out prompts, in their order, and the number of removed ones."""
-
-    kept: list[Example]
-    removed: int
-
-
-def remove_held_out(examples: Sequence[Example], *, held_out: Sequence[Example]) -> HeldOutSplit:
-    """Keep the examples whose question is not one of the held-out questions.
+def questions_of(example: Example) -> set[str]:
+    """Return the questions that an example asks, at most two.
 
     A question is the text of all user turns, and also the source's wording if the recipe's `instruction` replaced it.
-    Both are compared ignoring case, white space and Unicode form. Raw documents (`Example.text`) have no question and
-    are kept: this finds equal prompts, not quotations.
+    Case, white space and Unicode form are removed. Raw documents (`Example.text`) have no question: this finds equal
+    prompts, not quotations.
     """
-    forbidden = {question for example in held_out for question in _questions(example)}
-    kept = [example for example in examples if forbidden.isdisjoint(_questions(example))]
-    return HeldOutSplit(kept=kept, removed=len(examples) - len(kept))
-
-
-def _questions(example: Example) -> set[str]:
     asked = "\n".join(message.text for message in example.messages if message.role == "user")
     return {normalised for text in (asked, example.source_wording) if (normalised := _normalise(text))}
 

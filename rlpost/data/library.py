@@ -1,61 +1,187 @@
-"""The data sets of a recipe, read once, without the rows that are held out for evaluation."""
+"""The data sets of a recipe, without the rows that are held out for evaluation, tokenised once for every use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rlpost.data.chat import ChatFormat
-from rlpost.data.held_out import remove_held_out
-from rlpost.data.rows import prompts_of
-from rlpost.data.sources import Use, load_examples, require_columns
+from rlpost.data.examples import ExampleTable
+from rlpost.data.held_out import questions_of
+from rlpost.data.sources import Use, open_examples, require_columns
+from rlpost.data.tables.cache import DataCache
+from rlpost.data.token_files.build import TokenSettings, token_file
+from rlpost.data.token_files.chunk import Shape, question_hash
+from rlpost.data.token_files.token_file import TokenFile
+from rlpost.data.token_files.workers import ChunkWorkers
+from rlpost.data.tokenized import (
+    PairRows,
+    PromptRows,
+    SupervisedRows,
+    TokenizedSet,
+    demonstration_rows,
+    document_rows,
+    pair_rows,
+    prompt_rows,
+    used_examples,
+)
+from rlpost.data.trained_spans import TrainOn
+from rlpost.errors import DataError
 from rlpost.recipe.schema import Recipe
-from rlpost.records import Example, Prompt
+from rlpost.records import Example
+from rlpost.telemetry.console import Console
+
+_USES: Mapping[Shape, Use] = {
+    "document": "cpt",
+    "conversation": "sft",
+    "pair": "pairs",
+    "prompt": "prompts_with_gold",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenPreparation:
+    """How and where rows are tokenised."""
+
+    model_dir: Path
+    """The folder with tokenizer and chat template, from which other processes load them."""
+    chat_identity: Mapping[str, Any]
+    """Everything that decides the tokens of a conversation, as plain data."""
+    data_identities: Mapping[str, Any]
+    """Data set -> everything that decides its rows, as plain data."""
+    cache: DataCache
+    processes: int
+    """Number of processes for large data sets."""
 
 
 class DataLibrary:
     """The recipe's data. The pipeline makes it once the tokenizer is known; stages and evaluation take it."""
 
-    def __init__(self, recipe: Recipe, chat: ChatFormat, *, say: Callable[[str], None]) -> None:
+    def __init__(self, recipe: Recipe, chat: ChatFormat, *, preparation: TokenPreparation, console: Console) -> None:
         self.format = chat
-        self._recipe, self._say = recipe, say
-        self._cache: dict[str, list[Example]] = {}
-        self._training: dict[str, list[Example]] = {}
-        evaluate = recipe.evaluate
-        self._held_out = [example for name in evaluate.data for example in self._read(name)] if evaluate else []
+        self._recipe, self._preparation, self._console = recipe, preparation, console
+        self._tables: dict[str, ExampleTable] = {}
+        self._files: dict[tuple[str, Shape, TrainOn], TokenFile] = {}
+        self._told: set[str] = set()
+        evaluated = recipe.evaluate.data if recipe.evaluate else []
+        asked = {question_hash(text) for name in evaluated for row in self._table(name) for text in questions_of(row)}
+        self._forbidden = np.array(sorted(asked), np.uint64)
 
-    def examples(self, names: Sequence[str], *, stage: str, use: Use) -> list[Example]:
-        """Return the rows of the data sets, in order, without held-out prompts.
+    def documents(self, names: Sequence[str], *, stage: str) -> SupervisedRows:
+        """Return rows for continued pre-training, without held-out prompts.
 
         Raises:
-            DataError: a source cannot be read or is empty, or a row lacks a field that the stage needs.
+            DataError: a source cannot be read, is empty, or a row lacks what the stage needs or does not fit.
         """
-        rows = [example for name in names for example in self._training_rows(name)]
-        require_columns(rows, stage=stage, use=use)
-        return rows
+        return document_rows(self._sets(names, "document", "completion", stage=stage), max_length=self._max_length)
 
-    def prompts(self, names: Sequence[str], *, stage: str, max_tokens: int) -> list[Prompt]:
-        """Return prompts to sample from, with their references, each with room for `max_tokens` more tokens."""
-        return self._render(self.examples(names, stage=stage, use="prompts_with_gold"), max_tokens=max_tokens)
+    def demonstrations(
+        self, names: Sequence[str], *, stage: str, train_on: TrainOn, without: Collection[str] = ()
+    ) -> SupervisedRows:
+        """Return rows for supervised fine-tuning, without held-out prompts and the examples with the ids `without`.
 
-    def held_out_prompts(self, *, max_tokens: int) -> list[Prompt]:
+        Raises:
+            DataError: as for `documents`.
+        """
+        sets = self._sets(names, "conversation", train_on, stage=stage)
+        return demonstration_rows(sets, max_length=self._max_length, without=without)
+
+    def pairs(self, names: Sequence[str], *, stage: str) -> PairRows:
+        """Return given preference pairs, without held-out prompts.
+
+        Raises:
+            DataError: as for `documents`.
+        """
+        return pair_rows(self._sets(names, "pair", "completion", stage=stage), max_length=self._max_length)
+
+    def prompts(self, names: Sequence[str], *, stage: str, max_tokens: int) -> PromptRows:
+        """Return prompts to sample from, with their references, each with room for `max_tokens` more tokens.
+
+        Raises:
+            DataError: as for `documents`.
+        """
+        sets = self._sets(names, "prompt", "completion", stage=stage)
+        return prompt_rows(sets, max_length=self._max_length, max_tokens=max_tokens)
+
+    def held_out_prompts(self, *, max_tokens: int) -> PromptRows:
         """Return the prompts of the evaluation."""
-        require_columns(self._held_out, stage="evaluate", use="prompts_with_gold")
-        return self._render(self._held_out, max_tokens=max_tokens)
+        evaluate = self._recipe.evaluate
+        assert evaluate is not None, "only an evaluation has held-out prompts"
+        sets = [self._tokenized(name, "prompt", "completion", stage="evaluate") for name in evaluate.data]
+        return prompt_rows(sets, max_length=self._max_length, max_tokens=max_tokens)
 
-    def _render(self, examples: Sequence[Example], *, max_tokens: int) -> list[Prompt]:
-        max_length = self._recipe.model.max_length
-        return prompts_of(examples, chat=self.format, max_length=max_length, max_tokens=max_tokens)
+    def examples(self, names: Sequence[str], *, stage: str, train_on: TrainOn) -> Sequence[Example]:
+        """Return the demonstrations of the data sets, in order, without held-out prompts."""
+        return used_examples(self._sets(names, "conversation", train_on, stage=stage))
 
-    def _training_rows(self, name: str) -> list[Example]:
-        if name not in self._training:
-            rows = self._read(name)
-            split = remove_held_out(rows, held_out=self._held_out)
-            if split.removed:
-                self._say(f"{name}: {split.removed} of {len(rows)} rows ask a held-out question and are left out")
-            self._training[name] = split.kept
-        return self._training[name]
+    def rows(self, name: str) -> Sequence[Example]:
+        """Return all rows of a data set, held-out ones included, each read when it is asked for."""
+        return self._table(name)
 
-    def _read(self, name: str) -> list[Example]:
-        if name not in self._cache:
-            self._cache[name] = load_examples(name, self._recipe.data[name])
-        return self._cache[name]
+    @property
+    def _max_length(self) -> int:
+        return self._recipe.model.max_length
+
+    def _sets(self, names: Sequence[str], shape: Shape, train_on: TrainOn, *, stage: str) -> list[TokenizedSet]:
+        """Return the data sets of a training stage."""
+        sets = [self._tokenized(name, shape, train_on, stage=stage) for name in names]
+        chosen = [one._replace(places=self._not_held_out(one)) for one in sets]
+        if not any(len(one.places) for one in chosen):
+            raise DataError(f"stage {stage} needs rows; its data sets have none left: raise rows, or name more data")
+        return chosen
+
+    def _not_held_out(self, one: TokenizedSet) -> NDArray[np.int64]:
+        asks: NDArray[np.bool_] = np.asarray(np.isin(one.tokens.questions, self._forbidden).any(axis=1))
+        if asks.any() and one.name not in self._told:
+            self._told.add(one.name)
+            self._console.say(
+                f"{one.name}: {int(asks.sum())} of {len(asks)} rows ask a held-out question and are left out"
+            )
+        return np.flatnonzero(~asks)
+
+    def _tokenized(self, name: str, shape: Shape, train_on: TrainOn, *, stage: str) -> TokenizedSet:
+        table = self._table(name)
+        key = (name, shape, train_on)
+        if key not in self._files:
+            self._files[key] = self._token_file(name, table, shape, train_on, stage=stage)
+        return TokenizedSet.of(table, self._files[key], places=np.arange(len(table)))
+
+    def _token_file(self, name: str, table: ExampleTable, shape: Shape, train_on: TrainOn, *, stage: str) -> TokenFile:
+        prepared = self._preparation
+        opens = {
+            "name": name,
+            "config": self._recipe.data[name].model_dump(mode="json"),
+            "cache": str(prepared.cache.root),
+            "model_dir": str(prepared.model_dir),
+            "trust_remote_code": self._recipe.model.trust_remote_code,
+            "shape": shape,
+            "train_on": train_on,
+            "stage": stage,
+            "use": _USES[shape],
+        }
+        with self._console.progress(f"{name}: tokenising", total=len(table), done=0) as bar:
+            return token_file(
+                table,
+                examples_identity=prepared.data_identities[name],
+                settings=TokenSettings(
+                    shape=shape,
+                    train_on=train_on,
+                    chat_identity=prepared.chat_identity,
+                    check=partial(require_columns, stage=stage, use=_USES[shape]),
+                ),
+                chat=self.format,
+                cache=prepared.cache,
+                workers=lambda: ChunkWorkers(opens, count=prepared.processes),
+                on_progress=lambda done: bar.step(done, {}),
+            )
+
+    def _table(self, name: str) -> ExampleTable:
+        if name not in self._tables:
+            self._tables[name] = open_examples(name, self._recipe.data[name], cache=self._preparation.cache)
+        return self._tables[name]

@@ -24,6 +24,7 @@ def read_messages(value: Any, *, ignored: Collection[str]) -> tuple[Message, ...
     Raises:
         DataError: it is not a list of messages, or a message has a key that would not be read.
     """
+    value = _from_json(value)
     if isinstance(value, list) and value:
         turns = cast("Sequence[Any]", value)
         return tuple(_message(turn, index=index, ignored=ignored) for index, turn in enumerate(turns))

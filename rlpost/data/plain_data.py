@@ -28,6 +28,11 @@ def plain(value: Any) -> Any:
     return _plain(value, depth=0)
 
 
+def is_text(*values: Any) -> bool:
+    """Whether all values are texts."""
+    return all(isinstance(value, str) for value in values)
+
+
 def _plain(value: Any, *, depth: int) -> Any:
     if isinstance(value, str):
         return _text(value)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from rlpost.data.chat import ChatFormat
-from rlpost.data.rows import answer_row, render_within, trajectory_row
-from rlpost.errors import DataError
-from rlpost.records import Episode, Example, RolloutGroup
+from rlpost.data.rows import trajectory_row
+from rlpost.records import Episode, RolloutGroup
 from rlpost.score_comparison import exceeds, reaches
 from rlpost.train_records import TrainRow
 
@@ -33,34 +30,6 @@ class PreferencePairs(NamedTuple):
     def row_ids(self) -> list[str]:
         """The example or sample that each chosen answer is from; it begins with the name of the data set."""
         return [pair.chosen.source for pair in self.pairs]
-
-
-def pairs_from_examples(examples: Sequence[Example], *, chat: ChatFormat, max_length: int) -> PreferencePairs:
-    """Make pairs of `completion` and `rejected`, by the assistant's turns of each.
-
-    A pair is dropped if either side is longer than `max_length`, or if both are equal.
-
-    Raises:
-        DataError: a prompt alone fills `max_length`, or no pair is left.
-    """
-    differing = [example for example in examples if example.completion != example.rejected]
-    chosen = render_within(differing, chat=chat, max_length=max_length, train_on="completion")
-    others = [replace(example, completion=example.rejected) for example in differing]
-    rejected = render_within(others, chat=chat, max_length=max_length, train_on="completion")
-    pairs = [
-        PreferencePair(
-            chosen=answer_row(better, source=f"{example.id}, response"),
-            rejected=answer_row(worse, source=f"{example.id}, rejected"),
-        )
-        for example, better, worse in zip(differing, chosen, rejected, strict=True)
-        if better is not None and worse is not None
-    ]
-    if not pairs:
-        raise DataError(
-            f"no preference pair fits in model.max_length = {max_length}: all {len(examples)} are longer, or have "
-            "equal sides; raise it or give other data"
-        )
-    return PreferencePairs(pairs=pairs, dropped=len(examples) - len(pairs))
 
 
 def pairs_from_samples(groups: Sequence[RolloutGroup], *, pairs_per_prompt: int, seed: int) -> PreferencePairs:

@@ -13,7 +13,6 @@ from typing import Any
 from rlpost.data.optional_library import required_library
 from rlpost.data.plain_data import plain
 from rlpost.errors import DataError
-from rlpost.records import Example, Message
 
 ROW_TIMEOUT_S = 60.0
 """A task that makes no row in this time is assumed to search or compute forever."""
@@ -21,11 +20,11 @@ _SEEDS = 2**31
 """Seeds are taken modulo this: a task adds the row's number, and some hand the sum to numpy, which takes 32 bits."""
 
 
-def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Mapping[str, Any]) -> list[Example]:
+def generated_rows(name: str, *, task: str, rows: int, seed: int, params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Generate the first `rows` problems of the task, which depend only on the seed and the parameters.
 
-    `meta["reasoning_gym"]` holds plain data for the task's own scorer: `{"task", "params", "entry": {"question",
-    "answer", "metadata"}}`.
+    A row has a prompt, a gold, and in `reasoning_gym` plain data for the task's own scorer: `{"task", "params",
+    "entry": {"question", "answer", "metadata"}}`.
 
     Raises:
         DataError: the task does not exist, it rejects the parameters, it makes no row within `ROW_TIMEOUT_S`, or it
@@ -54,7 +53,7 @@ def generate_examples(name: str, *, task: str, rows: int, seed: int, params: Map
         raise DataError(f"{purpose}: the task refuses its parameters: {error}. Correct data.{name}.params") from error
     _check_scores_survive(entries, purpose=purpose)
     generated = {"task": task, "params": plain(params)}
-    return [_example(name, index=index, generated=generated, entry=plain(entry)) for index, entry in enumerate(made)]
+    return [_row(generated, plain(entry)) for entry in made]
 
 
 @contextmanager
@@ -110,12 +109,10 @@ def _check_scores_survive(entries: Any, *, purpose: str) -> None:
         )
 
 
-def _example(name: str, *, index: int, generated: Mapping[str, Any], entry: Mapping[str, Any]) -> Example:
+def _row(generated: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: entry[key] for key in ("question", "answer", "metadata")}
-    return Example(
-        id=f"{name}/{index}",
-        dataset=name,
-        messages=(Message(role="user", content=str(entry["question"])),),
-        gold=entry["answer"],
-        meta={"reasoning_gym": {**generated, "entry": kept}},
-    )
+    return {
+        "prompt": str(entry["question"]),
+        "gold": entry["answer"],
+        "reasoning_gym": {**generated, "entry": kept},
+    }

@@ -1,23 +1,30 @@
-"""`load_examples` reads one data set of a recipe from any source; `require_columns` checks that a stage can use it."""
+"""`open_examples` opens one data set of a recipe from any source; `require_columns` checks that a stage can use it."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rlpost.data.columns import ColumnRules, example_of
+from rlpost.data.columns import ColumnRules
+from rlpost.data.examples import ExampleTable, Solution
 from rlpost.data.messages import read_arguments
-from rlpost.data.prompt_wording import placeholders, reword
-from rlpost.data.source_files import NumberedRow, read_hugging_face, read_jsonl, read_parquet
-from rlpost.data.source_reasoning_gym import generate_examples
-from rlpost.errors import DataError, RlpostError
+from rlpost.data.prompt_wording import placeholders
+from rlpost.data.source_reasoning_gym import generated_rows
+from rlpost.data.tables import Table
+from rlpost.data.tables.arrow_rows import csv_table, parquet_table
+from rlpost.data.tables.cache import DataCache
+from rlpost.data.tables.generated import GeneratedTable
+from rlpost.data.tables.hugging_face import hugging_face_table
+from rlpost.data.tables.unpacking import json_array_table, json_lines_table
+from rlpost.errors import DataError
 from rlpost.recipe.sections import DataConfig
-from rlpost.records import Example, assistant_turn
+from rlpost.records import Example
 
 Use = Literal["cpt", "sft", "pairs", "prompts", "prompts_with_gold"]
 """The use of a stage's rows; the model answers `prompts`, which have a gold if a verifier compares with it."""
@@ -32,26 +39,29 @@ NEEDS: dict[Use, tuple[tuple[str, ...], ...]] = {
 """Use -> sets of fields; a row needs all fields of one of the sets."""
 
 
-def load_examples(name: str, config: DataConfig) -> list[Example]:
-    """Return all examples of the data set `name`; their order and ids depend only on the config and the data.
+def open_examples(name: str, config: DataConfig, *, cache: DataCache) -> ExampleTable:
+    """Open the data set `name`; the order and ids of its examples depend only on the config and the data.
 
-    Files are shuffled by `config.seed` and cut to `config.rows`; ids count the rows of the file, `<name>/<row>`.
+    Rows of files are shuffled by `config.seed` and cut to `config.rows`; ids count the rows of the file,
+    `<name>/<row>`. A row is read when it is asked for.
 
     Raises:
-        DataError: the source is missing, empty, too short or broken, a row lacks something that the config needs, or
-            the solution function cannot be used. The message names the data set and the row.
+        DataError: the source is missing, empty or too short, the config contradicts it, or the solution function cannot
+            be used. The message names the data set.
     """
     kind, _, place = config.source.partition(":")
-    if kind == "reasoning_gym":
-        examples = _generated(name, config, task=place)
-    else:
-        rows = _file_rows(name, config, kind=kind, place=place)
-        rules = _column_rules(config, kind=kind)
-        examples = [example_of(row, dataset=name, rules=rules) for row in rows]
-    arguments = _template_arguments(name, config)
-    examples = [replace(row, template_arguments={**arguments, **row.template_arguments}) for row in examples]
-    examples = [reword(example, instruction=config.instruction, system=config.system) for example in examples]
-    return examples if config.solution is None else _solved(examples, config.solution, name=name)
+    table = _table(name, config, kind=kind, place=place, cache=cache)
+    generated = kind == "reasoning_gym"
+    return ExampleTable(
+        name,
+        table=table,
+        numbers=np.arange(len(table)) if generated else _chosen(name, config, row_count=len(table)),
+        rules=_column_rules(config, kind=kind),
+        template_arguments=dict(_template_arguments(name, config)),
+        instruction=config.instruction,
+        system=config.system,
+        solution=None if config.solution is None else Solution(config.solution, load_solution(config.solution)),
+    )
 
 
 def require_columns(examples: Sequence[Example], *, stage: str, use: Use) -> None:
@@ -60,8 +70,6 @@ def require_columns(examples: Sequence[Example], *, stage: str, use: Use) -> Non
     Raises:
         DataError: names the stage, the first row that lacks a field, the field, and the setting to change.
     """
-    if not examples:
-        raise DataError(f"stage {stage} needs rows; its data sets have none left: raise rows, or name more data")
     for example in examples:
         lacking = [[field for field in fields if not _has(example, field)] for fields in NEEDS[use]]
         if all(lacking):
@@ -79,11 +87,42 @@ def _has(example: Example, field: str) -> bool:
     return value is not None and value != ()
 
 
-def _generated(name: str, config: DataConfig, *, task: str) -> list[Example]:
+def _table(name: str, config: DataConfig, *, kind: str, place: str, cache: DataCache) -> Table:
+    if kind == "reasoning_gym":
+        return _generated(name, config, task=place)
+    if kind == "hf":
+        return hugging_face_table(place, split=config.split, params=config.params, rows=config.rows, cache=cache)
+    if config.params:
+        raise DataError(f"data.{name}.params has no meaning for {config.source}: remove it")
+    return _FILE_TABLES[kind](Path(place), cache=cache)
+
+
+_FILE_TABLES: Mapping[str, Callable[..., Table]] = {
+    "jsonl": json_lines_table,
+    "json": json_array_table,
+    "parquet": parquet_table,
+    "csv": partial(csv_table, separator=","),
+    "tsv": partial(csv_table, separator="\t"),
+}
+
+
+def _generated(name: str, config: DataConfig, *, task: str) -> GeneratedTable:
     assert config.rows is not None, "the recipe requires rows for generated sources"
     if config.columns:
         raise DataError(f"data.{name}.columns has no meaning for generated rows: remove it")
-    return generate_examples(name, task=task, rows=config.rows, seed=config.seed, params=config.params)
+    rows = generated_rows(name, task=task, rows=config.rows, seed=config.seed, params=config.params)
+    return GeneratedTable(rows, shown=config.source, identity=config.source)
+
+
+def _chosen(name: str, config: DataConfig, *, row_count: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows to use, in order."""
+    wanted = row_count if config.rows is None else config.rows
+    if row_count == 0 or wanted > row_count:
+        raise DataError(
+            f"data.{name} needs {wanted or 'at least 1'} rows; {config.source} has {row_count}: "
+            f"lower data.{name}.rows or give another source"
+        )
+    return np.random.default_rng(config.seed).permutation(row_count)[:wanted]
 
 
 def _column_rules(config: DataConfig, *, kind: str) -> ColumnRules:
@@ -93,7 +132,7 @@ def _column_rules(config: DataConfig, *, kind: str) -> ColumnRules:
         columns={**config.columns},
         not_rendered=frozenset(config.not_rendered),
         rendered_otherwise=rendered | replaced,
-        null_is_absent=kind in ("parquet", "hf"),
+        null_is_absent=kind in ("parquet", "csv", "tsv", "hf"),
     )
 
 
@@ -102,23 +141,6 @@ def _template_arguments(name: str, config: DataConfig) -> Mapping[str, Any]:
         return read_arguments(config.template_arguments)
     except DataError as error:
         raise DataError(f"data.{name}.template_arguments: {error}") from error
-
-
-def _file_rows(name: str, config: DataConfig, *, kind: str, place: str) -> list[NumberedRow]:
-    def choose(row_count: int) -> list[int]:
-        wanted = row_count if config.rows is None else config.rows
-        if row_count == 0 or wanted > row_count:
-            raise DataError(
-                f"data.{name} needs {wanted or 'at least 1'} rows; {config.source} has {row_count}: "
-                f"lower data.{name}.rows or give another source"
-            )
-        return np.random.default_rng(config.seed).permutation(row_count)[:wanted].tolist()
-
-    if kind == "hf":
-        return read_hugging_face(place, split=config.split, params=config.params, choose=choose)
-    if config.params:
-        raise DataError(f"data.{name}.params has no meaning for {config.source}: remove it")
-    return {"jsonl": read_jsonl, "parquet": read_parquet}[kind](Path(place), choose=choose)
 
 
 def load_solution(reference: str) -> Callable[[Example], object]:
@@ -134,30 +156,3 @@ def load_solution(reference: str) -> Callable[[Example], object]:
         raise DataError(
             f"a data set's solution must be module:function of an importable function; found {reference!r}: {error}"
         ) from error
-
-
-def _response(solution: Callable[[Example], object], example: Example, *, reference: str, name: str) -> object:
-    try:
-        return solution(example)
-    except RlpostError:
-        raise
-    except Exception as error:  # This is the recipe's own code, which may raise any error.
-        raise DataError(
-            f"data.{name}.solution must return text; {reference} raised {type(error).__name__} for row {example.id}: "
-            f"{error}"
-        ) from error
-
-
-def _solved(examples: Sequence[Example], reference: str, *, name: str) -> list[Example]:
-    """Fill the response of every example by the function `module:name`."""
-    solution = load_solution(reference)
-    solved: list[Example] = []
-    for example in examples:
-        response = _response(solution, example, reference=reference, name=name)
-        if not isinstance(response, str):
-            raise DataError(
-                f"data.{name}.solution must return text; {reference} returned a {type(response).__name__} "
-                f"for row {example.id}"
-            )
-        solved.append(replace(example, completion=assistant_turn(response)))
-    return solved

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlpost.data.chat_template import chat_template_source
-from rlpost.data.sources import load_examples
+from rlpost.data.sources import open_examples
+from rlpost.data.tables.cache import DataCache
 from rlpost.data.tokenizer import load_tokenizer, tokenizer_texts, train_tokenizer
 from rlpost.data.tokenizer_probe import refuse_dangerous_tokenizer
 from rlpost.errors import ModelError, shortened
@@ -33,7 +34,7 @@ _TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*")
 _CONFIGS = ("config.json", "generation_config.json", "*.py")
 
 
-def build_base(recipe: Recipe, model_dir: Path) -> None:
+def build_base(recipe: Recipe, model_dir: Path, *, cache: DataCache) -> None:
     """Write the base model, its tokenizer and its chat template into `model_dir`.
 
     Raises:
@@ -44,7 +45,7 @@ def build_base(recipe: Recipe, model_dir: Path) -> None:
         recipe = _with_local_model(recipe, recipe.model.path)
         _check_weights(Path(recipe.model.path or ""))
     model_dir.mkdir(parents=True)
-    tokenizer = _tokenizer(recipe)
+    tokenizer = _tokenizer(recipe, cache=cache)
     if recipe.model.chat_template is not None:
         tokenizer.chat_template = chat_template_source(recipe.model.chat_template)
     tokenizer.save_pretrained(str(model_dir))
@@ -61,11 +62,11 @@ def has_tokenizer(model_dir: Path) -> bool:
     return any(any(model_dir.glob(name)) for name in _TOKENIZERS)
 
 
-def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
+def _tokenizer(recipe: Recipe, *, cache: DataCache) -> PreTrainedTokenizerBase:
     source = recipe.model.tokenizer or recipe.model.path
     if isinstance(source, TokenizerTraining):
         examples: Iterable[Example] = (
-            example for name in source.data for example in load_examples(name, recipe.data[name])
+            example for name in source.data for example in open_examples(name, recipe.data[name], cache=cache)
         )
         return train_tokenizer(tokenizer_texts(examples), vocab_size=source.vocab_size)
     assert source is not None

@@ -42,9 +42,8 @@ def check_golds(recipe: Recipe, data: DataLibrary, *, say: Callable[[str], None]
     executors = Executors([leaf.verifier for leaf in local.values()], workers=1)
     try:
         by_leaf: dict[int, list[Sample]] = defaultdict(list)
-        judging = {name: stage.name for stage in recipe.stages if stage.judges for name in stage.data_sets}
-        for name, stage in judging.items():
-            for example in _spread(data.examples([name], stage=stage, use="prompts")):
+        for name in dict.fromkeys(name for stage in recipe.stages if stage.judges for name in stage.data_sets):
+            for example in _spread(data.rows(name)):
                 sample = _unanswered(example)
                 for leaf in table.route_of(sample).leaves:
                     by_leaf[id(leaf)].append(sample)

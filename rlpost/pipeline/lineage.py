@@ -17,7 +17,7 @@ from rlpost.pipeline.code_identity import code_of_function, code_of_reference, l
 from rlpost.plugins import names_file
 from rlpost.recipe.plugin_reference import plugins_of
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.sections import DataConfig, ModelConfig, TokenizerTraining
+from rlpost.recipe.sections import FILE_KINDS, DataConfig, ModelConfig, TokenizerTraining
 from rlpost.recipe.stages import AnyStage, Parent, RecipePart
 from rlpost.scoring.registry import resolve
 
@@ -128,7 +128,7 @@ def _data_identity(config: DataConfig) -> dict[str, Any]:
     identity: dict[str, Any] = config.model_dump(mode="json")
     kind, _, rest = config.source.partition(":")
     # A file or folder is identified by its content, not by its path.
-    if kind in ("jsonl", "parquet") and Path(rest).is_file():
+    if kind in FILE_KINDS and Path(rest).is_file():
         identity["source"] = f"{kind}:{file_hash(Path(rest))}"
     elif kind in ("parquet", "hf") and Path(rest).is_dir():
         identity["source"] = f"{kind}:{hash_model(Path(rest))[0]}"

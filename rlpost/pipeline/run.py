@@ -215,7 +215,7 @@ class Pipeline:
         wanted = evaluation_hash(self.recipe, model_hash=manifest.model_hash, data=self.identities)
         if manifest.evaluation_hash == wanted:
             return manifest
-        prompts = self.data.held_out_prompts(max_tokens=config.sampling.max_tokens)
+        prompts = self.data.held_out_prompts(max_tokens=config.sampling.max_tokens).prompts
         self.parts.serve(paths.final / MODEL)
         stage = next((stage for stage in self.recipe.stages if stage.name == manifest.stage), self.recipe.stages[0])
         context = self._context(stage, parent_dirs={"start": (paths.final / MODEL,)}, directory=paths.final)

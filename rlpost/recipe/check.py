@@ -21,7 +21,7 @@ from rlpost.recipe.nearest import nearest_words, some_of
 from rlpost.recipe.paths import BUILTIN_TEMPLATE, HUB_NAME, exists
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.schema import BASE, ClusterConfig, Recipe
-from rlpost.recipe.sections import DataConfig, SamplingConfig, TokenizerTraining
+from rlpost.recipe.sections import FILE_KINDS, DataConfig, SamplingConfig, TokenizerTraining
 from rlpost.recipe.stages import AnyStage, Product, TrainedStage
 from rlpost.recipe.yaml_tree import KeyPath
 
@@ -123,7 +123,7 @@ def _column_remedy(name: str, missing: Missing) -> str:
 
 def _lacks_its_file(config: DataConfig) -> bool:
     kind, _, rest = config.source.partition(":")
-    is_path = kind in ("jsonl", "parquet") or (kind == "hf" and _is_path(rest))
+    is_path = kind in FILE_KINDS or (kind == "hf" and _is_path(rest))
     return is_path and not exists(Path(rest))
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 from rlpost.errors import RecipeError
-from rlpost.recipe.sections import DataConfig
+from rlpost.recipe.row_shapes import GIVES, HOLDS_MESSAGES, shapes_of
+from rlpost.recipe.sections import PACKED, DataConfig
 
 Use = Literal["cpt", "sft", "pairs", "judging"]
 """The use of a data set. `pairs`: to learn given preferences; `judging`: to have answers to its prompts judged."""
@@ -81,13 +82,15 @@ def _needed(use: Use, *, roles: Mapping[str, bool], verifier_reads: Collection[s
 
 def _roles(config: DataConfig, *, columns: Mapping[str, bool]) -> dict[str, bool]:
     """Return the roles that the columns fill, and whether each holds messages."""
-    roles: dict[str, bool] = {}
+    shapes = shapes_of(columns, named=config.columns)[:1]
+    roles = {role: shape in HOLDS_MESSAGES for shape in shapes for role in GIVES[shape]}
     named_columns: dict[str, str] = {str(role): column for role, column in config.columns.items()}
     for role, usual in USUAL_COLUMNS.items():
         candidates = (named_columns[role],) if role in named_columns else usual
-        present = [column for column in candidates if column in columns]
+        # A path such as `reward_model.ground_truth` begins with a column.
+        present = [column for column in candidates if column in columns or column.partition(".")[0] in columns]
         if present:
-            roles[role] = columns[present[0]]
+            roles[role] = columns.get(present[0], False)
     if config.solution is not None:
         roles["response"] = False
     return roles
@@ -101,7 +104,7 @@ def _rows(config: DataConfig) -> Iterator[tuple[int | None, dict[str, bool]]]:
     match kind:
         case "reasoning_gym":
             yield None, {"prompt": False, "gold": False, "reasoning_gym": False}
-        case "jsonl":
+        case "jsonl" if not rest.endswith(PACKED):
             yield from _jsonl_rows(Path(rest))
         case "parquet":
             yield None, _parquet_columns(Path(rest))

@@ -14,7 +14,7 @@ from typing import Any
 from rlpost.recipe.plugin_reference import IN_FILE, plugins_of
 from rlpost.recipe.rewards import RewardNode, RewardsConfig
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.sections import DataConfig, ModelConfig
+from rlpost.recipe.sections import FILE_KINDS, DataConfig, ModelConfig
 from rlpost.recipe.stages import AnyStage
 from rlpost.recipe.yaml_tree import KeyPath, Node, nearest_node
 
@@ -63,7 +63,7 @@ def _model_paths(model: ModelConfig, *, root: Node) -> ModelConfig:
 def _data_paths(config: DataConfig, *, root: Node, name: str) -> DataConfig:
     kind, _, rest = config.source.partition(":")
     folder = nearest_node(root, ("data", name, "source")).where.folder
-    if kind in ("jsonl", "parquet"):
+    if kind in FILE_KINDS:
         rest = str(_absolute(rest, folder=folder))
     elif kind == "hf":
         rest = _file_or_name(rest, folder=folder)

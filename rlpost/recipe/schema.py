@@ -147,6 +147,15 @@ class WatchdogConfig(Section):
     the run. A learner that hangs again without progress ends the run in any case."""
 
 
+class PreparationRole(Section):
+    """Where rows are tokenised, before the first stage, and where the result is kept for the next run."""
+
+    cache_dir: str = "~/.cache/rlpost"
+    """Folder for tokenised rows; it may be deleted at any time, and what is needed is made again."""
+    processes: int | None = Field(default=None, ge=1)
+    """Processes that tokenise large data sets; by default one for each core."""
+
+
 class ClusterConfig(Section):
     """Where a run takes place. It holds no hyperparameters: the same recipe gives the same model on any cluster."""
 
@@ -163,6 +172,7 @@ class ClusterConfig(Section):
     learner: LearnerRole = LearnerRole()
     rollout: RolloutRole = RolloutRole()
     scoring: ScoringRole = ScoringRole()
+    data: PreparationRole = PreparationRole()
     watchdog: WatchdogConfig = WatchdogConfig()
     start_timeout_s: float = Field(default=300, gt=0)
     """Longest wait for devices and for the start of an actor."""

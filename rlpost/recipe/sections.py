@@ -70,11 +70,19 @@ class ModelConfig(Section):
         return self
 
 
+FILE_KINDS = ("jsonl", "json", "parquet", "csv", "tsv")
+SOURCE_KINDS = ("reasoning_gym", "hf", *FILE_KINDS)
+PACKED = (".gz", ".zst", ".bz2")
+"""Endings of packed files."""
+
+
 class DataConfig(Section):
     """One data set: the source of its rows, and the roles of its columns."""
 
     source: str
-    """`reasoning_gym:<task>`, `jsonl:<path>`, `parquet:<path>`, or `hf:<name>`."""
+    """`reasoning_gym:<task>`, `jsonl:<path>`, `json:<path>` (one array), `parquet:<path>`, `csv:<path>`, `tsv:<path>`
+    or `hf:<name>`. A path that ends in .jsonl, .json, .parquet, .csv or .tsv needs no kind; JSON lines may be packed
+    (.gz, .zst, .bz2)."""
     split: str = "train"
     """The split of an `hf:` source."""
     rows: int | None = Field(default=None, ge=1, le=1_000_000_000)
@@ -109,12 +117,23 @@ class DataConfig(Section):
             )
         return solution
 
+    @field_validator("source")
+    @classmethod
+    def _with_kind(cls, source: str) -> str:
+        """Add the kind to a path that shows it by its ending."""
+        if source.partition(":")[0] in SOURCE_KINDS:
+            return source
+        endings = source.rpartition("/")[2].split(".")
+        kind = endings[-2] if len(endings) > 2 and f".{endings[-1]}" in PACKED else endings[-1]
+        return f"{kind}:{source}" if kind in FILE_KINDS else source
+
     @model_validator(mode="after")
     def _known_source(self) -> DataConfig:
         kind, _, rest = self.source.partition(":")
-        if kind not in ("reasoning_gym", "jsonl", "parquet", "hf") or not rest:
+        if kind not in SOURCE_KINDS or not rest:
             raise ValueError(
-                f"source must be reasoning_gym:<task>, jsonl:<path>, parquet:<path> or hf:<name>; found {self.source!r}"
+                "source must be reasoning_gym:<task>, hf:<name>, or a file of rows (jsonl:, json:, parquet:, csv: or "
+                f"tsv:<path>); found {self.source!r}"
             )
         if kind == "reasoning_gym" and self.rows is None:
             raise ValueError(f"{self.source} generates rows without end: set rows")

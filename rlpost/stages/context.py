@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -142,7 +142,7 @@ class StageContext:
         return config.model_copy(update={"longest_pause_s": longest_s})
 
     def collect_all(
-        self, prompts: list[Prompt], *, samples: int, sampling: Sampling, on_progress: Callable[[int], None]
+        self, prompts: Sequence[Prompt], *, samples: int, sampling: Sampling, on_progress: Callable[[int], None]
     ) -> list[RolloutGroup]:
         """Return one scored group per prompt, from the weights that the engines hold.
 

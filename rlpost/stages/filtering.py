@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ FILE_NAME = "left_out.jsonl"
 _SAMPLES_PER_CALL = 512
 
 
-def worth_learning(context: StageContext, examples: Sequence[Example], *, least_score: float) -> list[Example]:
-    """Return the examples whose response scores at least this; the others go to left_out.jsonl with their verdicts.
+def not_worth_learning(
+    context: StageContext, examples: Iterable[Example], *, count: int, least_score: float
+) -> frozenset[str]:
+    """Return the ids of the `count` examples whose response scores less; they go to left_out.jsonl with their verdicts.
 
     Examples are judged once per stage, so that a resumed stage trains on the same rows even if a judge would now
     differ.
@@ -29,28 +32,30 @@ def worth_learning(context: StageContext, examples: Sequence[Example], *, least_
     """
     path = context.directory / FILE_NAME
     if not path.exists():
-        _write(path, _left_out(context, examples, least_score=least_score))
+        _write(path, _left_out(context, examples, count=count, least_score=least_score))
     records: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    refused = {record["id"] for record in records}
-    kept = [example for example in examples if example.id not in refused]
+    refused = frozenset(record["id"] for record in records)
+    kept = count - len(refused)
     unreadable = sum(record["fault"] == Fault.GOLD for record in records)
     name = context.stage.name
-    told = f"{name}: {len(kept)} of {len(examples)} demonstrations score at least {least_score:g}"
+    told = f"{name}: {kept} of {count} demonstrations score at least {least_score:g}"
     context.console.say(told + (f"; {unreadable} have a reference that cannot be read" if unreadable else ""))
     if not kept:
         raise DataError(
             f"{told}: nothing is left to learn from; {path} has every verdict: lower stages[{name}].least_score, or "
             "mend the data or its verifier"
         )
-    return kept
+    return refused
 
 
-def _left_out(context: StageContext, examples: Sequence[Example], *, least_score: float) -> list[dict[str, Any]]:
+def _left_out(
+    context: StageContext, examples: Iterable[Example], *, count: int, least_score: float
+) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    with context.console.progress(f"{context.stage.name}: judging", total=len(examples), done=0) as progress:
-        for start in range(0, len(examples), _SAMPLES_PER_CALL):
-            context.stop.raise_if_requested(f"after judging {start} of {len(examples)} demonstrations")
-            chosen = examples[start : start + _SAMPLES_PER_CALL]
+    remaining, start = iter(examples), 0
+    with context.console.progress(f"{context.stage.name}: judging", total=count, done=0) as progress:
+        while chosen := list(islice(remaining, _SAMPLES_PER_CALL)):
+            context.stop.raise_if_requested(f"after judging {start} of {count} demonstrations")
             verdicts = context.parts.scorer.score([_sample(example) for example in chosen])
             for example, verdict in zip(chosen, verdicts, strict=True):
                 if verdict.fault is Fault.INFRA:
@@ -60,7 +65,8 @@ def _left_out(context: StageContext, examples: Sequence[Example], *, least_score
                     )
                 if verdict.score is None or not reaches(verdict.score, least_score):
                     found.append(_record(example, verdict))
-            progress.step(start + len(chosen), {})
+            start += len(chosen)
+            progress.step(start, {})
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlpost.data.preference import PreferencePair, pairs_from_examples, pairs_from_samples
+from rlpost.data.preference import PreferencePair, pairs_from_samples
 from rlpost.errors import DataError
 from rlpost.recipe.stages import OwnSamplesConfig, PairStage
 from rlpost.rollout.quarantine import Quarantine
@@ -34,21 +34,20 @@ def pair_batch(pairs: Sequence[PreferencePair]) -> TrainBatch:
 
 
 def _given_pairs(context: StageContext, stage: PairStage) -> list[PreferencePair]:
-    examples = context.data.examples(stage.data, stage=stage.name, use="pairs")
-    made = pairs_from_examples(examples, chat=context.data.format, max_length=context.recipe.model.max_length)
+    made = context.data.pairs(stage.data, stage=stage.name)
     if made.dropped:
         context.console.say(
             f"{stage.name}: {made.dropped} pairs are left out, longer than model.max_length or with equal sides"
         )
-    return made.pairs
+    return list(made.pairs)
 
 
 def _own_pairs(context: StageContext, stage: PairStage, config: OwnSamplesConfig) -> list[PreferencePair]:
     """Sample pairs once and store them, so that a resumed stage trains on the same pairs."""
     path = context.directory / "pairs.npz"
     if not path.exists():
-        prompts = context.data.prompts(stage.data, stage=stage.name, max_tokens=config.sampling.max_tokens)
-        prompts = prompts[: config.prompts]
+        found = context.data.prompts(stage.data, stage=stage.name, max_tokens=config.sampling.max_tokens)
+        prompts = found.prompts[: config.prompts]
         context.parts.serve(context.model_dir)
         with context.console.progress(f"{stage.name}: sampling", total=len(prompts), done=0) as progress:
             groups = context.collect_all(

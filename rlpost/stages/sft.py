@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from rlpost.data.rows import demonstration_rows
 from rlpost.recipe.stages import SftStage
 from rlpost.stages.context import StageContext
-from rlpost.stages.filtering import worth_learning
+from rlpost.stages.filtering import not_worth_learning
 from rlpost.stages.supervised import train_on_rows
 
 
 def run_sft(context: StageContext, stage: SftStage) -> None:
     """Train on demonstrations, or on those that the recipe's verifiers accept."""
-    examples = context.data.examples(stage.data, stage=stage.name, use="sft")
+    without = frozenset[str]()
     if stage.least_score is not None:
-        examples = worth_learning(context, examples, least_score=stage.least_score)
-    prepared = demonstration_rows(
-        examples,
-        chat=context.data.format,
-        max_length=context.recipe.model.max_length,
-        train_on=stage.train_on,
-    )
-    train_on_rows(context, stage, prepared)
+        found = context.data.examples(stage.data, stage=stage.name, train_on=stage.train_on)
+        without = not_worth_learning(context, found, count=len(found), least_score=stage.least_score)
+    demonstrations = context.data.demonstrations(stage.data, stage=stage.name, train_on=stage.train_on, without=without)
+    train_on_rows(context, stage, demonstrations)

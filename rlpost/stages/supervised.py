@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from rlpost.data.rows import SupervisedRows
 from rlpost.data.samplers import SampledRows, sampler_of
+from rlpost.data.tokenized import SupervisedRows
 from rlpost.interfaces import POLICY, Learner, LossFn
 from rlpost.losses.cross_entropy import CrossEntropy
 from rlpost.recipe.stages import SupervisedStage

@@ -185,9 +185,9 @@ def test_the_golds_column_can_be_named(tmp_path: Path) -> None:
 
 
 def test_a_data_set_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    audited = reward("audit", str(tmp_path / "a.csv"), "--reward", "math.equivalent")
+    audited = reward("audit", str(tmp_path / "a.txt"), "--reward", "math.equivalent")
     assert audited.exit_code == 2
-    assert "must be a .jsonl or .parquet file" in audited.stderr
+    assert "must be a file of rows, such as .jsonl or .parquet" in audited.stderr
 
 
 def stored_run(folder: Path) -> Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from opened import load_examples
 
-from rlpost.data.sources import load_examples
 from rlpost.recipe.sections import LARGEST_SEED, DataConfig
 from rlpost.records import Example
 

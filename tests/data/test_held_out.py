@@ -1,10 +1,12 @@
 """Held-out questions leave the training data in every wording that can be recognised."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from rlpost.data.held_out import remove_held_out
-from rlpost.data.sources import load_examples
+from opened import load_examples
+
+from rlpost.data.held_out import questions_of
 from rlpost.recipe.sections import DataConfig
 from rlpost.records import Example, Message, assistant_turn
 
@@ -13,6 +15,13 @@ def asked(*turns: str, meta: dict[str, Any] | None = None) -> Example:
     roles = ["user", "assistant"] * len(turns)
     messages = tuple(Message(role=role, content=text) for role, text in zip(roles, turns, strict=False))
     return Example(id=f"s/{turns[0]}", dataset="s", messages=messages, meta=meta or {})
+
+
+def remove_held_out(examples: Sequence[Example], *, held_out: Sequence[Example]) -> tuple[list[Example], int]:
+    """The examples that ask no held-out question, and the number of the others."""
+    forbidden = {question for example in held_out for question in questions_of(example)}
+    kept = [example for example in examples if forbidden.isdisjoint(questions_of(example))]
+    return kept, len(examples) - len(kept)
 
 
 def test_equal_questions_are_removed_regardless_of_case_space_and_width() -> None:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opened import tokenized
 from tiny_models import byte_tokenizer
 
 from rlpost.data.chat import ChatFormat
-from rlpost.data.preference import PreferencePair, pairs_from_examples, pairs_from_samples
+from rlpost.data.preference import PreferencePair, pairs_from_samples
+from rlpost.data.tokenized import pair_rows
 from rlpost.errors import DataError
 from rlpost.records import (
     Completion,
@@ -147,7 +149,8 @@ def test_given_pairs_share_their_prompt_and_long_ones_are_dropped() -> None:
         )
         for n, rejected in enumerate(["c", "c" * 40])
     ]
-    pairs, dropped = pairs_from_examples(examples, chat=chat, max_length=32)
+    sets = tokenized(examples, chat=chat, shape="pair")
+    pairs, _, dropped = pair_rows(sets, max_length=32)
     assert (len(pairs), dropped) == (1, 1)
     prompt = len("user: q\nassistant: ")
     chosen, rejected = pairs[0]
@@ -155,4 +158,4 @@ def test_given_pairs_share_their_prompt_and_long_ones_are_dropped() -> None:
     assert chat.tokenizer.decode(chosen.token_ids[chosen.weights_T > 0]) == "ab<|eos|>"
     assert chat.tokenizer.decode(rejected.token_ids[rejected.weights_T > 0]) == "c<|eos|>"
     with pytest.raises(DataError, match=r"no preference pair fits in model\.max_length = 21"):
-        pairs_from_examples(examples, chat=chat, max_length=21)
+        pair_rows(sets, max_length=21)

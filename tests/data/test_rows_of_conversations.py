@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from conversations import CALL, WEATHER, assistant, built_in, rendered, row, tool, trained_text, user, with_trl_template
+from opened import load_examples, tokenized
 from test_sources import one
 
 from rlpost.data.chat import ChatFormat
-from rlpost.data.preference import pairs_from_examples
-from rlpost.data.rows import prompts_of
-from rlpost.data.sources import load_examples, require_columns
+from rlpost.data.sources import require_columns
+from rlpost.data.tokenized import pair_rows, prompt_rows
 from rlpost.errors import DataError, ModelError, RlpostError
 from rlpost.recipe.sections import DataConfig
 from rlpost.records import Example, Message
@@ -62,7 +62,8 @@ def test_tools_and_the_answers_of_tools_are_in_the_prompt_and_are_not_trained() 
 
 
 def test_tools_reach_the_prompts_of_rl() -> None:
-    [prompt] = prompts_of(load("tools_for_rl.jsonl"), chat=CHATML, max_length=2000, max_tokens=1)
+    sets = tokenized(load("tools_for_rl.jsonl"), chat=CHATML, shape="prompt")
+    [prompt] = prompt_rows(sets, max_length=2000, max_tokens=1).prompts
     assert '"description": "Says the time."' in CHATML.tokenizer.decode(prompt.token_ids)
     assert (prompt.gold, prompt.question) == ("noon", "What time is it?")
 
@@ -80,11 +81,13 @@ def test_a_template_argument_of_a_row_goes_before_the_one_of_the_recipe() -> Non
 
 
 def test_sides_of_a_pair_may_differ_in_whole_conversations_and_equal_sides_are_left_out() -> None:
-    [pair], dropped = pairs_from_examples(load("pair_of_conversations.jsonl"), chat=CHATML, max_length=900)
+    sets = tokenized(load("pair_of_conversations.jsonl"), chat=CHATML, shape="pair")
+    [pair], _, dropped = pair_rows(sets, max_length=900)
     texts = [CHATML.tokenizer.decode(side.token_ids[side.weights_T > 0]) for side in pair]
     said = [text.replace("<think>\n\n</think>\n\n", "").replace(ENDED, "").split("\n") for text in texts]
     assert (said, dropped) == ([["Hi.", "Ask me."], ["No.", "Just so."]], 0)
-    pairs, dropped = pairs_from_examples(load("equal_pair.jsonl"), chat=CHATML, max_length=900)
+    sets = tokenized(load("equal_pair.jsonl"), chat=CHATML, shape="pair")
+    pairs, _, dropped = pair_rows(sets, max_length=900)
     assert (len(pairs), dropped) == (1, 1)
 
 
@@ -154,17 +157,12 @@ def test_every_row_of_the_page_about_conversations_is_read_and_rendered(tmp_path
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("alpaca.jsonl", r"row 0 \(columns: instruction, input, output\): the column input is one"),
         ("array.json", r"array\.json:1: a line must be one JSON object"),
         ("comma.jsonl", r"comma\.jsonl:1: a line must be one JSON object; found: Extra data"),
-        ("question_answer.jsonl", r"columns: question, answer\): a row needs a prompt"),
-        ("one_text_pair.jsonl", "a row needs a prompt, messages or a text"),
         ("images.jsonl", "the column images is one that a model would see, .* list images in not_rendered"),
-        ("messages_as_text.jsonl", "a list of messages with role and content; found a str"),
         ("image_part.jsonl", "message 0 has a part of type image, and only text is rendered"),
         ("prefill.jsonl", "a prompt must end with a user turn; found an assistant turn"),
-        ("sharegpt.jsonl", "the column conversations is one that a model would see"),
-        ("utf_16.jsonl", r"utf_16\.jsonl must be a readable UTF-8 file"),
+        ("utf_16.jsonl", r"utf_16\.jsonl must be UTF-8; found the byte order mark of UTF-16"),
         ("unknown_key.jsonl", r"row 0 .*message 1 \(assistant\) has the key emotion, .* or list it in not_rendered"),
         ("legacy_call.jsonl", r"message 1 \(assistant\) has the key function_call"),
     ],
@@ -206,9 +204,23 @@ def test_a_column_that_the_instruction_writes_does_not_vanish(tmp_path: Path) ->
     assert one(tmp_path, {"prompt": "q", "system_prompt": "old"}, system="new").messages[0].content == "new"
 
 
-def test_verls_rows_are_prompts_and_their_gold_must_be_named() -> None:
-    with pytest.raises(DataError, match=r"row set/0 lacks gold: set data\.set\.columns"):
-        require_columns(load("verl.jsonl"), stage="grpo", use="prompts_with_gold")
+def test_verls_rows_are_prompts_with_a_gold() -> None:
+    examples = load("verl.jsonl")
+    require_columns(examples, stage="grpo", use="prompts_with_gold")
+    assert examples[0].gold == examples[0].meta["reward_model"]["ground_truth"]
+
+
+@pytest.mark.parametrize("name", ["alpaca.jsonl", "question_answer.jsonl", "messages_as_text.jsonl", "sharegpt.jsonl"])
+def test_rows_of_well_known_shapes_are_demonstrations(name: str) -> None:
+    examples = load(name)
+    require_columns(examples, stage="sft", use="sft")
+    assert examples[0].messages[-1].role == "user"
+
+
+def test_a_pair_of_texts_is_a_pair() -> None:
+    examples = load("one_text_pair.jsonl")
+    require_columns(examples, stage="dpo", use="pairs")
+    assert examples[0].completion[0].text == "Hi."
 
 
 TURN = {"role": "user", "content": "q"}

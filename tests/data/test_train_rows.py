@@ -1,13 +1,16 @@
 """Rows hold the tokens, weights and lengths that their stage asks for."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from opened import tokenized
 from tiny_models import EOS_ID, byte_tokenizer
 
 from rlpost.data.chat import ChatFormat
-from rlpost.data.rows import demonstration_rows, document_rows, prompts_of, trajectory_row
+from rlpost.data.rows import trajectory_row
+from rlpost.data.tokenized import SupervisedRows, demonstration_rows, document_rows, prompt_rows
 from rlpost.errors import DataError
 from rlpost.records import Completion, Example, Message, Prompt, VersionSpan, assistant_turn
 from rlpost.rollout.episodes import single_turn
@@ -23,12 +26,25 @@ def example(question: str, response: str | None = None, number: int = 0) -> Exam
     return Example(id=f"s/{number}", dataset="s", messages=messages, completion=completion, gold=7)
 
 
+def demonstrations(examples: list[Example], *, max_length: int) -> SupervisedRows:
+    return demonstration_rows(tokenized(examples, chat=CHAT, shape="conversation"), max_length=max_length)
+
+
+def documents(examples: list[Example], *, max_length: int) -> SupervisedRows:
+    return document_rows(tokenized(examples, chat=CHAT, shape="document"), max_length=max_length)
+
+
+def prompts(examples: list[Example], *, max_length: int, max_tokens: int) -> Sequence[Prompt]:
+    sets = tokenized(examples, chat=CHAT, shape="prompt")
+    return prompt_rows(sets, max_length=max_length, max_tokens=max_tokens).prompts
+
+
 def text_of(row: TrainRow, *, trained: bool = False) -> str:
     return CHAT.tokenizer.decode(row.token_ids[row.weights_T > 0] if trained else row.token_ids)
 
 
 def test_demonstrations_train_the_response_and_its_end() -> None:
-    rows, dropped = demonstration_rows([example("ab", "cd")], chat=CHAT, max_length=64, train_on="all")
+    rows, _, dropped = demonstrations([example("ab", "cd")], max_length=64)
     assert dropped == 0
     assert text_of(rows[0]) == "user: ab\nassistant: cd<|eos|>"
     assert text_of(rows[0], trained=True) == "cd<|eos|>"
@@ -37,22 +53,22 @@ def test_demonstrations_train_the_response_and_its_end() -> None:
 def test_long_demonstrations_are_dropped_and_counted_and_the_limit_is_exact() -> None:
     length = len("user: ab\nassistant: cd") + 1
     examples = [example("ab", "cd"), example("ab", "cde")]
-    rows, dropped = demonstration_rows(examples, chat=CHAT, max_length=length, train_on="all")
+    rows, _, dropped = demonstrations(examples, max_length=length)
     assert ([text_of(row, trained=True) for row in rows], dropped) == (["cd<|eos|>"], 1)
     with pytest.raises(DataError, match=r"no row fits in model.max_length = 22: all 2 are longer"):
-        demonstration_rows(examples, chat=CHAT, max_length=length - 1, train_on="all")
+        demonstrations(examples, max_length=length - 1)
 
 
 def test_a_prompt_that_fills_the_context_is_refused_by_name() -> None:
     examples = [example("ab", "c"), example("a" * 50, "c", number=9)]
     with pytest.raises(DataError, match=r"model.max_length = 40; the prompt of row s/9 has 68 tokens: raise model.max"):
-        demonstration_rows(examples, chat=CHAT, max_length=40, train_on="all")
+        demonstrations(examples, max_length=40)
     with pytest.raises(DataError, match=r"a prompt and 8 more tokens must fit in model.max_length = 27;.* 20 tokens"):
-        prompts_of([example("ab")], chat=CHAT, max_length=27, max_tokens=8)
+        prompts([example("ab")], max_length=27, max_tokens=8)
 
 
 def test_prompts_carry_what_the_generator_and_the_scorer_need() -> None:
-    [prompt] = prompts_of([example("ab", "cd")], chat=CHAT, max_length=28, max_tokens=8)
+    [prompt] = prompts([example("ab", "cd")], max_length=28, max_tokens=8)
     assert CHAT.tokenizer.decode(prompt.token_ids) == "user: ab\nassistant: "
     assert prompt.token_ids.dtype == np.int32
     assert (prompt.id, prompt.dataset, prompt.gold) == ("s/0", "s", 7)
@@ -60,21 +76,21 @@ def test_prompts_carry_what_the_generator_and_the_scorer_need() -> None:
 
 def test_documents_are_cut_into_rows_and_all_but_the_first_token_is_trained() -> None:
     text = "abcdefghij"
-    rows, dropped = document_rows([Example(id="s/0", dataset="s", text=text)], chat=CHAT, max_length=4)
+    rows, _, dropped = documents([Example(id="s/0", dataset="s", text=text)], max_length=4)
     assert dropped == 0
     assert [text_of(row) for row in rows] == ["abcd", "efgh", "ij<|eos|>"]
     assert [text_of(row, trained=True) for row in rows] == ["bcd", "fgh", "j<|eos|>"]
 
 
 def test_a_last_piece_of_one_token_has_nothing_to_train() -> None:
-    rows, _ = document_rows([Example(id="s/0", dataset="s", text="abcd")], chat=CHAT, max_length=4)
+    rows, _, _ = documents([Example(id="s/0", dataset="s", text="abcd")], max_length=4)
     assert [text_of(row) for row in rows] == ["abcd"]
     assert rows[0].token_ids[-1] != EOS_ID
 
 
 def test_prompt_and_response_are_one_text_in_continued_pre_training() -> None:
     examples = [example("ab", "cd"), example("ab", "c" * 90)]
-    rows, dropped = document_rows(examples, chat=CHAT, max_length=64)
+    rows, _, dropped = documents(examples, max_length=64)
     assert dropped == 1
     assert text_of(rows[0]) == "user: ab\nassistant: cd<|eos|>"
     assert text_of(rows[0], trained=True) == "ser: ab\nassistant: cd<|eos|>"
@@ -82,7 +98,7 @@ def test_prompt_and_response_are_one_text_in_continued_pre_training() -> None:
 
 def test_marks_of_turns_change_nothing_in_continued_pre_training() -> None:
     turn = Message(role="assistant", content="cd", train=False)
-    rows, _ = document_rows([replace(example("ab"), completion=(turn,))], chat=CHAT, max_length=64)
+    rows, _, _ = documents([replace(example("ab"), completion=(turn,))], max_length=64)
     assert text_of(rows[0], trained=True) == "ser: ab\nassistant: cd<|eos|>"
 
 

@@ -34,7 +34,7 @@ from rlpost.platform.disk_space import room_for
 from rlpost.recipe.arithmetic import describe
 from rlpost.recipe.load import LoadedRecipe, write_resolved
 from rlpost.recipe.reward_words import reward_lines
-from rlpost.recipe.schema import ClusterConfig, Recipe
+from rlpost.recipe.schema import ClusterConfig, PreparationRole, Recipe
 from rlpost.records import Sample, Verdict
 from rlpost.settings import LearnerSettings
 from rlpost.stages.stopping import StopRequest
@@ -163,7 +163,7 @@ def _run(loaded: LoadedRecipe, recipe: Recipe, folder: Path) -> RlpostError | No
         with room_for(run.root):
             run.claim(recipe.name, fresh=False)
             write_resolved(loaded, run.root)
-            prepared = prepare(recipe, run, console)
+            prepared = prepare(recipe, run, console, where=PreparationRole(cache_dir=str(run.root.parent / "cache")))
             pipeline = Pipeline(
                 recipe=recipe,
                 cluster=ClusterConfig(name="fake", step_timeout_s=5),

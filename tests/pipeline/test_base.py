@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from opened import data_cache
 from safetensors.torch import load_file, save_file
 from small_run import recipe_document, recipe_of
 from tiny_models import BYTE_VOCAB_SIZE, save_tiny_model
@@ -26,7 +27,7 @@ def given(tmp_path: Path) -> Path:
 def build(tmp_path: Path, **model: Any) -> Path:
     document = recipe_document(tmp_path)
     document["model"] = {"max_length": 48, "dtype": "float32"} | model
-    build_base(recipe_of(document), tmp_path / "base")
+    build_base(recipe_of(document), tmp_path / "base", cache=data_cache())
     return tmp_path / "base"
 
 

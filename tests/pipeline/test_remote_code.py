@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeParts
+from opened import data_cache
 from small_run import pipeline_for, pipeline_of, recipe_document, recipe_of
 from tiny_models import save_tiny_model
 from typer.testing import CliRunner
@@ -60,10 +61,10 @@ def test_the_code_of_a_model_runs_when_the_recipe_says_so_and_not_otherwise(
     document = document_of(tmp_path, trust=trust)
     document["model"] = {"path": str(with_code), "max_length": 48, "trust_remote_code": trust, "dtype": "float32"}
     if trust:
-        build_base(recipe_of(document), tmp_path / "base")
+        build_base(recipe_of(document), tmp_path / "base", cache=data_cache())
     else:
         with pytest.raises(ModelError, match="trust_remote_code"):
-            build_base(recipe_of(document), tmp_path / "base")
+            build_base(recipe_of(document), tmp_path / "base", cache=data_cache())
     assert (tmp_path / "ran").exists() == trust
 
 

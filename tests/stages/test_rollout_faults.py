@@ -9,6 +9,8 @@ from typing import Any
 
 from fakes import FakeGenerator, FakeScorer, make_group, make_prompt, never_pauses, scored
 
+from rlpost.data.row_ids import RowIds
+from rlpost.data.tokenized import PromptRows
 from rlpost.recipe.stages import GrpoStage
 from rlpost.records import Fault, Sample, Sampling, Verdict
 from rlpost.rollout.collector import Collector
@@ -56,11 +58,12 @@ def stage_parts(directory: Path, generator: FakeGenerator) -> Any:
             breaker=never_pauses(),
         )
 
+    prompts = [make_prompt(number) for number in range(6)]
     return SimpleNamespace(
         cluster=SimpleNamespace(step_timeout_s=20),
         recipe=SimpleNamespace(model=SimpleNamespace(dtype="float32"), seed=0),
         data=SimpleNamespace(
-            prompts=lambda *args, **kwargs: [make_prompt(number) for number in range(6)],
+            prompts=lambda *args, **kwargs: PromptRows(prompts, RowIds.of([prompt.id for prompt in prompts])),
             format=SimpleNamespace(stop_token_ids=(1,)),
         ),
         directory=directory,

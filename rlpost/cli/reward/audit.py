@@ -13,15 +13,16 @@ import typer
 
 from rlpost.cli.reward.options import JsonOption, ParamsOption, WorkersOption, excerpt
 from rlpost.cli.reward.rewards_file import open_reward
-from rlpost.data.sources import load_examples
+from rlpost.data.sources import open_examples
+from rlpost.data.tables.cache import DataCache
 from rlpost.errors import DataError
+from rlpost.recipe.schema import PreparationRole
 from rlpost.recipe.sections import LARGEST_SEED, DataConfig
 from rlpost.records import Example, Sample
 from rlpost.workbench.audit import AuditReport, AuditRow, BadRow, audit
 
 GENERATED_ROWS = 100
 SHOWN = 10
-KINDS = ("reasoning_gym", "jsonl", "parquet", "hf")
 
 
 def audit_(
@@ -77,20 +78,23 @@ def audit_(
 
 
 def _examples(dataset: str, *, name: str | None, rows: int | None, gold: str | None, seed: int) -> list[Example]:
-    kind, _, place = dataset.partition(":")
-    if kind not in KINDS:
-        kind, place = Path(dataset).suffix.removeprefix("."), dataset
-    if kind not in KINDS:
+    try:
+        source = DataConfig(source=dataset, rows=1).source
+    except ValueError as error:
         raise DataError(
-            "the data set must be a .jsonl or .parquet file, or a source such as reasoning_gym:chain_sum; found "
-            f"{dataset!r}"
-        )
+            "the data set must be a file of rows, such as .jsonl or .parquet, or a source such as "
+            f"reasoning_gym:chain_sum; found {dataset!r}"
+        ) from error
+    kind, _, place = source.partition(":")
     shown = name or re.sub(r"[^a-z0-9_.-]", "_", Path(place).stem.lower()).lstrip("_.-") or "rows"
     count = rows if rows is not None or kind != "reasoning_gym" else GENERATED_ROWS
     columns: dict[Any, str] = {} if gold is None else {"gold": gold}
-    config = DataConfig(source=f"{kind}:{place}", rows=count, seed=seed, columns=columns)
+    config = DataConfig(source=source, rows=count, seed=seed, columns=columns)
     # Kept in the order of the file, because a person looks for a row by its number.
-    return sorted(load_examples(shown, config), key=lambda example: int(example.id.rpartition("/")[2]))
+    return sorted(
+        open_examples(shown, config, cache=DataCache(Path(PreparationRole().cache_dir).expanduser())),
+        key=lambda example: int(example.id.rpartition("/")[2]),
+    )
 
 
 def _row(example: Example) -> AuditRow:

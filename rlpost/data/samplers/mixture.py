@@ -7,6 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rlpost.data.samplers.rows import SampledRows
 from rlpost.data.samplers.shuffled import ShuffledEpochs
 from rlpost.errors import DataError
@@ -42,8 +45,10 @@ class MixtureSampler:
                 "held out, too long or below least_score do not count): give it other rows, or take it out of mix and "
                 "data"
             )
-        self._indices = {name: by_dataset.get(name, []) for name in config.mix}
-        self._epochs = {name: _epochs_of(name, indices, seed) for name, indices in self._indices.items() if indices}
+        self._indices = {name: by_dataset.get(name, np.empty(0, np.int64)) for name in config.mix}
+        self._epochs = {
+            name: _epochs_of(name, indices, seed) for name, indices in self._indices.items() if len(indices)
+        }
         self._taken = dict.fromkeys(config.mix, 0)
         self._owed = dict.fromkeys(config.mix, 0.0)
         """The sum of the shares up to now, less the rows taken: how many rows a data set is behind."""
@@ -84,7 +89,7 @@ class MixtureSampler:
         place = self._taken[chosen]
         self._taken[chosen] += 1
         self._taken_in_step += 1
-        return self._indices[chosen][self._epochs[chosen].at(place, count=1)[0]]
+        return int(self._indices[chosen][self._epochs[chosen].at(place, count=1)[0]])
 
     def _rows_until_due(self, name: str) -> int:
         """Return the number of rows, including the next one, by which one of this data set must have come."""
@@ -105,7 +110,7 @@ class MixtureSampler:
         return self._shares[step]
 
 
-def _epochs_of(name: str, indices: Sequence[int], seed: int) -> ShuffledEpochs:
+def _epochs_of(name: str, indices: NDArray[np.int64], seed: int) -> ShuffledEpochs:
     """Return epochs of one data set, whose order does not depend on the other data sets of the mixture."""
     own = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "big")
     return ShuffledEpochs(len(indices), seed=[seed, own])

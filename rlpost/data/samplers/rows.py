@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rlpost.data.row_ids import RowIds
 from rlpost.errors import DataError
 
 _KIND, _FINGERPRINT = "kind", "rows"
@@ -19,20 +22,14 @@ class SampledRows:
 
     ids: Sequence[str]
 
-    def by_dataset(self) -> dict[str, list[int]]:
+    def by_dataset(self) -> dict[str, NDArray[np.int64]]:
         """Return data set -> the indices of its rows."""
-        found: dict[str, list[int]] = {}
-        for index, row_id in enumerate(self.ids):
-            found.setdefault(row_id.partition("/")[0], []).append(index)
-        return found
+        return RowIds.of(self.ids).by_dataset()
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all ids and their order."""
-        digest = hashlib.blake2b(digest_size=8)
-        for row_id in self.ids:
-            digest.update(row_id.encode() + b"\0")
-        return digest.hexdigest()
+        return RowIds.of(self.ids).fingerprint()
 
     def tied(self, state: Mapping[str, Any], *, kind: str) -> dict[str, Any]:
         """Return a sampler's state with its kind and the fingerprint of its rows added."""

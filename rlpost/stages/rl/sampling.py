@@ -42,7 +42,8 @@ class Rollouts:
         self._timeout_s = context.cluster.step_timeout_s
         # The coarser of the two formats decides how far generator and learner may be apart.
         self._dtype = stage.learner.compute_dtype if context.recipe.model.dtype == "float32" else "bfloat16"
-        self._prompts = context.data.prompts(stage.data, stage=stage.name, max_tokens=stage.sampling.max_tokens)
+        found = context.data.prompts(stage.data, stage=stage.name, max_tokens=stage.sampling.max_tokens)
+        self._prompts, self._row_ids = found
         self._buffer = RolloutBuffer(
             prompts_per_step=stage.prompts_per_step,
             max_staleness=stage.max_staleness,
@@ -157,7 +158,7 @@ class Rollouts:
         return lost_to_infra(group) or (None if self._filter is None else self._filter(group))
 
     def _order(self, state: dict[str, Any] | None, *, seed: int) -> IssueOrder:
-        rows, per_step = SampledRows([prompt.id for prompt in self._prompts]), self._stage.prompts_per_step
+        rows, per_step = SampledRows(self._row_ids), self._stage.prompts_per_step
         order = IssueOrder(sampler_of(self._stage.sampler, rows, seed=seed, rows_per_step=per_step))
         if state is not None:
             order.load(state)
