@@ -70,7 +70,8 @@ def wakes_per_s(seconds: float = 2.0) -> list[float]:
 
     before = waits()
     time.sleep(seconds)
-    return [(count - before[thread]) / seconds for thread, count in waits().items()]
+    # A thread that began or ended meanwhile has no rate.
+    return [(count - before[thread]) / seconds for thread, count in waits().items() if thread in before]
 
 
 def wakes_of_a_rank(mesh: DeviceMesh) -> list[float]:
