@@ -87,7 +87,7 @@ class PartsWithRanks(FakeParts):
         learner = self._group.build(settings)
         usual = learner.step
         # In place of the stage's loss, whose arrival would import torch in every rank.
-        learner.step = lambda batch, loss: usual(batch, LossWithoutTensors())
+        learner.step = lambda batch, loss, **options: usual(batch, LossWithoutTensors(), **options)
         return learner
 
     def recover(self, error: LearnerLostError) -> None:

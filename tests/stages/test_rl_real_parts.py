@@ -22,7 +22,7 @@ from rlpost.learner.local import LocalLearner
 from rlpost.learner.process_group import join_process_group
 from rlpost.pipeline.prepare import prepare
 from rlpost.pipeline.run_directory import RunDirectory
-from rlpost.recipe.schema import ClusterConfig
+from rlpost.recipe.schema import ClusterConfig, PreparationRole
 from rlpost.recipe.stages import GrpoStage, PpoStage
 from rlpost.records import RolloutGroup, Sample, Verdict
 from rlpost.rollout.collector_thread import CollectorThread
@@ -101,7 +101,9 @@ class Harness:
         recipe = recipe_of(document)
         run = RunDirectory(folder / "run")
         run.claim(recipe.name, fresh=False)
-        self.data = prepare(recipe, run, Console()).data
+        self.data = prepare(
+            recipe, run, Console(), where=PreparationRole(cache_dir=str(run.root.parent / "cache"))
+        ).data
         self.model_dir = run.base.final / "model"
         self._document, self._folder, self._mesh = document, folder, mesh
         self.generator = VllmGenerator(
