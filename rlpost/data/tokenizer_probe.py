@@ -51,7 +51,10 @@ def refuse_dangerous_tokenizer(directory: Path) -> None:
 
 
 def _probe(file: str, *, most_memory: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (most_memory, most_memory))
+    # Whoever started the run may have set a lower limit, which nobody may raise.
+    _, allowed = resource.getrlimit(resource.RLIMIT_AS)
+    most = most_memory if allowed == resource.RLIM_INFINITY else min(most_memory, allowed)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from tokenizers import Tokenizer
 

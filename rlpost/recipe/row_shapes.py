@@ -45,9 +45,9 @@ def shapes_of(columns: Collection[str], *, named: Collection[str]) -> list[Shape
 
     Args:
         columns: The columns of a row.
-        named: The roles for which the recipe names a column. A recipe that says where prompt or answer are needs no
-            shape.
+        named: The roles for which the recipe names a column. A shape that would fill one of them is not taken, and
+            none is where the recipe says where prompt or answer are.
     """
     if {"prompt", "messages", "response", "rejected", "text"} & set(named):
         return []
-    return [name for name, wanted in COLUMNS.items() if wanted.issubset(columns)]
+    return [name for name, wanted in COLUMNS.items() if wanted.issubset(columns) and GIVES[name].isdisjoint(named)]

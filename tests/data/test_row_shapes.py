@@ -92,6 +92,12 @@ def test_a_recipe_that_names_its_columns_is_taken_at_its_word(tmp_path: Path) ->
     assert (example.response, example.gold) == ("so #### 4", None)
 
 
+def test_a_gold_that_the_recipe_names_is_found_in_rows_of_a_known_shape(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "Q"}], "ground_truth": "42", "dataset": "gsm8k"}
+    example = one(tmp_path, row, columns={"gold": "ground_truth"})
+    assert (example.gold, example.question, example.meta) == ("42", "Q", {"dataset": "gsm8k"})
+
+
 def test_a_speaker_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must be from one of human, user, .*; found 'narrator'"):
         one(tmp_path, {"conversations": [{"from": "human", "value": "Q"}, {"from": "narrator", "value": "x"}]})

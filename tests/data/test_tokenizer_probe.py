@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +83,15 @@ def test_a_text_on_which_a_tokenizer_panics_is_an_error_with_a_message(tmp_path:
 def test_an_interrupt_is_no_failure_of_the_tokenizer() -> None:
     with pytest.raises(KeyboardInterrupt), encoding_errors():
         raise KeyboardInterrupt
+
+
+def test_a_run_under_a_lower_limit_of_memory_tries_its_tokenizer_too(tmp_path: Path) -> None:
+    directory = tokenizer_dir(tmp_path / "model")
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n"
+        "from rlpost.data.tokenizer_probe import refuse_dangerous_tokenizer\n"
+        f"refuse_dangerous_tokenizer(Path({str(directory)!r}))\n"
+    )
+    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert tried.returncode == 0, tried.stderr
