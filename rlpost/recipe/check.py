@@ -25,6 +25,8 @@ from rlpost.recipe.sections import FILE_KINDS, DataConfig, SamplingConfig, Token
 from rlpost.recipe.stages import AnyStage, Product, TrainedStage
 from rlpost.recipe.yaml_tree import KeyPath
 
+_MOST_LAYERS = 10_000
+"""Building the configuration of more takes longer and longer, and no model has a tenth of them."""
 SMALLEST_HEAD_SIZE_ON_CPU = 32
 """vLLM's attention on CPU has no kernel for smaller heads (measured: 16 fails on the first request)."""
 
@@ -111,6 +113,8 @@ def _sizes(recipe: Recipe) -> Iterator[Problem]:
         if is_size and value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             text = f"must be a whole number, as all sizes of a model; found {value!r}"
             yield Problem(path=("model", "config", key), text=text)
+        elif key in ("num_hidden_layers", "n_layer") and isinstance(value, int) and value > _MOST_LAYERS:
+            yield Problem(path=("model", "config", key), text=f"must be at most {_MOST_LAYERS:,}; found {value:,}")
 
 
 def _column_remedy(name: str, missing: Missing) -> str:

@@ -28,6 +28,7 @@ RECIPES = {
     "unset_environment": "unset_environment.yaml:2: output: the environment variable RLPOST_TEST_UNSET is not set",
     "steps_and_epochs": "stages[sft]: stage sft needs exactly one of `steps` and `epochs`",
     "extends_cycle": "extends_cycle_back.yaml:1: `extends` must not lead back to the same file",
+    "too_many_layers": "model.config.num_hidden_layers: must be at most 10,000; found 1,000,000,000",
     "size_that_is_no_number": "model.config.num_attention_heads: must be a whole number, as all sizes of a model",
     "parameter_of_another_type": "data.arithmetic.params.min_digits: must be of type int; found 'banana'",
     "parameters_that_cross": "data.held-out.params: the task chain_sum needs max_terms >= min_terms; min_terms is 5, "
