@@ -1,4 +1,4 @@
-"""What a machine does to a run: it has no more of something, or is shared with others.
+"""Scenarios of the machine: it has no more of something that a run needs, or is shared with others.
 
 A scenario returns what was measured, and asserts the rest, as those of `scenarios` do.
 """

@@ -111,7 +111,7 @@ def test_a_preference_loss_starts_at_log_2_whatever_the_models_dropout_is(noisy_
 def test_a_critic_is_without_dropout_too(noisy_dir: Path, mesh: DeviceMesh) -> None:
     critic = CriticSettings(model_dir=str(noisy_dir), learning_rate=1e-2)
     learner = LocalLearner(settings_of(noisy_dir, critic=critic), mesh)
-    modules = [learner.rank._policy.module, learner.rank._critic.module]  # pyright: ignore
+    modules = [learner.rank._policy.module, learner.rank._critic.module]  # pyright: ignore - a test looks inside
     rates = [module.p for each in modules for module in each.modules() if isinstance(module, torch.nn.Dropout)]
     assert len(rates) > 10 and set(rates) == {0.0}
     assert np.isfinite(learner.step(on_policy(learner), AdvantageLoss()).loss)

@@ -149,7 +149,7 @@ def test_rows_that_share_a_call_attend_as_each_alone(lengths: tuple[int, ...], d
 
 def together(inputs: list[Tensor], lengths: tuple[int, ...]) -> Tensor:
     segments = Segments.of(lengths, inputs[0].device)
-    return segment_attention(torch.nn.Module(), *inputs, None, segments=segments, scaling=0.3)[0]  # pyright: ignore[reportCallIssue] unpacked
+    return segment_attention(torch.nn.Module(), *inputs, None, segments=segments, scaling=0.3)[0]  # pyright: ignore[reportCallIssue] - the inputs are unpacked
 
 
 def one_by_one(inputs: list[Tensor], lengths: tuple[int, ...]) -> Tensor:
@@ -183,7 +183,7 @@ def test_a_window_lets_each_token_see_itself_and_those_just_before_it(lengths: t
     inputs = [torch.randn(1, heads, sum(lengths), 16, generator=generator).requires_grad_() for heads in (2, 1, 1)]
     credit = torch.randn(1, sum(lengths), 2, 16, generator=generator)
     options: dict[str, Any] = {"segments": Segments.of(lengths, credit.device), "scaling": 0.3}
-    found = segment_attention(torch.nn.Module(), *inputs, torch.tensor(window), **options)[0]  # pyright: ignore[reportCallIssue] unpacked
+    found = segment_attention(torch.nn.Module(), *inputs, torch.tensor(window), **options)[0]  # pyright: ignore[reportCallIssue] - the inputs are unpacked
     place = torch.arange(sum(lengths))
     row = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     distance = place[:, None] - place[None]

@@ -58,7 +58,7 @@ def loss_inputs(data: Batch, normalisation: str) -> LossInputs:
     def tokens(values_BT: Array) -> Tensor:
         return torch.tensor(values_BT[data.is_token_BT])
 
-    weights_B = [row_weight(normalisation, length) for length in lengths_B.tolist()]  # pyright: ignore[reportArgumentType]
+    weights_B = [row_weight(normalisation, length) for length in lengths_B.tolist()]  # pyright: ignore[reportArgumentType] - cases hold plain text
     return LossInputs(
         logprobs_T=tokens(data.logprobs_BT).requires_grad_(),
         weights_T=torch.tensor(np.repeat(weights_B, lengths_B)),
@@ -100,13 +100,13 @@ def policy_answer(case: Policy, data: Batch, folder: Path) -> Answer:
     """The policy loss of one case, around the recomputed proximal policy."""
     loss = PolicyLoss(
         surrogate=surrogate_of(case, folder),
-        off_policy=OffPolicy(proximal=case.proximal, correction=case.correction, low=case.low, high=case.high),  # pyright: ignore[reportArgumentType]
-        kl=None if case.kl is None else KlPenalty(coefficient=case.kl_coefficient, estimator=case.kl),  # pyright: ignore[reportArgumentType]
+        off_policy=OffPolicy(proximal=case.proximal, correction=case.correction, low=case.low, high=case.high),  # pyright: ignore[reportArgumentType] - cases hold plain text
+        kl=None if case.kl is None else KlPenalty(coefficient=case.kl_coefficient, estimator=case.kl),  # pyright: ignore[reportArgumentType] - cases hold plain text
         value=None,
     )
     inputs = loss_inputs(data, case.normalisation)
     count = denominator(
-        case.normalisation,  # pyright: ignore[reportArgumentType]
+        case.normalisation,  # pyright: ignore[reportArgumentType] - cases hold plain text
         token_count=int(data.mask_BT.sum()),
         row_count=len(data.mask_BT),
         max_tokens=MAX_TOKENS,

@@ -101,7 +101,7 @@ def test_engines_get_what_the_recipe_says(tmp_path: Path, monkeypatch: pytest.Mo
     base = pipeline_for(recipe, parts, Console()).run.base.final
     with RayParts(recipe, ClusterConfig(name="one"), Console()) as started:
         assert isinstance(started, RayParts)
-        started._start_engines(base / "model", None)  # pyright: ignore
+        started._start_engines(base / "model", None)  # pyright: ignore - a test needs no cluster
     assert given["engine"].trust_remote_code is trust
     assert given["closed"] is True
 

@@ -1,4 +1,4 @@
-"""What a service sends, however large, deep or indiscreet, is its own failure, and reveals no key."""
+"""A reply that is too large, too deep or indiscreet is the failure of its service, and reveals no key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With `epochs`, every row is trained as often as they say, whatever the number of rows a step takes."""
+"""Every row is trained as often as `epochs` says, whatever the number of rows a step takes."""
 
 from __future__ import annotations
 
