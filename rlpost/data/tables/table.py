@@ -16,6 +16,9 @@ class NumberedRow(NamedTuple):
 class Table(Protocol):
     """The rows of one source, which other processes can open too: a table can be pickled."""
 
+    identity: str
+    """A hash of the content."""
+
     def __len__(self) -> int:
         """Return the number of rows."""
         ...

@@ -81,6 +81,8 @@ def token_file(
     made_from = {
         "version": TOKENS_VERSION,
         "examples": examples_identity,
+        # The source as it was opened: a data set of a hub may have changed under its name.
+        "table": examples.table.identity,
         "shape": settings.shape,
         "train_on": settings.train_on,
         "chat": settings.chat_identity,

@@ -120,6 +120,16 @@ def test_what_was_made_is_found_again_and_another_chat_template_is_made_anew(
     assert made(tmp_path, source, chat={"template": "other"})[2] == [ROWS]
 
 
+def test_a_source_that_changed_under_its_name_is_tokenised_anew(tmp_path: Path, source: DataConfig) -> None:
+    """The name of a data set on a hub stays when its rows change."""
+    before, _, _ = made(tmp_path, source)
+    path = Path(source.source.removeprefix("jsonl:"))
+    path.write_text(path.read_text().replace("q0", "Q0"))
+    after, _, shown = made(tmp_path, source)
+    assert shown == [ROWS]
+    assert sequences(after) != sequences(before)
+
+
 def test_a_row_that_cannot_be_trained_leaves_nothing_behind(tmp_path: Path, source: DataConfig) -> None:
     path = Path(source.source.removeprefix("jsonl:"))
     path.write_text(path.read_text() + '\n{"messages": [{"role": "user", "content": "only a question"}]}\n')
