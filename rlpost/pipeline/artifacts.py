@@ -14,6 +14,7 @@ from pathlib import Path
 import xxhash
 
 from rlpost.errors import ArtifactError
+from rlpost.platform.content import file_hash
 from rlpost.recipe.stages import Product
 
 MANIFEST = "manifest.json"
@@ -82,15 +83,6 @@ def hash_model(directory: Path) -> tuple[str, dict[str, str]]:
         str(path.relative_to(directory)): file_hash(path) for path in sorted(directory.rglob("*")) if path.is_file()
     }
     return text_hash(json.dumps(files, sort_keys=True)), files
-
-
-def file_hash(path: Path) -> str:
-    """Return the xxh3-128 of a file's bytes."""
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as opened:
-        while block := opened.read(1 << 24):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def bytes_hash(content: bytes) -> str:

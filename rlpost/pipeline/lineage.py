@@ -12,8 +12,9 @@ from typing import Any, cast
 from rlpost import __version__
 from rlpost.data.chat_template import chat_template_source
 from rlpost.data.sources import load_solution
-from rlpost.pipeline.artifacts import file_hash, hash_model, text_hash
+from rlpost.pipeline.artifacts import hash_model, text_hash
 from rlpost.pipeline.code_identity import code_of_function, code_of_reference, library_versions
+from rlpost.platform.content import file_hash
 from rlpost.plugins import names_file
 from rlpost.recipe.plugin_reference import plugins_of
 from rlpost.recipe.schema import Recipe

@@ -15,12 +15,13 @@ from rlpost.data.samplers import SampledRows, sampler_of
 from rlpost.data.tables.cache import DataCache
 from rlpost.data.tokenizer import load_tokenizer
 from rlpost.errors import ModelError
-from rlpost.pipeline.artifacts import MODEL, Manifest, file_hash, read_manifest
+from rlpost.pipeline.artifacts import MODEL, Manifest, read_manifest
 from rlpost.pipeline.base import build_base, has_tokenizer
 from rlpost.pipeline.code_identity import library_versions
 from rlpost.pipeline.lineage import DataIdentities, base_inputs_hash, data_identities
 from rlpost.pipeline.publish import publish_artifact
 from rlpost.pipeline.run_directory import RunDirectory
+from rlpost.platform.content import file_hash
 from rlpost.recipe.check_starts import merged_models
 from rlpost.recipe.model_layout import refuse_difference
 from rlpost.recipe.schema import PreparationRole, Recipe

@@ -52,7 +52,7 @@ def hybrid(rl: list[TrainRow], demonstrations: list[TrainRow], *, weight: float 
 def weights_after(model_dir: Path, mesh: DeviceMesh, batch: TrainBatch, loss: object) -> dict[str, torch.Tensor]:
     learner = LocalLearner(settings_of(model_dir, learner={"micro_batch_tokens": 64}), mesh)
     for _ in range(3):
-        learner.step(batch, loss)  # pyright: ignore[reportArgumentType]
+        learner.step(batch, loss)  # pyright: ignore[reportArgumentType] - losses of several kinds
     return whole_weights(learner)
 
 

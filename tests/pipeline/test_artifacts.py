@@ -7,7 +7,8 @@ import pytest
 import xxhash
 
 from rlpost.errors import ArtifactError
-from rlpost.pipeline.artifacts import MODEL, Manifest, file_hash, hash_model, read_manifest, write_manifest
+from rlpost.pipeline.artifacts import MODEL, Manifest, hash_model, read_manifest, write_manifest
+from rlpost.platform.content import file_hash
 
 
 def artifact(directory: Path) -> Manifest:

@@ -18,6 +18,7 @@ from typing import Any
 import xxhash
 
 from rlpost.errors import DataError
+from rlpost.platform.content import file_hash
 
 _KEY = "made_from.json"
 
@@ -86,14 +87,10 @@ def content_hash(path: Path) -> str:
         DataError: the file cannot be read.
     """
     refuse_streams(path, shown=str(path))
-    digest = xxhash.xxh3_128()
     try:
-        with path.open("rb") as opened:
-            while block := opened.read(1 << 24):
-                digest.update(block)
+        return file_hash(path)
     except OSError as error:
         raise DataError(f"{path} must be a readable file; found: {error}") from error
-    return digest.hexdigest()
 
 
 def refuse_streams(path: Path, *, shown: str) -> None:
