@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from rlpost.data.columns import ColumnRules, example_of
 from rlpost.data.prompt_wording import reword
-from rlpost.data.tables import Table
+from rlpost.data.row_shapes import shape_of
+from rlpost.data.tables import NumberedRow, Table
 from rlpost.errors import DataError, RlpostError
+from rlpost.recipe.row_shapes import ShapeName
 from rlpost.records import Example, assistant_turn
 
 _EXAMPLES_PER_READ = 512
@@ -76,8 +78,19 @@ class ExampleTable(Sequence[Example]):
             DataError: a row is broken or lacks something; the message names the data set and the row.
         """
         rows = self.table.read(self.numbers[np.asarray(places, np.int64)].tolist())
-        examples = [example_of(row, dataset=self.name, rules=self._rules) for row in rows]
-        return [self._finished(example) for example in examples]
+        return [self._finished(self._read(row)) for row in rows]
+
+    @property
+    def shape(self) -> ShapeName:
+        """The shape of the first row."""
+        (first,) = self.table.read(self.numbers[:1].tolist())
+        return shape_of(first.columns, named=self._rules.columns)
+
+    def _read(self, row: NumberedRow) -> Example:
+        try:
+            return example_of(row, dataset=self.name, rules=self._rules)
+        except DataError as error:
+            raise DataError(f"{self.table.place_of(row.number)}: {error}") from error
 
     def _finished(self, example: Example) -> Example:
         arguments = {**self._arguments, **example.template_arguments}

@@ -33,6 +33,7 @@ from rlpost.data.tokenized import (
 )
 from rlpost.data.trained_spans import TrainOn
 from rlpost.errors import DataError
+from rlpost.recipe.row_shapes import SHAPE_WORDS
 from rlpost.recipe.schema import Recipe
 from rlpost.records import Example
 from rlpost.telemetry.console import Console
@@ -183,5 +184,8 @@ class DataLibrary:
 
     def _table(self, name: str) -> ExampleTable:
         if name not in self._tables:
-            self._tables[name] = open_examples(name, self._recipe.data[name], cache=self._preparation.cache)
+            table = open_examples(name, self._recipe.data[name], cache=self._preparation.cache)
+            if table.shape != "plain":
+                self._console.say(f"{name}: rows are read as {SHAPE_WORDS[table.shape]}")
+            self._tables[name] = table
         return self._tables[name]

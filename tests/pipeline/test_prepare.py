@@ -121,3 +121,16 @@ def assert_holds_nothing_half_written(run: Path) -> None:
         if not folder.name.endswith(".partial"):
             assert folder.name == "00-base"
             assert read_manifest(folder) is not None
+
+
+def test_the_shape_of_rows_is_said_and_a_wrong_row_is_named_by_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = recipe_document(tmp_path)
+    rows = [{"instruction": f"{n} + 1 =", "input": "", "output": str(n + 1), "gold": str(n + 1)} for n in range(12)]
+    write_rows(tmp_path / "sums.jsonl", rows)
+    pipeline_of(document, FakeParts())
+    assert "sums: rows are read as `instruction`, `input` and `output`, as Alpaca has them" in capsys.readouterr().out
+    write_rows(tmp_path / "sums.jsonl", [*rows, {"instruction": "x", "input": "", "output": "1", "images": ["a.png"]}])
+    with pytest.raises(DataError, match=r"sums\.jsonl:13: data\.sums, row 12 .*the column images"):
+        pipeline_of({**document, "output": str(tmp_path / "other")}, FakeParts())
