@@ -24,6 +24,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from rlpost.learner.short_attention import MOST_WIDTH, short_attention
+
 SEGMENT_ATTENTION = "rlpost_segments"
 MOST_PADDING = 16
 """Most tokens of padding that a row may get in order to share a call with longer rows."""
@@ -137,17 +139,27 @@ def segment_attention(
 
 def _group_attention(query: Tensor, key: Tensor, value: Tensor, *, group: RowGroup, options: _Options) -> Tensor:
     """Return the attention output of a group, shape [rows * width of the group, heads, head width]."""
+    is_fused = options.softcap is None and options.sinks_N is None
+    sees_all = options.window is None or group.width <= options.window
+    on_cpu = query.device.type == "cpu"
+    by_products = (
+        (is_fused and sees_all and not options.dropout)
+        and (on_cpu and query.dtype == torch.bfloat16)
+        and group.width <= MOST_WIDTH
+    )
+    is_short = on_cpu and group.width <= _SHORT_WIDTH and not by_products
 
     def rows_of(packed: Tensor) -> Tensor:
         tokens_first = packed[0].transpose(0, 1)
         if group.source is not None:
             tokens_first = tokens_first.index_select(0, group.source)
         rows = tokens_first.reshape(group.rows, group.width, *tokens_first.shape[1:]).transpose(1, 2)
-        return rows.float() if rows.device.type == "cpu" and group.width <= _SHORT_WIDTH else rows
+        return rows.float() if is_short else rows
 
     rows = rows_of(query), rows_of(key), rows_of(value)
-    is_fused = options.softcap is None and options.sinks_N is None
-    if is_fused and (options.window is None or group.width <= options.window):
+    if by_products:
+        output = short_attention(*rows, scale=options.scale)
+    elif is_fused and sees_all:
         output = _fused(*rows, None, options=options)
     else:
         output = _in_blocks(*rows, attend=_fused if is_fused else _recomputed, options=options)

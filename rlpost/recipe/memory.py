@@ -171,7 +171,8 @@ def _layer_bytes_per_token(shape: ModelShape, *, width: int, device: str) -> int
     norms = 2 * (_norm_bytes(shape.hidden, width) + width * shape.hidden)  # The next layer keeps a norm's output.
     if shape.query_key_norm:
         norms += _norm_bytes(queries, width) + _norm_bytes(keys, width)
-    # On CPU, rows of up to a few hundred tokens attend in float32 (learner/attention.py).
+    # On CPU, rows of up to a few hundred tokens attend in float32 (learner/attention.py); in bfloat16 they keep their
+    # softmax instead (learner/short_attention.py), which is as much for rows of 512 tokens and less for shorter ones.
     attention_width = _FLOAT32 if device == "cpu" else width
     attention = attention_width * (2 * queries + 2 * keys)  # Queries, keys, values and the output.
     projected = width * queries if width < attention_width else 0  # The output again, rounded.
