@@ -61,6 +61,10 @@ _TURN = re.compile(
     r"(?:is|are|=|(?:could|might|may|should|would|must|can)\s+(?:also\s+)?be|get|mean|meant)\s+(?:also\s+)?)?"
     rf"[*]{{0,2}}({_VALUE})(?!\w|\.\d|\s+(?:of|is|are|ways?|steps?|more)\b)"
 )
+_BARE_LINE = re.compile(r"[ \t]*\n\s*[*_\"']*(?P<words>[^\W\d_][\w'-]*(?:[ \t]+[\w'-]+)?)[*_\"'.]*\s*")
+_CLOSING_WORDS = re.compile(
+    r"(?i)(?:done|end|finished|qed|q\.e\.d|verified|correct|yes|ok(?:ay)?|good luck|all done|the end)"
+)
 _ALTERNATIVE = re.compile(r"(?i)\s*\$*[,;]?\s*or\b")
 _NEGATIVE = re.compile(r"(?i)(?:(?:^|[=$({,\s])[-\u2212]|\b(?:minus|negative)\s+)\$?(?:\\text\{)?$")
 _REFUSED_BEFORE = re.compile(
@@ -182,7 +186,9 @@ def same_text(one: str, other: str) -> bool:
 
 
 def second_answer(tail: str, *, answer: str, accepts: Accepts | None) -> bool:
-    """Whether another answer follows a marked one: `, 8`, `or ...`, "Actually, it is 8", "The answer is 8"."""
+    """Whether another answer follows a marked one: `, 8`, `or ...`, "Actually, it is 8", "The answer is 8", or a line
+    of one or two words after an answer in words.
+    """
     if not tail.strip(" .$\n"):
         return False
     if _ALTERNATIVE.match(tail) is not None:
@@ -191,6 +197,9 @@ def second_answer(tail: str, *, answer: str, accepts: Accepts | None) -> bool:
     following = _NEXT_VALUE.match(tail)
     values = [following[1]] if following is not None else []
     values += [turn[1] for turn in _TURN.finditer(tail)]
+    bare = _BARE_LINE.fullmatch(tail)
+    if bare is not None and not _CLOSING_WORDS.fullmatch(bare["words"]) and not _COURTESY.match(bare["words"]):
+        values.append(bare["words"])
     announced = [mark.text for mark in (*labelled(tail), *tags(tail).marks)]
     return any(_competes(value, answer, accepts) for value in (*values, *(a for a in announced if _is_short(a))))
 

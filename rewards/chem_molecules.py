@@ -13,6 +13,7 @@ _FORMULA = re.compile(r"((?:[A-Z][a-z]?\d{0,5})+)(?:([+-])(\d{0,2}))?")
 
 _QUOTES = " \t\n`'\""
 _BEFORE_NAME = re.compile(r"(?P<smiles>\S+)\s+\([a-z][a-z0-9 ,'-]*\)\.?")
+_BEHIND_NAME = re.compile(r"(?P<words>[A-Za-z][\w',-]*(?:\s+[\w',-]+){0,12})\s+\((?P<smiles>[^\s]+)\)\.?")
 _SENTENCE = re.compile(
     r"(?P<words>[A-Za-z][\w'(),-]*(?:\s+[\w'(),-]+){0,15}?)\s*(?:[:=](?=\s)|\s(?:is|are|be)(?=[\s:])\s*:?)\s*(?P<smiles>\S+)"
 )
@@ -32,7 +33,8 @@ class MoleculeError(Exception):
 
 
 def smiles_in(answer: str) -> str:
-    """Return the SMILES that an answer names: alone, quoted, after "the SMILES is", or before its name in parentheses.
+    """Return the SMILES that an answer names: alone, quoted, after "the SMILES is", or before or behind its name
+    with one of the two in parentheses.
 
     Any other text is returned as it is.
     """
@@ -40,6 +42,9 @@ def smiles_in(answer: str) -> str:
     named = _BEFORE_NAME.fullmatch(text)
     if named is not None:
         return named["smiles"]
+    behind = _BEHIND_NAME.fullmatch(text)
+    if behind is not None and _NO_SENTENCE.search(behind["words"]) is None:
+        return behind["smiles"]
     sentence = _SENTENCE.fullmatch(text)
     if sentence is None or _NO_SENTENCE.search(sentence["words"]):
         return text.rstrip(".;,")

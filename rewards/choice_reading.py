@@ -21,7 +21,7 @@ MARKS = " \t\n()[]{}<>*_`'\".,:;!$\\"
 _WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textrm|mbox)\s*\{")
 _INTRODUCING = re.compile(
     r"(?i)the|my|final|correct|right|best|most|likely|answers?|options?|choices?|letters?|is|are|be|would|so|thus"
-    r"|therefore|hence|it|it's|i|choose|pick|select|think|believe|guess|say|go|with|probably|both"
+    r"|therefore|hence|it|it's|i|choose|pick|select|think|believe|guess|say|go|with|probably|both|only"
 )
 _MENTION = re.compile(
     r"(?<![\w'\u2019.+-])(?:[A-Z]|(?<=\()[a-z](?=\))|(?<=[Oo]ption )[a-z]|(?<=[Cc]hoice )[a-z])"
@@ -40,7 +40,8 @@ _DENIED = re.compile(
 _DENIED_BEHIND = re.compile(
     r"(?i)[)\]*]*\s*(?:is|was|are|seems|would\s+be|looks)"
     r"(?:\s+(?:not|also|clearly|obviously|never|the|an?)|n't){0,3}\s+"
-    r"(?:false|incorrect|wrong|untrue|excluded|eliminated|impossible|out|ruled\s+out|rejected)\b"
+    r"(?:false|incorrect|wrong|untrue|excluded|eliminated|impossible|out|ruled\s+out|rejected"
+    r"|tempting|attractive|plausible|close|a\s+(?:distractor|trap))\b"
     r"|[)\]*]*\s*(?:(?:is|was|does|can|could|will|would)\s*(?:not|n't)|cannot|isn't|doesn't|can't)\b"
 )
 _JOINED = re.compile(r"(?i)[)\]*\s]*(?:,|,?\s*\b(?:or|nor|and)\b|/)[(\[*\s]*(?:(?:option|choice)\s+)?[(\[*]*")
@@ -225,6 +226,8 @@ def core_of(answer: str) -> str:
     words = _WRAPPER.sub("{", answer).translate(_OTHER_LETTERS).strip(MARKS).split()
     while len(words) > 1 and _INTRODUCING.fullmatch(words[0].strip(MARKS)):
         del words[0]
+    if len(words) == 2 and words[1].casefold() == "only":
+        del words[1]
     return " ".join(words).strip(MARKS)
 
 

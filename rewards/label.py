@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from rewards.extraction import OnMany, Where, final_answer, plain_characters
+from rewards.answer_marks import boxes, labelled, tags
+from rewards.extraction import Extracted, OnMany, Where, after_thinking, final_answer, plain_characters
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
@@ -31,6 +32,15 @@ _LONGEST_SENTENCE = 300
 _BULLET = re.compile(r"^\s*(?:[-*\u2022]|\d{1,2}[.)])\s+")
 _ALTERNATIVE = re.compile(r"(?i)\b(?:or|either)\b")
 _CONJUNCTION = re.compile(r"\s+(?:and|&)\s+")
+_SLASH = re.compile(r"(?<![0-9])\s*/\s*(?![0-9])")
+_DENIED = re.compile(r"(?i)(?:and\s+|but\s+)?(?:is\s+)?not\s+(?=\w)")
+_DENIED_ASIDE = re.compile(r"(?i)\s*\((?:is\s+)?not\s+[^()]{1,60}\)\s*$")
+_TURNED = re.compile(
+    r"(?i)\b(?:actually|wait|however|correction|instead|rather|or|but|not|sorry|on second thought)\b|n't\b"
+)
+"""Words in an explanation by which it may take the label back."""
+_PUNCTUATION = re.compile(r"[^\w\s-]")
+_MOST_LABEL_WORDS = 4
 _SENTIMENT = ("positive", "negative", "neutral")
 
 CASES = (
@@ -40,6 +50,9 @@ CASES = (
     Case(response="pos", gold="positive", params={"synonyms": {"pos": "positive"}}, expect="accept"),
     Case(response="sports and law", gold=["law", "sports"], expect="accept"),
     Case(response="The sentiment is positive.", gold="positive", expect="accept", note="a sentence that names it"),
+    Case(response="- sports\n- law", gold=["law", "sports"], expect="accept", note="a list over several lines"),
+    Case(response="positive, not negative", gold="positive", expect="accept"),
+    Case(response="positive, not negative", gold="negative", expect="reject"),
     Case(response="negative", gold="positive", expect="reject"),
     Case(response="sports", gold=["politics", "sports"], expect="reject"),
     Case(response="glad", gold="positive", params={"labels": _SENTIMENT}, expect="reject", note="no such label"),
@@ -59,7 +72,7 @@ CASES = (
 )
 
 
-@verifier(name="label.set", version="2", isolation="inline", cases=CASES)
+@verifier(name="label.set", version="3", isolation="inline", cases=CASES)
 def label_set(
     sample: Sample,
     *,
@@ -72,8 +85,10 @@ def label_set(
 ) -> Verdict:
     """1 when the answer names exactly the labels of the gold, otherwise 0; `parts` has precision and recall.
 
-    An answer is one label, or several between commas, semicolons, bars, line breaks or `and`, or a JSON list.
-    Introductory words (`Label:`, `The sentiment is`) are ignored, unless they negate the label or make it conditional.
+    An answer is one label, or several between commas, semicolons, bars, slashes, line breaks or `and`, or a JSON list.
+    Introductory words (`Label:`, `The sentiment is`) are ignored, unless they negate the label or make it conditional;
+    so are `, not negative` after a label, and an explanation below it that takes nothing back. Underscores and hyphens
+    count as spaces.
 
     Args:
         sample: Its gold is a label or a list of labels; `meta.labels` may list all labels that exist.
@@ -91,6 +106,9 @@ def label_set(
     if not gold or known is None or (known and not gold <= known):
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not a label, or not a known one")
     found = final_answer(sample.response, where=where, on_many=on_many)
+    if where == "auto":
+        listed = _list_or_explained(sample.response, gold | known | set(names), casefold=casefold)
+        found = found if listed is None else Extracted(text=listed)
     if found.text is None:
         return Verdict(score=0.0, reason=found.reason, tags=found.tags)
     if len(found.text) > LONGEST_ANSWER:
@@ -113,6 +131,27 @@ def label_set(
     return Verdict(score=share, parsed=parsed, parts=parts, reason="other labels")
 
 
+def _list_or_explained(response: str, known: set[str], *, casefold: bool) -> str | None:
+    """Return the labels of an unmarked answer that is a list over several lines, or labels with an explanation below;
+    None for any other answer.
+    """
+    text = after_thinking(response).strip()
+    if "\n" not in text or len(text) > LONGEST_ANSWER or boxes(text).marks or tags(text).marks or labelled(text):
+        return None
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    lines = lines[1:] if lines[0].endswith(":") and len(lines) > 1 else lines
+    if all(_BULLET.match(line) and len(line.split()) <= 1 + _MOST_LABEL_WORDS for line in lines):
+        return "\n".join(lines)
+    if all(len(line.split()) < _MOST_LABEL_WORDS and not line.endswith((".", "!")) for line in lines):
+        return "\n".join(lines)
+    first, rest = lines[0], " ".join(lines[1:])
+    items = _items(first, known, casefold=casefold)
+    if not items or not set(items) <= known or _TURNED.search(rest) is not None:
+        return None
+    words = f" {_folded(_PUNCTUATION.sub(' ', rest), casefold)} "
+    return None if any(f" {label} " in words for label in known - set(items)) else first
+
+
 def _items(text: str, known: set[str], *, casefold: bool) -> list[str]:
     """Return the labels of an answer, folded; `and` separates labels unless the whole item is a label."""
     listed = _json_list(text)
@@ -131,13 +170,16 @@ def _items(text: str, known: set[str], *, casefold: bool) -> list[str]:
 
 def _split(text: str, known: set[str], *, casefold: bool) -> list[str]:
     items: list[str] = []
-    for piece in re.split(r"[,;|\n]", text):
+    pieces = re.split(r"[,;|\n]", text)
+    for piece in (_DENIED_ASIDE.sub("", one) for one in pieces):
+        if len(pieces) > 1 and _DENIED.match(piece.strip()) is not None and _folded(piece, casefold) not in known:
+            continue
         item = _folded(_BULLET.sub("", piece), casefold).removeprefix("and ")
         bare = _TRAILING.sub("", item)
         if item in known or bare in known:
             items.append(item if item in known else bare)
         else:
-            items += [_folded(part, casefold) for part in _CONJUNCTION.split(item)]
+            items += [_folded(part, casefold) for whole in _SLASH.split(item) for part in _CONJUNCTION.split(whole)]
     return [item for item in items if item]
 
 
@@ -170,5 +212,5 @@ def _texts(value: object, *, casefold: bool) -> set[str] | None:
 
 
 def _folded(text: str, casefold: bool) -> str:
-    plain = " ".join(plain_characters(text).strip(_EDGES).split())
+    plain = " ".join(re.sub(r"(?<=\w)[_-](?=\w)", " ", plain_characters(text).strip(_EDGES)).split())
     return plain.casefold() if casefold else plain

@@ -16,12 +16,14 @@ Policies, each with a case below; `docs/verifiers.md` has them in a table:
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Literal
 
 from rewards.answer_limits import pathology
 from rewards.extraction import OnMany, Where, final_answer, plain_characters, without_wrapper
 from rewards.latex import normal
+from rewards.latex_spellings import DEGREE
 from rewards.math_comparison import difference, gold_is_readable
 from rewards.math_sentences import answer_in_sentence
 from rewards.math_values import number_difference
@@ -30,6 +32,12 @@ from rewards.plain_numbers import read_plain_number
 from rlpost.records import Fault, Sample, Verdict
 from rlpost.scoring.authoring import Case, verifier
 
+PI = r"\pi"
+_ROW_END = re.compile(r"\\cr(?![A-Za-z])")
+_OUTWARD = re.compile(
+    r"(?P<opening>[\[(\]])(?P<ends>(?:(?<=\])[^\[\](),]+,[^\[\](),]+(?=[\[\])]))|(?:[^\[\](),]+,[^\[\](),]+(?=\[)))(?P<closing>[\[\])])"
+)
+"""An interval whose open ends have brackets that point outwards."""
 Unevaluated = Literal["reject", "accept"]
 
 CASES = (
@@ -90,9 +98,13 @@ def equivalent(
 
 
 def _difference(answer: str, gold: str, unevaluated: Unevaluated) -> str | None:
-    """Say how the answer differs from the gold; None if it does not."""
+    """Say how the answer differs from the gold; None if it does not. An angle in degrees may equal one in multiples of
+    pi.
+    """
     if answer == gold:
         return None
+    if (DEGREE in answer and PI in gold) or (DEGREE in gold and PI in answer):
+        answer, gold = (text.replace(DEGREE, r" \cdot \frac{\pi}{180}") for text in (answer, gold))
     problem = pathology(answer, gold=gold)
     if problem is not None:
         return f"not read: {problem}"
@@ -118,7 +130,13 @@ def _gold_text(gold: object) -> str | None:
 
 
 def _spelled(text: str) -> str:
-    return normal(without_wrapper(text))
+    return _OUTWARD.sub(_as_round_brackets, normal(_ROW_END.sub(r"\\\\", without_wrapper(text))))
+
+
+def _as_round_brackets(interval: re.Match[str]) -> str:
+    """Write the open ends of `]1,3[` as `(1,3)`."""
+    opening = "(" if interval["opening"] == "]" else "["
+    return f"{opening}{interval['ends']}{')' if interval['closing'] == '[' else ']'}"
 
 
 @lru_cache(maxsize=4096)

@@ -132,6 +132,8 @@ def _single_difference(answer: Answer, gold: Answer, written: str, gold_written:
             return _matrix_difference(rows, gold_rows) if kind == gold_kind else "a matrix is no determinant"
         case (Matrix(rows), Group("(", ")", items)) | (Group("(", ")", items), Matrix(rows)):
             return _vector_difference(rows, items, answer_is_matrix=isinstance(answer, Matrix))
+        case (Matrix(rows, False), Group("[", "]", items)) | (Group("[", "]", items), Matrix(rows, False)):
+            return _nested_difference(rows, items)
         case Group(), Group() if not (_is_interval(answer) and _is_interval(gold)):
             return _group_difference(answer, gold)
         case (Group(_, _, (only,)), Value()) if answer.is_set:
@@ -301,6 +303,15 @@ def _vector_difference(rows: Sequence[Sequence[str]], items: Sequence[Answer], *
     vector = [read_answer(cell) for cell in cells]
     pair = (vector, items) if answer_is_matrix else (items, vector)
     return None if _in_order(*pair) else "another vector"
+
+
+def _nested_difference(rows: Sequence[Sequence[str]], items: Sequence[Answer]) -> str | None:
+    """Compare a matrix with rows in brackets, `[[1, 2], [3, 4]]`."""
+    inner = [item.items for item in items if isinstance(item, Group) and _brackets(item) == "[]"]
+    if len(inner) != len(items) or len(inner) != len(rows):
+        return "another kind of answer"
+    same = all(_in_order([read_answer(cell) for cell in row], given) for row, given in zip(rows, inner, strict=True))
+    return None if same else "another matrix"
 
 
 def _region_difference(answer: Region, gold: Region) -> str | None:

@@ -34,6 +34,8 @@ _WRAPPER = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{([^{}]*)\}")
 _PLAIN_WORD = re.compile(
     r"\s[^\W\d_]{2}|\s?[$€£¥°%¢]|\s*\\[%$]|\s*\\(?:text|mathrm|textrm|mbox)\s*\{|\s*\^\s*\{?\s*\\circ|\s*\\degree"
 )
+_SMALL_POWER = re.compile(r"^(?P<sign>[+-]?)10\s*\^(?=\s*\{?\s*-)")
+"""The start of a power such as `10^{-1}`, which is how a small decimal is written; `10^3` stays a computation."""
 _MOST_REPEATED = 60
 
 
@@ -51,7 +53,7 @@ class PlainNumber:
 
 def read_plain_number(text: str) -> PlainNumber | None:
     """Read the number that makes up the whole of `text`; None if it is not a number."""
-    text = text.strip()
+    text = _SMALL_POWER.sub(r"\g<sign>1 \\cdot 10^", text.strip())
     before_unit = ""
     currency = _CURRENCY.match(text)
     if currency is not None:

@@ -5,7 +5,8 @@ Policies, each with a case or a test:
 - Rows are compared as a multiset; their order counts if and only if the reference's outermost query has ORDER BY. Rows
   that tie in that order must come in the order in which the reference returned them.
 - The answer must read a table that the reference reads, and its rows must come from the data: no constant may replace a
-  column, and on copies of the database with every other row, the result must change if the reference's changes.
+  column, and on copies of the database with every other row, the result must change if the reference's changes. Where
+  both read the same single table, their results must also agree on such copies (`sql_copies.py`).
   `meta.database` may be a list of databases on which all results must agree.
 - A reference that returns no row on any database cannot distinguish a right query from one with an impossible
   condition; it is a gold fault, unless `empty` is `compare`.
@@ -22,6 +23,7 @@ from typing import Literal, NamedTuple, cast
 from rewards.extraction import OnMany
 from rewards.fenced_blocks import fenced_or_whole
 from rewards.sql_constants import constant_columns, made_up, query_in
+from rewards.sql_copies import differs_on_a_copy
 from rewards.sql_engines import MOST_ROWS, DatabaseError, Engine, QueryError, Result, parsed, run_query
 from rewards.sql_rows import Tolerance, difference
 from rlpost.records import Fault, Sample, Verdict
@@ -49,7 +51,7 @@ CASES = (
     Case(response=f"{_ORDERED};", gold=_ORDERED, meta=_META, expect="accept"),
     Case(
         response="SELECT sum(people) FROM city",
-        gold="SELECT 6.3 * max(1, 1) FROM city WHERE name = 'Rome'",
+        gold="SELECT sum(people * 10) / 10 FROM city",
         meta=_META,
         expect="accept",
         note="but for rounding",
@@ -135,7 +137,7 @@ CASES = (
 
 @verifier(
     name="sql.execution",
-    version="2",
+    version="3",
     timeout_s=10.0,
     memory_mib=4096,
     requires=("gold", "database"),
@@ -169,8 +171,9 @@ def execution(
         relative_tolerance: Largest relative difference of two equal numbers, unless both are whole.
         absolute_tolerance: Largest absolute difference of such numbers.
         query_seconds: Time limit of one query.
-        check_constants: Whether to reject an answer with a constant instead of a column, or whose result stays the same
-            on copies of the database, with every other row, on which the reference's changes.
+        check_constants: Whether to reject an answer with a constant instead of a column, one whose result stays the
+            same on copies of the database, with every other row, on which the reference's changes, and one over the
+            same single table whose result differs from the reference's on a copy.
     """
     databases = _databases(sample.meta["database"])
     if not databases or not isinstance(sample.gold, str) or not sample.gold.strip():
@@ -232,7 +235,9 @@ def _why_not(
         answers.append(answer)
     if check_constants:
         reason = _constant_reason(query, answers, gold, databases, results, settings)
-        return reason, ("stuffed",) if reason else ()
+        if reason is not None:
+            return reason, ("stuffed",)
+        return _lucky_reason(query, answers, gold, databases, results, settings), ()
     return None, ()
 
 
@@ -266,6 +271,34 @@ def _constant_reason(
         return "a result that does not depend on the data"
     unread = any(one.reads_columns and not other.reads_columns for one, other in zip(results, answers, strict=True))
     return "reads no column" if unread and False not in told else None
+
+
+def _lucky_reason(
+    query: str,
+    answers: Sequence[Result],
+    gold: str,
+    databases: Sequence[str],
+    results: Sequence[Result],
+    settings: _Settings,
+) -> str | None:
+    """Say why an equal result is one of this data only; None if nothing shows it."""
+    if query.strip(" ;\n") == gold.strip(" ;\n"):
+        return None
+    for database, answer, expected in zip(databases, answers, results, strict=True):
+        if answer.tables != expected.tables or len(expected.tables) != 1:
+            continue
+        if differs_on_a_copy(
+            query,
+            gold,
+            table=min(expected.tables),
+            database=database,
+            engine=settings.engine,
+            column_order=settings.column_order,
+            tolerance=settings.tolerance,
+            seconds=settings.query_seconds,
+        ):
+            return "agrees on the given rows, and not on others"
+    return None
 
 
 def _databases(value: object) -> list[str]:

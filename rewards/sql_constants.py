@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from rewards.sql_engines import MOST_ROWS, DatabaseError, Engine, Kept, QueryError, Result, parsed, run_query
+from rewards.sql_engines import MOST_ROWS, Copy, DatabaseError, Engine, QueryError, Result, parsed, run_query
 from rewards.sql_rows import Row
 
-_COPIES: tuple[Kept, ...] = ("even", "odd")
+HALVES = (Copy("even"), Copy("odd"))
 _STARTS = re.compile(
     r"(?i)[\s(]*(?:--|/\*|(?:select|with|values|from|update|delete|insert|create|drop|pragma|attach|vacuum)\b)"
 )
@@ -70,24 +70,25 @@ def made_up(
         None if no copy changes the reference's result, or no copy could be made.
     """
     told = None
-    for kept in _COPIES:
-        reference = _gold_on_copy(gold, database, engine, seconds, kept)
+    for half in HALVES:
+        reference = gold_on_copy(gold, database, engine, seconds, half)
         if reference is None or sorted(map(repr, reference.rows)) == sorted(map(repr, gold_rows)):
             continue
         told = False
         try:
-            copy = run_query(answer, database=database, engine=engine, most_rows=MOST_ROWS, seconds=seconds, kept=kept)
+            found = run_query(answer, database=database, engine=engine, most_rows=MOST_ROWS, seconds=seconds, copy=half)
         except (QueryError, DatabaseError):
             continue
-        if sorted(map(repr, copy.rows)) == sorted(map(repr, rows)):
+        if sorted(map(repr, found.rows)) == sorted(map(repr, rows)):
             return True
     return told
 
 
 @lru_cache(maxsize=256)
-def _gold_on_copy(gold: str, database: str, engine: Engine, seconds: float, kept: Kept) -> Result | None:
+def gold_on_copy(gold: str, database: str, engine: Engine, seconds: float, copy: Copy) -> Result | None:
+    """Return the reference's result on a copy; None if the copy cannot be made, or the reference fails on it."""
     try:
-        return run_query(gold, database=database, engine=engine, most_rows=MOST_ROWS, seconds=seconds, kept=kept)
+        return run_query(gold, database=database, engine=engine, most_rows=MOST_ROWS, seconds=seconds, copy=copy)
     except (QueryError, DatabaseError, OSError):
         return None
 

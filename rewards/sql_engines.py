@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Timer
@@ -18,8 +19,26 @@ from urllib.parse import quote
 from rewards.sql_rows import Row, plain_cell
 
 Engine = Literal["sqlite", "duckdb"]
-Kept = Literal["all", "even", "odd"]
-"""The rows of every table that a database keeps: all of them, or every other one."""
+Half = Literal["even", "odd"]
+
+
+class Copy(NamedTuple):
+    """A changed copy of a database: without half of the rows of every table, or with another value in one column."""
+
+    half: Half
+    """The rows that remain or, with a column, those that change, counted from 1 in the order of each table."""
+    table: str = ""
+    column: str = ""
+    """The column that changes; empty if rows are removed."""
+    value: int | float | str | None = None
+    """The new value; None for another one in each row: a larger number, or the old text with one letter more."""
+
+    @property
+    def touched(self) -> Literal[0, 1]:
+        """The remainder, divided by 2, of the rows that are removed or changed."""
+        return 1 if (self.half == "odd") == bool(self.column) else 0
+
+
 LONGEST_QUERY = 20_000
 MOST_ROWS = 20_000
 _MOST_BYTES = 16 * 2**20
@@ -48,7 +67,9 @@ class Result(NamedTuple):
     """Whether the query read any column, and not only the number of rows."""
 
 
-def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, seconds: float, kept: Kept = "all") -> Result:
+def run_query(
+    sql: str, *, database: str, engine: Engine, most_rows: int, seconds: float, copy: Copy | None = None
+) -> Result:
     """Run one read-only query.
 
     Args:
@@ -57,7 +78,7 @@ def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, second
         engine: The database system.
         most_rows: The query fails if it returns more rows.
         seconds: The query fails if it takes longer; creating the database has the same limit of its own.
-        kept: The rows of every table that remain; unless this is `all`, the query runs on a copy.
+        copy: The changed copy on which the query runs; None for the database itself.
 
     Raises:
         QueryError: the query does not parse, is not read-only, fails, or exceeds a limit.
@@ -74,9 +95,9 @@ def run_query(sql: str, *, database: str, engine: Engine, most_rows: int, second
     is_script = _SCRIPT.search(database) is not None
     changed = 0 if is_script else Path(database).stat().st_mtime_ns
     if engine == "sqlite":
-        connection = _open_sqlite(database, is_script, changed, seconds, kept)
+        connection = _open_sqlite(database, is_script, changed, seconds, copy)
         return _run_sqlite(connection, sql, most_rows=most_rows, seconds=seconds)
-    connection = _open_duckdb(database, is_script, changed, seconds, kept)
+    connection = _open_duckdb(database, is_script, changed, seconds, copy)
     return _run_duckdb(connection, sql, most_rows=most_rows, seconds=seconds)
 
 
@@ -84,8 +105,8 @@ class DatabaseError(Exception):
     """The database could not be opened or created."""
 
 
-@lru_cache(maxsize=8)
-def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float, kept: Kept) -> sqlite3.Connection:
+@lru_cache(maxsize=24)
+def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float, copy: Copy | None) -> sqlite3.Connection:
     """Open a read-only connection; `changed` only distinguishes cache entries."""
     if is_script:
         connection = sqlite3.connect(":memory:", check_same_thread=False)
@@ -94,7 +115,7 @@ def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float, k
         # else.
         uri = f"file:{quote(str(Path(database).absolute()))}?mode=ro&immutable=1"
         connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-        if kept != "all":
+        if copy is not None:
             connection = _in_memory(connection, database)
     connection.text_factory = _decoded
     connection.execute("PRAGMA temp_store=MEMORY")
@@ -111,8 +132,8 @@ def _open_sqlite(database: str, is_script: bool, changed: int, seconds: float, k
         except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError) as error:
             raise DatabaseError(f"{error!s:.200}") from error
     connection.set_authorizer(None)
-    if kept != "all":
-        _remove_every_other_row(connection, first=kept == "even", seconds=seconds)
+    if copy is not None:
+        _change(connection, copy, seconds=seconds)
     connection.execute("PRAGMA query_only=ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
@@ -169,27 +190,29 @@ def _in_memory(connection: sqlite3.Connection, database: str) -> sqlite3.Connect
     return copy
 
 
-def _remove_every_other_row(connection: sqlite3.Connection, *, first: bool, seconds: float) -> None:
-    """Remove the first, third, ... row of every table, or the second, fourth, ...
+def _change(connection: sqlite3.Connection, copy: Copy, *, seconds: float) -> None:
+    """Make a database the changed copy.
 
     Raises:
-        DatabaseError: this takes too long.
+        DatabaseError: this takes too long, or the column may not have the value.
     """
     connection.set_progress_handler(_deadline(seconds), _STEPS_BETWEEN_LOOKS)
     try:
         found = connection.execute("SELECT type, name FROM sqlite_master WHERE type IN ('table', 'trigger')").fetchall()
         for kind, name in sorted(found, reverse=True):  # triggers before tables
-            quoted = '"' + str(name).replace('"', '""') + '"'
             if kind == "trigger":
-                connection.execute(f"DROP TRIGGER {quoted}")
+                connection.execute(f"DROP TRIGGER {quoted(str(name))}")
                 continue
-            numbered = f"SELECT rowid AS r, row_number() OVER (ORDER BY rowid) AS n FROM {quoted}"
+            if copy.column and str(name).lower() != copy.table:
+                continue
+            rows = f"SELECT rowid AS r, row_number() OVER (ORDER BY rowid) AS n FROM {quoted(str(name))}"
+            statement, values = change_statement(str(name), copy, engine="sqlite")
             try:
                 connection.execute(
-                    f"DELETE FROM {quoted} WHERE rowid IN (SELECT r FROM ({numbered}) WHERE n % 2 = {int(first)})"
+                    f"{statement} WHERE rowid IN (SELECT r FROM ({rows}) WHERE n % 2 = {copy.touched})", values
                 )
             except sqlite3.OperationalError as error:
-                if str(error) == "interrupted":
+                if copy.column or str(error) == "interrupted":
                     raise
                 # A table without row numbers, or one of sqlite's own, stays as it is.
         connection.commit()
@@ -197,6 +220,25 @@ def _remove_every_other_row(connection: sqlite3.Connection, *, first: bool, seco
         raise DatabaseError(f"{error!s:.200}") from error
     finally:
         connection.set_progress_handler(None, 0)
+
+
+def change_statement(table: str, copy: Copy, *, engine: Engine) -> tuple[str, list[int | float | str]]:
+    """Return the statement, without its condition, that removes or changes rows of a table, and its values."""
+    if not copy.column:
+        return f"DELETE FROM {quoted(table)}", []
+    column = quoted(copy.column)
+    if copy.value is not None:
+        return f"UPDATE {quoted(table)} SET {column} = ?", [copy.value]
+    other = f"CASE typeof({column}) WHEN 'text' THEN {column} || 'x' ELSE {column} + 1000003 END"
+    if engine == "duckdb":  # whose columns have one type each
+        larger = f"CAST(TRY_CAST({column} AS BIGINT) + 1000003 AS VARCHAR)"
+        other = f"CASE typeof({column}) WHEN 'VARCHAR' THEN {column} || 'x' ELSE {larger} END"
+    return f"UPDATE {quoted(table)} SET {column} = {other}", []
+
+
+def quoted(name: str) -> str:
+    """Return a name of a table or column as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _script_authorizer(action: int, *_: str | None) -> int:
@@ -213,12 +255,12 @@ def _deadline(seconds: float) -> Any:
     return lambda: int(time.monotonic() > stop)
 
 
-@lru_cache(maxsize=8)
-def _open_duckdb(database: str, is_script: bool, changed: int, seconds: float, kept: Kept) -> Any:
+@lru_cache(maxsize=24)
+def _open_duckdb(database: str, is_script: bool, changed: int, seconds: float, copy: Copy | None) -> Any:
     """Open a read-only connection; `changed` only distinguishes cache entries."""
     import duckdb
 
-    if kept != "all" and not is_script:
+    if copy is not None and not is_script:
         raise DatabaseError("a duckdb file is not copied")
     config: dict[str, Any] = {
         "enable_external_access": "false",
@@ -232,10 +274,11 @@ def _open_duckdb(database: str, is_script: bool, changed: int, seconds: float, k
         connection = duckdb.connect(":memory:" if is_script else database, read_only=not is_script, config=config)
         if is_script:
             _timed(connection, database, seconds=seconds)
-        if kept != "all":
-            for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
-                quoted = '"' + str(name).replace('"', '""') + '"'
-                _timed(connection, f"DELETE FROM {quoted} WHERE rowid % 2 = {int(kept == 'odd')}", seconds=seconds)
+        for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() if copy else []:
+            if copy is None or (copy.column and str(name).lower() != copy.table):
+                continue
+            statement, values = change_statement(str(name), copy, engine="duckdb")
+            _timed(connection, f"{statement} WHERE (rowid + 1) % 2 = {copy.touched}", seconds=seconds, values=values)
         connection.execute("SET max_temp_directory_size='0KB'")
         connection.execute("SET lock_configuration=true")
     except duckdb.Error as error:
@@ -266,11 +309,14 @@ def _run_duckdb(connection: Any, sql: str, *, most_rows: int, seconds: float) ->
     return Result(rows=rows, tables=tables, reads_columns=stars or tree.find(exp.Column) is not None)
 
 
-def _timed(connection: Any, sql: str, *, seconds: float, most_rows: int = 0) -> list[Row]:
+def _timed(
+    connection: Any, sql: str, *, seconds: float, most_rows: int = 0, values: Sequence[int | float | str] = ()
+) -> list[Row]:
     timer = Timer(seconds, connection.interrupt)
     timer.start()
     try:
-        return _fetched(connection.execute(sql), most_rows=most_rows) if most_rows else connection.execute(sql) and []
+        cursor = connection.execute(sql, list(values))
+        return _fetched(cursor, most_rows=most_rows) if most_rows else []
     finally:
         timer.cancel()
 

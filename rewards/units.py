@@ -4,7 +4,8 @@ pint never gets the text itself. The number is read as in `rewards.number_readin
 small whole powers and one level of division, so that no power or nesting can take long. A unit is part of the answer:
 if the gold has one, `5` is not `5 m`. Prefixes are case-sensitive: mM is not MM. Offsets count: 25 degrees Celsius are
 298.15 K. Units that only look alike are distinguished: Hz is not rad/s, Gy is not Sv. Pharmaceutical counts are units
-too: IU, mEq, drops, tablets.
+too: IU, mEq, drops, tablets; so are currencies, which are never converted. An answer may say the same quantity again,
+behind `=` or in parentheses. If the gold is a temperature, `C` and `F` are degrees.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ _NAMES = {"°C": "degC", "°F": "degF", "°": "degree", "Nm": "(N*m)"} | {
         "secs": "s",
         "hr": "h",
         "hrs": "h",
+        "Kg": "kg",
+        "KG": "kg",
+        "Km": "km",
+        "KM": "km",
     },
 }
 """Spellings that pint lacks or misreads: it takes Nm for a thread count times a metre."""
@@ -102,6 +107,18 @@ _TIME = re.compile(
     r"(?P<words>(?:.*?[a-z=:]\s+)?)(?P<hours>\d{1,4})\s*h(?:rs?|ours?)?\s*(?:,|and)?\s*(?P<minutes>\d{1,2})\s*m(?:ins?|inutes?)?",
     re.IGNORECASE,
 )
+_CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR"}
+_CURRENCY_NAMES = {
+    **{"dollar": "USD", "dollars": "USD", "usd": "USD", "euro": "EUR", "euros": "EUR", "eur": "EUR", "gbp": "GBP"},
+    **{"yen": "JPY", "jpy": "JPY", "yuan": "CNY", "cny": "CNY", "rupee": "INR", "rupees": "INR", "inr": "INR"},
+}
+_CURRENCY_SIGN = re.compile(
+    r"\\?([$€£¥₹])\s?([+-]?\d[\d.,]*)(?:\s+(thousand|million|billion|trillion)\b)?|(?<=\d)\s?([$€£¥₹])"
+)
+_AGAIN = re.compile(r"(?P<first>.*\S)\s*\((?P<again>(?:=|\u2248|or|i\.e\.,?|about)?\s*[+-]?[\d.].*)\)\W*", re.DOTALL)
+_EQUALS = re.compile(r"(?<![<>!])(?:=|\u2248|\\approx\b)")
+_SAME = 1e-3
+"""Largest relative difference of a quantity that an answer states twice."""
 _SPELLINGS = re.compile(r"(?i)\bdeg(?:rees?)?\s+(celsius|fahrenheit|c|f)\b")
 
 CASES = (
@@ -111,6 +128,12 @@ CASES = (
     Case(response="8.314 J mol^-1 K^-1", gold="8.314 J/(mol K)", expect="accept"),
     Case(response=r"$3.0 \times 10^{8}\,\mathrm{m\,s^{-1}}$", gold="3e8 m/s", expect="accept"),
     Case(response="5 mM", gold="5 mmol/L", expect="accept"),
+    Case(response="5 m (500 cm)", gold="5 m", expect="accept", note="the same again"),
+    Case(response="5 m = 500 cm", gold="5 m", expect="accept"),
+    Case(response="5 m (600 cm)", gold="5 m", expect="adversarial", note="another quantity behind it"),
+    Case(response="25 C", gold="25 °C", expect="accept"),
+    Case(response="$5.20", gold="5.20 USD", expect="accept"),
+    Case(response="5.20 euros", gold="$5.20", expect="reject", note="another currency"),
     Case(response="1.5 km", gold="1500 m", params={"convert": False}, expect="reject", note="another unit"),
     Case(response="1600 m", gold="1500 m", expect="reject"),
     Case(response="5 kg", gold="5 cm", expect="reject", note="another dimension"),
@@ -138,7 +161,7 @@ class Quantity(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-@verifier(name="units.quantity", version="3", timeout_s=5.0, extra="rewards", modules=("pint",), cases=CASES)
+@verifier(name="units.quantity", version="4", timeout_s=5.0, extra="rewards", modules=("pint",), cases=CASES)
 def quantity(
     sample: Sample,
     *,
@@ -165,7 +188,7 @@ def quantity(
         return Verdict(fault=Fault.GOLD, reason=f"the gold {sample.gold!r:.100} is not a quantity")
 
     def judged(text: str) -> Verdict:
-        answer = _read(text)
+        answer = _read_once(_as_the_gold_writes(text, gold))
         if answer.value is None:
             return Verdict(score=0.0, parsed=text[:100], reason=answer.problem, tags=answer.tags)
         reason = _difference(
@@ -214,6 +237,8 @@ def _registry() -> Any:
     registry: Any = UnitRegistry()
     for name in _COUNTS:
         registry.define(f"{name} = [{name}]")
+    for name in sorted({*_CURRENCIES.values(), *_CURRENCY_NAMES.values()}):
+        registry.define(f"{name} = [money_{name}]")
     registry.define("equivalent = [equivalent] = Eq")
     registry.define("osmole = [osmole] = Osm = osmol")
     return registry
@@ -221,7 +246,11 @@ def _registry() -> Any:
 
 @lru_cache(maxsize=4096)
 def _gold_of_text(text: str) -> Any:
-    value = _read(plain_characters(text)).value
+    plain = plain_characters(text)
+    value = _read(plain).value
+    if value is None or value.dimensionless:
+        money = _read(_with_currency_names(plain)).value
+        value = value if money is None else money
     return None if value is None or _magnitude(value, value.units) is None else value
 
 
@@ -229,6 +258,56 @@ def _gold_quantity(gold: object) -> Any:
     if isinstance(gold, bool) or not isinstance(gold, str | int | float):
         return None
     return _gold_of_text(str(gold)) if len(str(gold)) <= LONGEST_ANSWER else None
+
+
+def _as_the_gold_writes(text: str, gold: Any) -> str:
+    """Return the answer with `C` and `F` as degrees if the gold is a temperature, and with names of currencies instead
+    of signs if it is an amount of money; elsewhere `$` begins mathematics, and `C` is a charge.
+    """
+    if gold.dimensionality == {"[temperature]": 1}:
+        return re.sub(
+            r"(?i:(deg(?:rees?)?\.?\s+))?(?<=[\d\s])([CF])(?=\W*$)",
+            lambda match: match[0] if match[1] else f"°{match[2]}",
+            text,
+        )
+    if any(str(name).startswith("[money") for name in gold.dimensionality):
+        return _with_currency_names(text)
+    return text
+
+
+def _with_currency_names(text: str) -> str:
+    def named(match: re.Match[str]) -> str:
+        if match[4]:
+            return f" {_CURRENCIES[match[4]]}"
+        return f"{match[2]} {f'{match[3]} ' if match[3] else ''}{_CURRENCIES[match[1]]}"
+
+    return _CURRENCY_SIGN.sub(named, text)
+
+
+def _read_once(text: str) -> Quantity:
+    """Return the quantity of an answer, which may state it again in another unit: `5 m (500 cm)`, `5 m = 500 cm`."""
+    again = _AGAIN.fullmatch(text) if len(text) <= LONGEST_ANSWER else None
+    if again is not None:
+        first, other = (
+            _read(again["first"]),
+            _read(re.sub(r"^\W*(?:or|i\.e\.,?|about)\s", "", again["again"]).lstrip("=\u2248 ")),
+        )
+        if first.value is not None and other.value is not None:
+            return _stated_twice(first, other)
+    parts = _EQUALS.split(text) if len(text) <= LONGEST_ANSWER else [text]
+    if len(parts) == 1:
+        return _read(text)
+    last, before = _read(parts[-1]), _read(parts[-2])
+    if last.value is None:
+        return _read(text)
+    return last if before.value is None or before.value.dimensionless else _stated_twice(last, before)
+
+
+def _stated_twice(one: Quantity, other: Quantity) -> Quantity:
+    value = _magnitude(other.value, one.value.units)
+    if value is None or not math.isclose(value, one.value.magnitude, rel_tol=_SAME, abs_tol=_OFFSET_ROUNDING):
+        return Quantity(None, "two different quantities", ("hedged",))
+    return one
 
 
 def _read(text: str) -> Quantity:
@@ -277,6 +356,7 @@ def _unit_text(written: str) -> tuple[str | None, int]:
         text = spelling.sub(power, text)
     text = _SPELLINGS.sub(lambda match: "°" + match[1][0].upper(), text)
     text = re.sub(r"\s*([*/()])\s*", r"\1", " ".join(_POWER.sub(r"^\1\2", text).split())).strip(" .")
+    text = re.sub(r"(?<=[^\W\d_])-(?=[^\W\d_])", "*", text)
     text = f"1{text}" if text.startswith("/") else text
     if text.endswith(")") and "(" not in text:
         text = text[:-1]
@@ -287,7 +367,7 @@ def _unit_text(written: str) -> tuple[str | None, int]:
         return "", scale
     if len(text) > LONGEST_UNIT or _UNIT.fullmatch(text) is None:
         return None, scale
-    named = re.sub(_NAME, lambda match: _NAMES.get(match[0], match[0]), text)
+    named = re.sub(_NAME, lambda match: _NAMES.get(match[0], _CURRENCY_NAMES.get(match[0].casefold(), match[0])), text)
     return _BARE_POWER.sub(r"^\1", named), scale
 
 
