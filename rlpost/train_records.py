@@ -7,9 +7,11 @@ absent. The names in use:
 |---|---|---|
 | `advantages_T` | credit of the token | RL |
 | `behaviour_logprobs_T` | log-probability under the policy that sampled it, as the generator reported it | RL |
-| `reference_logprobs_T` | log-probability under the frozen reference model | DPO, RL with a KL penalty |
+| `reference_logprobs_T` | log-probability under the frozen reference model | DPO, KTO, QRPO, RL with a KL penalty |
 | `proximal_logprobs_T` | log-probability before the first optimizer step on this batch | RL that recomputes |
 | `proximal_mix_T` | share of the current policy in the log-linear estimate of the proximal one | RL that estimates |
+| `targets_T` | label or quantile of reward that the row is trained towards | KTO, QRPO |
+| `baseline_T` | KTO's estimate of the divergence from the reference, one number for a step | KTO |
 | `returns_T` | the value that a critic should have predicted | PPO |
 | `old_values_T` | the critic's prediction before the first optimizer step on this batch of rollouts | PPO |
 """

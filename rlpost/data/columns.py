@@ -19,7 +19,7 @@ from rlpost.data.plain_data import plain
 from rlpost.data.row_shapes import in_our_columns, shape_of
 from rlpost.data.tables import NumberedRow
 from rlpost.errors import DataError
-from rlpost.recipe.columns import USUAL_COLUMNS
+from rlpost.recipe.columns import JUDGEMENTS, USUAL_COLUMNS
 from rlpost.recipe.nearest import some_of
 from rlpost.records import Example, Message, assistant_turn
 
@@ -59,7 +59,7 @@ def example_of(row: NumberedRow, *, dataset: str, rules: ColumnRules) -> Example
         columns = in_our_columns(row.columns, shape_of(row.columns, named=rules.columns))
         columns = _with_nested(columns, rules=rules)
         role_columns = _role_columns(columns, rules=rules)
-        taken = set(role_columns.values())
+        taken = {column for role, column in role_columns.items() if role not in JUDGEMENTS}
         _refuse_vanishing(columns, ignored={*taken, *rules.not_rendered, *rules.rendered_otherwise})
         values = {role: plain(columns[column]) for role, column in role_columns.items()}
         if rules.null_is_absent:
@@ -69,7 +69,8 @@ def example_of(row: NumberedRow, *, dataset: str, rules: ColumnRules) -> Example
             id=f"{dataset}/{row.number}",
             dataset=dataset,
             ignored=rules.not_rendered,
-            meta={column: plain(value) for column, value in columns.items() if column not in taken},
+            meta={column: plain(value) for column, value in columns.items() if column not in taken}
+            | {role: values[role] for role in JUDGEMENTS if role in values},
         )
     except DataError as error:
         raise DataError(f"data.{dataset}, row {row.number} (columns: {some_of(row.columns)}): {error}") from error

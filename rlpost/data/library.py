@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,14 @@ from rlpost.data.token_files.chunk import Shape, question_hash
 from rlpost.data.token_files.token_file import TokenFile
 from rlpost.data.token_files.workers import ChunkWorkers
 from rlpost.data.tokenized import (
+    JudgedRows,
     PairRows,
     PromptRows,
     SupervisedRows,
     TokenizedSet,
     demonstration_rows,
     document_rows,
+    judged_rows,
     pair_rows,
     prompt_rows,
     used_examples,
@@ -42,6 +44,8 @@ _USES: Mapping[Shape, Use] = {
     "document": "cpt",
     "conversation": "sft",
     "pair": "pairs",
+    "labelled": "labelled",
+    "rewarded": "rewarded",
     "prompt": "prompts_with_gold",
 }
 
@@ -100,6 +104,14 @@ class DataLibrary:
             DataError: as for `documents`.
         """
         return pair_rows(self._sets(names, "pair", "completion", stage=stage), max_length=self._max_length)
+
+    def judged(self, names: Sequence[str], shape: Literal["labelled", "rewarded"], *, stage: str) -> JudgedRows:
+        """Return answers with their labels or rewards, without held-out prompts.
+
+        Raises:
+            DataError: as for `documents`.
+        """
+        return judged_rows(self._sets(names, shape, "completion", stage=stage), max_length=self._max_length)
 
     def prompts(self, names: Sequence[str], *, stage: str, max_tokens: int) -> PromptRows:
         """Return prompts to sample from, with their references, each with room for `max_tokens` more tokens.

@@ -23,16 +23,19 @@ from rlpost.data.tables.generated import GeneratedTable
 from rlpost.data.tables.hugging_face import hugging_face_table
 from rlpost.data.tables.unpacking import json_array_table, json_lines_table
 from rlpost.errors import DataError
+from rlpost.recipe.columns import JUDGEMENTS
 from rlpost.recipe.sections import DataConfig
 from rlpost.records import Example
 
-Use = Literal["cpt", "sft", "pairs", "prompts", "prompts_with_gold"]
+Use = Literal["cpt", "sft", "pairs", "labelled", "rewarded", "prompts", "prompts_with_gold"]
 """The use of a stage's rows; the model answers `prompts`, which have a gold if a verifier compares with it."""
 
 NEEDS: dict[Use, tuple[tuple[str, ...], ...]] = {
     "cpt": (("text",), ("messages", "response")),
     "sft": (("messages", "response"),),
     "pairs": (("messages", "response", "rejected"),),
+    "labelled": (("messages", "response", "label"),),
+    "rewarded": (("messages", "response", "reward", "reference_rewards"),),
     "prompts": (("messages",),),
     "prompts_with_gold": (("messages", "gold"),),
 }
@@ -83,7 +86,7 @@ def require_columns(examples: Sequence[Example], *, stage: str, use: Use) -> Non
 
 
 def _has(example: Example, field: str) -> bool:
-    value = getattr(example, field)
+    value = example.meta.get(field) if field in JUDGEMENTS else getattr(example, field)
     return value is not None and value != ()
 
 

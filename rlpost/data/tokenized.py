@@ -169,6 +169,46 @@ def pair_rows(sets: Sequence[TokenizedSet], *, max_length: int) -> PairRows:
     return PairRows(_View(pair, length=len(row_ids)), row_ids, dropped=seen - len(row_ids))
 
 
+class JudgedRows(NamedTuple):
+    """Answers with the numbers that they are trained towards."""
+
+    rows: Sequence[TrainRow]
+    mismatched: Sequence[TrainRow]
+    """For each row, its prompt with the answer of the next row of its data set, cut to the same limit."""
+    targets: NDArray[np.float32]
+    """One number for each row, see `data.judgements`."""
+    row_ids: RowIds
+    dropped: int
+
+
+def judged_rows(sets: Sequence[TokenizedSet], *, max_length: int) -> JudgedRows:
+    """Make rows of judged answers; those longer than `max_length` are dropped.
+
+    Args:
+        sets: Tokens of the shapes `labelled` or `rewarded`.
+        max_length: Most tokens of a row.
+
+    Raises:
+        DataError: a prompt alone fills `max_length`, or no row is left.
+    """
+    made = demonstration_rows(sets, max_length=max_length)
+    fitting = [one.places[one.tokens.lengths[one.places] <= max_length] for one in sets]
+    which = np.concatenate([np.full(len(places), index) for index, places in enumerate(fitting)])
+    places = np.concatenate(fitting)
+    following = np.concatenate([np.roll(part, -1) for part in fitting])
+
+    def mismatched(index: int) -> TrainRow:
+        one = sets[int(which[index])]
+        asked, answered = (one.tokens.sequence(int(found[index])) for found in (places, following))
+        prompt, answer = asked.token_ids[: asked.prompt_length], answered.token_ids[answered.prompt_length :]
+        weights_T = np.concatenate([np.zeros(len(prompt), np.float32), answered.weights_T[answered.prompt_length :]])
+        token_ids = np.concatenate([prompt, answer])[:max_length]
+        return TrainRow(token_ids=token_ids, weights_T=weights_T[:max_length], source=one.id_of(int(places[index])))
+
+    targets = np.concatenate([one.tokens.targets[part] for one, part in zip(sets, fitting, strict=True)])
+    return JudgedRows(made.rows, _View(mismatched, length=len(places)), targets, made.row_ids, made.dropped)
+
+
 class PromptRows(NamedTuple):
     """Prompts to sample from."""
 

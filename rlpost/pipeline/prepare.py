@@ -123,6 +123,8 @@ def _check_stage_data(stage: AnyStage, data: DataLibrary, recipe: Recipe) -> Non
         "cpt": data.documents,
         "sft": partial(data.demonstrations, train_on=stage.trained_turns),
         "pairs": data.pairs,
+        "labelled": partial(data.judged, shape="labelled"),
+        "rewarded": partial(data.judged, shape="rewarded"),
     }
     _check_sampler(stage, make[use](stage.data_sets, stage=stage.name).row_ids)
 

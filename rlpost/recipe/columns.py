@@ -12,8 +12,9 @@ from rlpost.errors import RecipeError
 from rlpost.recipe.row_shapes import GIVES, HOLDS_MESSAGES, shapes_of
 from rlpost.recipe.sections import PACKED, DataConfig
 
-Use = Literal["cpt", "sft", "pairs", "judging"]
-"""The use of a data set. `pairs`: to learn given preferences; `judging`: to have answers to its prompts judged."""
+Use = Literal["cpt", "sft", "pairs", "labelled", "rewarded", "judging"]
+"""The use of a data set. `pairs`: to learn given preferences; `labelled` and `rewarded`: to learn from answers with a
+label or with rewards; `judging`: to have answers to its prompts judged."""
 
 USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt",),
@@ -24,8 +25,13 @@ USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "text": ("text",),
     "tools": ("tools",),
     "template_arguments": ("chat_template_kwargs",),
+    "label": ("label",),
+    "reward": ("reward",),
+    "reference_rewards": ("reference_rewards",),
 }
 """Role -> columns that are used for it if the recipe names none."""
+JUDGEMENTS = ("label", "reward", "reference_rewards")
+"""Roles that say how good an answer is; verifiers read their columns as well."""
 
 _LINES_READ = 1000
 
@@ -75,6 +81,10 @@ def _needed(use: Use, *, roles: Mapping[str, bool], verifier_reads: Collection[s
             # A whole conversation contains its prompt.
             if not roles["response"]:
                 yield ("prompt", "messages")
+        case "labelled" | "rewarded":
+            yield ("prompt", "messages")
+            yield ("response", "messages")
+            yield from ((role,) for role in (JUDGEMENTS[:1] if use == "labelled" else JUDGEMENTS[1:]))
         case "judging":
             yield ("prompt", "messages")
             yield from ((role,) for role in verifier_reads)

@@ -92,7 +92,20 @@ class DataConfig(Section):
     params: dict[str, Any] = {}
     """Parameters that are passed to the source, for example the task parameters of reasoning-gym."""
     columns: dict[
-        Literal["prompt", "messages", "response", "rejected", "gold", "text", "tools", "template_arguments"], str
+        Literal[
+            "prompt",
+            "messages",
+            "response",
+            "rejected",
+            "gold",
+            "text",
+            "tools",
+            "template_arguments",
+            "label",
+            "reward",
+            "reference_rewards",
+        ],
+        str,
     ] = {}
     """Role -> column, for columns whose name differs from their role."""
     template_arguments: dict[str, Any] = {}

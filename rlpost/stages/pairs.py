@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,14 @@ from rlpost.stages.samples import SampleLog
 from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 
-def pairs_of_stage(context: StageContext, stage: PairStage) -> list[PreferencePair]:
+class StagePairs(NamedTuple):
+    """The pairs of a stage, and the example or sample that each chosen answer is from."""
+
+    pairs: Sequence[PreferencePair]
+    row_ids: Sequence[str]
+
+
+def pairs_of_stage(context: StageContext, stage: PairStage) -> StagePairs:
     """Return the pairs in its data sets, or pairs from its own samples; a resumed stage gets the same pairs.
 
     Raises:
@@ -33,16 +41,16 @@ def pair_batch(pairs: Sequence[PreferencePair]) -> TrainBatch:
     return TrainBatch.of(rows, components=one_component("pairs", float(len(pairs))), rows_per_unit=2)
 
 
-def _given_pairs(context: StageContext, stage: PairStage) -> list[PreferencePair]:
+def _given_pairs(context: StageContext, stage: PairStage) -> StagePairs:
     made = context.data.pairs(stage.data, stage=stage.name)
     if made.dropped:
         context.console.say(
             f"{stage.name}: {made.dropped} pairs are left out, longer than model.max_length or with equal sides"
         )
-    return list(made.pairs)
+    return StagePairs(made.pairs, made.row_ids)
 
 
-def _own_pairs(context: StageContext, stage: PairStage, config: OwnSamplesConfig) -> list[PreferencePair]:
+def _own_pairs(context: StageContext, stage: PairStage, config: OwnSamplesConfig) -> StagePairs:
     """Sample pairs once and store them, so that a resumed stage trains on the same pairs."""
     path = context.directory / "pairs.npz"
     if not path.exists():
@@ -70,7 +78,8 @@ def _own_pairs(context: StageContext, stage: PairStage, config: OwnSamplesConfig
                 "answered one way only: raise own_samples.prompts or samples_per_prompt, or change the stage before"
             )
         _write_pairs(path, made.pairs)
-    return _read_pairs(path)
+    pairs = _read_pairs(path)
+    return StagePairs(pairs, [pair.chosen.source for pair in pairs])
 
 
 def _write_pairs(path: Path, pairs: Sequence[PreferencePair]) -> None:

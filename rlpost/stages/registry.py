@@ -12,6 +12,7 @@ from rlpost.stages.merge import run_merge
 from rlpost.stages.reward_model import run_reward_model
 from rlpost.stages.rl.loop import run_rl
 from rlpost.stages.sft import run_sft
+from rlpost.stages.unpaired import run_kto, run_qrpo
 
 Scores = dict[str, float]
 
@@ -19,6 +20,8 @@ RUNNERS: Mapping[str, Callable[[StageContext, Any], Scores | None]] = {
     "cpt": run_cpt,
     "sft": run_sft,
     "dpo": run_dpo,
+    "kto": run_kto,
+    "qrpo": run_qrpo,
     "reward_model": run_reward_model,
     "grpo": run_rl,
     "ppo": run_rl,

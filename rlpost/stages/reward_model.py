@@ -35,7 +35,7 @@ def run_reward_model(context: StageContext, stage: RewardModelStage) -> dict[str
     Raises:
         DataError: there are no pairs, or all are of one prompt.
     """
-    split = split_pairs(pairs_of_stage(context, stage), stage=stage.name, seed=context.recipe.seed)
+    split = split_pairs(pairs_of_stage(context, stage).pairs, stage=stage.name, seed=context.recipe.seed)
     trained = [scored_at_end(pair) for pair in split.trained]
     steps = stage.step_count(len(trained))
     learner = context.build_learner(total_steps=steps, keep_reference=False)

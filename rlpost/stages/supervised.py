@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+
+import numpy as np
 
 from rlpost.data.samplers import SampledRows, sampler_of
 from rlpost.data.tokenized import SupervisedRows
 from rlpost.interfaces import POLICY, Learner, LossFn
 from rlpost.losses.cross_entropy import CrossEntropy
-from rlpost.recipe.stages import SupervisedStage
+from rlpost.losses.normalisation import Normalisation, denominator, row_weight
+from rlpost.recipe.stages import CrossEntropyStage, SupervisedStage
 from rlpost.stages.context import StageContext
 from rlpost.telemetry.account import step_account
-from rlpost.train_records import StepReport, TrainBatch, one_component
+from rlpost.train_records import StepReport, TrainBatch, TrainRow, one_component
 
 
-def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: SupervisedRows) -> None:
-    """Cross-entropy over rows; every weighted token of a step counts the same (TULU 3, section 4.3.2)."""
+def train_on_rows(context: StageContext, stage: CrossEntropyStage, prepared: SupervisedRows) -> None:
+    """Cross-entropy over rows; `normalisation` says how tokens and rows count."""
     rows, most = prepared.rows, context.recipe.model.max_length
     if prepared.dropped:
         context.console.say(f"{stage.name}: {prepared.dropped} rows longer than model.max_length {most} are left out")
     steps = stage.step_count(len(rows))
 
     def batch_of(indices: Sequence[int]) -> TrainBatch:
-        chosen = [rows[index] for index in indices]
-        token_count = float(sum(row.weights_T.sum() for row in chosen))
-        return TrainBatch.of(chosen, components=one_component("demonstration", token_count))
+        return demonstration_batch([rows[index] for index in indices], normalisation=stage.normalisation)
 
     train_supervised(
         context,
@@ -37,6 +39,19 @@ def train_on_rows(context: StageContext, stage: SupervisedStage, prepared: Super
         batch_of=batch_of,
         loss=CrossEntropy(),
     )
+
+
+def demonstration_batch(rows: Sequence[TrainRow], *, normalisation: Normalisation) -> TrainBatch:
+    """Make a batch whose loss is normalised over all its rows, however they are split over ranks."""
+    counts = [int(np.count_nonzero(row.weights_T)) for row in rows]
+    weighted = [
+        replace(row, weights_T=row.weights_T * np.float32(row_weight(normalisation, count)))
+        for row, count in zip(rows, counts, strict=True)
+    ]
+    total = denominator(
+        normalisation, token_count=sum(counts), row_count=sum(count > 0 for count in counts), max_tokens=1
+    )
+    return TrainBatch.of(weighted, components=one_component("demonstration", total))
 
 
 def train_supervised(

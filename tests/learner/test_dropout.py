@@ -104,7 +104,7 @@ def test_a_preference_loss_starts_at_log_2_whatever_the_models_dropout_is(noisy_
     learner = LocalLearner(settings_of(noisy_dir), mesh)
     rows = on_policy(learner)
     pairs = replace(rows.rows(range(6)), rows_per_unit=2, components=(replace(rows.components[0], denominator=3.0),))
-    report = learner.step(pairs, PreferenceLoss(beta=1.0, length_normalised=False))
+    report = learner.step(pairs, PreferenceLoss(kind="sigmoid", beta=1.0))
     assert report.loss == pytest.approx(math.log(2), abs=1e-5)
 
 

@@ -97,7 +97,7 @@ def test_a_pair_stays_together_however_small_the_budget(model_dir: Path, mesh: D
         for row in random_rows(seed=0, lengths=(20, 30, 12, 8))
     ]
     batch = batch_of(rows, rows_per_unit=2)
-    loss = PreferenceLoss(beta=0.1, length_normalised=True)
+    loss = PreferenceLoss(kind="sigmoid_norm", beta=0.1)
     reports = [
         LocalLearner(settings_of(model_dir, learner=learner), mesh).step(batch, loss)
         for learner in (LARGE, {"micro_batch_tokens": 16})

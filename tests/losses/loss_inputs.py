@@ -23,6 +23,8 @@ def inputs_of(
     mix: Sequence[float] | None = None,
     returns: Sequence[float] | None = None,
     old_values: Sequence[float] | None = None,
+    targets: Sequence[float] | None = None,
+    baseline: Sequence[float] | None = None,
     values: Sequence[float] | None = None,
     row_count: int | None = None,
 ) -> LossInputs:
@@ -42,6 +44,8 @@ def inputs_of(
             "proximal_mix_T": column(mix, 0.0),
             "returns_T": column(returns, 0.0),
             "old_values_T": column(old_values, 0.0),
+            "targets_T": column(targets, 0.0),
+            "baseline_T": column(baseline, 0.0),
         },
         values_T=None if values is None else column(values, 0.0).requires_grad_(),
         row_T=torch.tensor(list(rows), dtype=torch.int64),

@@ -121,8 +121,8 @@ def other_answers(data: Batch) -> Answers:
     value = ValueLoss(clip=VALUE_CLIP, coefficient=1.0)(inputs).losses_T.sum()
     losses: dict[str, tuple[LossFn, float]] = {
         "cross_entropy": (CrossEntropy(), token_count),
-        "preference": (PreferenceLoss(beta=PREFERENCE_BETA, length_normalised=False), pair_count),
-        "preference, length-normalised": (PreferenceLoss(beta=PREFERENCE_BETA, length_normalised=True), pair_count),
+        "preference": (PreferenceLoss(kind="sigmoid", beta=PREFERENCE_BETA), pair_count),
+        "preference, length-normalised": (PreferenceLoss(kind="sigmoid_norm", beta=PREFERENCE_BETA), pair_count),
     }
     found = {name: divided(loss(inputs).total, by, wrt=inputs.logprobs_T) for name, (loss, by) in losses.items()}
     assert inputs.values_T is not None

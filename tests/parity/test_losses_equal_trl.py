@@ -16,7 +16,7 @@ from datasets import Dataset
 from tiny_models import byte_tokenizer
 from torch import nn
 from transformers import AutoModelForSequenceClassification
-from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 from trl_parity import (
     COMMON,
     Row,
@@ -30,6 +30,8 @@ from trl_parity import (
 from rlpost.losses.cross_entropy import CrossEntropy
 from rlpost.losses.preference import PreferenceLoss
 from rlpost.losses.reward_model import RewardModelLoss
+from rlpost.losses.unpaired import KtoLoss
+from rlpost.recipe.preference_losses import PairLoss
 
 
 def test_cross_entropy_equals_sft_trainer(policy: nn.Module, tmp_path: Path) -> None:
@@ -63,8 +65,21 @@ def test_cross_entropy_equals_sft_trainer(policy: nn.Module, tmp_path: Path) -> 
     )
 
 
-@pytest.mark.parametrize(("loss_type", "beta"), [("sigmoid", 0.1), ("sigmoid_norm", 5.0)])
-def test_preference_loss_equals_dpo_trainer(policy: nn.Module, tmp_path: Path, loss_type: str, beta: float) -> None:
+@pytest.mark.parametrize(
+    ("loss_type", "beta", "smoothing"),
+    [
+        ("sigmoid", 0.1, 0.0),
+        ("sigmoid_norm", 5.0, 0.0),
+        ("robust", 0.1, 0.2),
+        ("hinge", 0.1, 0.0),
+        ("ipo", 0.3, 0.0),
+        ("apo_zero", 0.1, 0.0),
+        ("apo_down", 0.1, 0.0),
+    ],
+)
+def test_preference_loss_equals_dpo_trainer(
+    policy: nn.Module, tmp_path: Path, loss_type: PairLoss, beta: float, smoothing: float
+) -> None:
     chosen = random_rows([(5, 7), (3, 2), (6, 6)], seed=2)
     rejected = [
         Row(row.prompt, other.response)
@@ -74,7 +89,7 @@ def test_preference_loss_equals_dpo_trainer(policy: nn.Module, tmp_path: Path, l
     trainer = DPOTrainer(
         model=copy.deepcopy(policy),
         ref_model=copy.deepcopy(reference),
-        args=DPOConfig(output_dir=str(tmp_path), loss_type=[loss_type], beta=beta, **COMMON),
+        args=DPOConfig(output_dir=str(tmp_path), loss_type=[loss_type], beta=beta, label_smoothing=smoothing, **COMMON),
         train_dataset=Dataset.from_list([{"prompt": "1+1=", "chosen": "2", "rejected": "3"}] * 4),
         processing_class=byte_tokenizer(),
     )
@@ -91,7 +106,7 @@ def test_preference_loss_equals_dpo_trainer(policy: nn.Module, tmp_path: Path, l
         rows,
         reference=response_logprobs(reference, rows, temperature=1.0),
     )
-    loss = PreferenceLoss(beta=beta, length_normalised=loss_type == "sigmoid_norm")
+    loss = PreferenceLoss(kind=loss_type, beta=beta, label_smoothing=smoothing)
     assert_equal_loss_and_gradient(
         policy,
         loss=loss,
@@ -102,6 +117,55 @@ def test_preference_loss_equals_dpo_trainer(policy: nn.Module, tmp_path: Path, l
     )
     accuracy, pairs = loss(inputs).means["accuracy"]
     assert float(accuracy) / float(pairs) == pytest.approx(trainer._metrics["train"]["rewards/accuracies"][0])
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (1.5, 0.7)])
+def test_kto_loss_equals_kto_trainer(policy: nn.Module, tmp_path: Path, weights: tuple[float, float]) -> None:
+    rows, labels = random_rows([(5, 7), (3, 2), (6, 6), (2, 4)], seed=12), [True, False, False, True]
+    others = [Row(row.prompt, rows[index - 1].response) for index, row in enumerate(rows)]
+    reference = nearby(policy, seed=5, scale=0.02)
+    trainer = KTOTrainer(
+        model=copy.deepcopy(policy),
+        ref_model=copy.deepcopy(reference),
+        args=KTOConfig(
+            output_dir=str(tmp_path),
+            beta=0.3,
+            desirable_weight=weights[0],
+            undesirable_weight=weights[1],
+            **{**COMMON, "per_device_train_batch_size": 4, "train_sampling_strategy": "sequential"},
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "1+1=", "completion": "2", "label": True}] * 4),
+        processing_class=byte_tokenizer(),
+    )
+    batch = trainer.data_collator(
+        [
+            {
+                "prompt_ids": row.prompt,
+                "completion_ids": row.response,
+                "KL_completion_ids": other.response,
+                "label": label,
+            }
+            for row, other, label in zip(rows, others, labels, strict=True)
+        ]
+    )
+    ours, frozen = (response_logprobs(model, others, temperature=1.0) for model in (policy, reference))
+    divergence = sum(float((one - other).detach().sum()) for one, other in zip(ours, frozen, strict=True)) / len(rows)
+    assert divergence > 0.001, "a baseline that is cut off at 0 tests nothing"
+    inputs = inputs_of(
+        response_logprobs(policy, rows, temperature=1.0),
+        rows,
+        reference=response_logprobs(reference, rows, temperature=1.0),
+        targets=[float(label) for label in labels],
+        baseline=divergence,
+    )
+    assert_equal_loss_and_gradient(
+        policy,
+        loss=KtoLoss(beta=0.3, desirable_weight=weights[0], undesirable_weight=weights[1]),
+        inputs=inputs,
+        divisor=len(rows),
+        trl_model=trainer.model,
+        trl_loss=trainer.compute_loss(trainer.model.train(), batch),
+    )
 
 
 def test_reward_model_loss_equals_reward_trainer(model_path: Path, tmp_path: Path) -> None:

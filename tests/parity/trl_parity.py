@@ -72,6 +72,8 @@ def inputs_of(
     behaviour: Sequence[Tensor] | None = None,
     reference: Sequence[Tensor] | None = None,
     proximal: Sequence[Tensor] | None = None,
+    targets: Sequence[float] | None = None,
+    baseline: float = 0.0,
 ) -> LossInputs:
     zeros = [torch.zeros(len(row.response)) for row in rows]
     return LossInputs(
@@ -82,6 +84,8 @@ def inputs_of(
             "behaviour_logprobs_T": torch.cat(list(behaviour or zeros)).detach(),
             "reference_logprobs_T": torch.cat(list(reference or zeros)).detach(),
             "proximal_logprobs_T": torch.cat(list(proximal or zeros)).detach(),
+            "targets_T": per_token(targets or [0.0] * len(rows), rows),
+            "baseline_T": per_token([baseline] * len(rows), rows),
         },
         values_T=None,
         row_T=torch.arange(len(rows)).repeat_interleave(torch.tensor([len(row.response) for row in rows])),

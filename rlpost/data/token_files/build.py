@@ -16,7 +16,7 @@ from rlpost.data.token_files.workers import ChunkWorkers
 from rlpost.data.trained_spans import TrainOn
 from rlpost.records import Example
 
-TOKENS_VERSION = 1
+TOKENS_VERSION = 2
 """Raise it when the tokens of a row, or the stored form of a token file, change."""
 _ROWS_PER_CHUNK = 2000
 _ROWS_WORTH_PROCESSES = 20_000

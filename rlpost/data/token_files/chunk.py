@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -12,14 +12,22 @@ from numpy.typing import NDArray
 
 from rlpost.data.chat import ChatFormat
 from rlpost.data.held_out import questions_of
+from rlpost.data.judgements import label_target, quantile_target
 from rlpost.data.tokenizer import encoding_errors
 from rlpost.data.trained_spans import TrainOn
 from rlpost.records import Example, IntArray
 
-Shape = Literal["document", "conversation", "pair", "prompt"]
-"""The stored tokens of a row: those of its text, of prompt and answer, of both sides of a pair one after the other, or
-of the prompt with the generation prompt at its end."""
-SEQUENCES: Mapping[Shape, int] = {"document": 1, "conversation": 1, "pair": 2, "prompt": 1}
+Shape = Literal["document", "conversation", "pair", "labelled", "rewarded", "prompt"]
+"""The stored tokens of a row: those of its text, of prompt and answer (with or without a label or rewards), of both
+sides of a pair one after the other, or of the prompt with the generation prompt at its end."""
+SEQUENCES: Mapping[Shape, int] = {
+    "document": 1,
+    "conversation": 1,
+    "pair": 2,
+    "labelled": 1,
+    "rewarded": 1,
+    "prompt": 1,
+}
 """Shape -> sequences of one row."""
 
 
@@ -38,6 +46,8 @@ class Chunk(NamedTuple):
     """Hashes of the questions that the row asks, 0 where it has fewer than two; shape [R, 2]."""
     differ: NDArray[np.bool_]
     """Whether the two sides of a pair differ; shape [R]."""
+    targets: NDArray[np.float32]
+    """Number that a judged answer is trained towards (`data.judgements`); 0 for other shapes; shape [R]."""
 
 
 def chunk_of(examples: Sequence[Example], *, chat: ChatFormat, shape: Shape, train_on: TrainOn) -> Chunk:
@@ -47,6 +57,7 @@ def chunk_of(examples: Sequence[Example], *, chat: ChatFormat, shape: Shape, tra
         DataError: no turn of a row is trained.
         ModelError: the chat template cannot show a row as it must be trained.
     """
+    target_of = _TARGETS.get(shape)
     sequences = _SEQUENCES_OF[shape](examples, chat, train_on)
     return Chunk(
         token_ids=_joined([sequence.token_ids for sequence in sequences], np.int32),
@@ -55,6 +66,7 @@ def chunk_of(examples: Sequence[Example], *, chat: ChatFormat, shape: Shape, tra
         prompt_lengths=np.array([sequence.prompt_length for sequence in sequences], np.int64),
         questions=np.array([_question_hashes(example) for example in examples], np.uint64).reshape(-1, 2),
         differ=np.array([example.completion != example.rejected for example in examples], np.bool_),
+        targets=np.array([target_of(example) if target_of else 0 for example in examples], np.float32),
     )
 
 
@@ -110,7 +122,15 @@ def _documents(examples: Sequence[Example], chat: ChatFormat, train_on: TrainOn)
     return [_Sequence(ids, np.arange(len(ids)) > 0, prompt_length) for ids, _, prompt_length in found]
 
 
-_SEQUENCES_OF = {"document": _documents, "conversation": _conversations, "pair": _pairs, "prompt": _prompts}
+_SEQUENCES_OF = {
+    "document": _documents,
+    "conversation": _conversations,
+    "pair": _pairs,
+    "labelled": _conversations,
+    "rewarded": _conversations,
+    "prompt": _prompts,
+}
+_TARGETS: Mapping[Shape, Callable[[Example], float]] = {"labelled": label_target, "rewarded": quantile_target}
 
 
 def _without_marks(example: Example) -> Example:

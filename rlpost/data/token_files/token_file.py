@@ -33,6 +33,7 @@ class TokenFile:
         self.prompt_lengths: NDArray[np.int64] = _mapped(directory / "prompt_lengths.npy")
         self.questions: NDArray[np.uint64] = _mapped(directory / "questions.npy")
         self.differ: NDArray[np.bool_] = _mapped(directory / "differ.npy")
+        self.targets: NDArray[np.float32] = _mapped(directory / "targets.npy")
         self._starts: NDArray[np.int64] = _mapped(directory / "starts.npy")
         self._token_ids, self._trained = (_flat(directory, name) for name in _FLAT)
 

@@ -12,15 +12,18 @@ from rlpost.recipe.stages.pairs import DpoStage, OwnSamplesConfig, PairStage, Re
 from rlpost.recipe.stages.policy_gradient import GrpoStage, PpoStage
 from rlpost.recipe.stages.rl import RlStage
 from rlpost.recipe.stages.stage import BASE, Parent, Product, RecipePart, Role, Stage, TrainedStage
-from rlpost.recipe.stages.supervised import CptStage, SftStage, SupervisedStage
+from rlpost.recipe.stages.supervised import CptStage, CrossEntropyStage, SftStage, SupervisedStage
+from rlpost.recipe.stages.unpaired import KtoStage, QrpoStage
 
 __all__ = [
     "BASE",
     "STAGE_CLASSES",
     "AnyStage",
     "CptStage",
+    "CrossEntropyStage",
     "DpoStage",
     "GrpoStage",
+    "KtoStage",
     "MergeSource",
     "MergeStage",
     "OwnSamplesConfig",
@@ -28,6 +31,7 @@ __all__ = [
     "Parent",
     "PpoStage",
     "Product",
+    "QrpoStage",
     "RecipePart",
     "RewardModelStage",
     "RlStage",
@@ -39,7 +43,8 @@ __all__ = [
 ]
 
 AnyStage = Annotated[
-    CptStage | SftStage | DpoStage | RewardModelStage | GrpoStage | PpoStage | MergeStage, Field(discriminator="kind")
+    CptStage | SftStage | DpoStage | KtoStage | QrpoStage | RewardModelStage | GrpoStage | PpoStage | MergeStage,
+    Field(discriminator="kind"),
 ]
 STAGE_CLASSES: Mapping[str, type[Stage]] = {stage.kind_name(): stage for stage in get_args(get_args(AnyStage)[0])}
 """Kind -> class."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from rlpost.recipe.columns import Use
 from rlpost.recipe.number_words import count
+from rlpost.recipe.preference_losses import PAIR_LOSSES, PairLoss, PairLossFacts
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.reward_model import PAIR_ACCURACY, held_out_pair_count
 from rlpost.recipe.sections import MOST_PER_STEP, PerStep, SamplingConfig, Section
@@ -83,25 +84,59 @@ class PairStage(SupervisedStage):
 
 
 class DpoStage(PairStage):
-    """Direct preference optimisation with the stage's own start as the frozen reference.
+    """Preference optimisation: DPO and its relatives, with the stage's own start as the frozen reference.
 
     `rows_per_step` counts pairs.
     """
 
     kind: Literal["dpo"]
-    beta: float = Field(default=5.0, gt=0)
-    """Strength of the pull towards the reference; by default 5 for `sigmoid_norm`, as in TULU 3, and 0.1 for `sigmoid`,
-    as in the paper on DPO (arXiv 2305.18290, appendix B)."""
-    loss: Literal["sigmoid", "sigmoid_norm"] = "sigmoid_norm"
-    """Plain DPO, or length-normalised DPO (TULU 3, equation 6)."""
+    loss: PairLoss = "sigmoid_norm"
+    """Length-normalised DPO as in TULU 3, or another loss of `recipe/preference_losses.py`; docs/objectives.md compares
+    them."""
+    beta: float | None = Field(default=None, gt=0)
+    """Strength of the pull towards the reference, or scale of the scores; by default that of the loss's own paper, for
+    example 5 for `sigmoid_norm`, 0.1 for `sigmoid` and 2 for `simpo`."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Assumed share of pairs whose sides are swapped, for `sigmoid`, `sigmoid_norm` and `robust`."""
+    margin: float | None = Field(default=None, ge=0)
+    """The score by which the chosen answer should lead, for `simpo`; by default 1."""
+    nll_weight: float | None = Field(default=None, ge=0)
+    """Weight of the chosen answer's mean cross-entropy a token, beside the loss; by default 1 for `orpo`, whose
+    definition contains it, and 0 for the others."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _usual_beta(cls, written: Any) -> Any:
-        if not isinstance(written, dict):
-            return written
-        keys = cast("dict[str, Any]", written)
-        return {"beta": 0.1, **keys} if keys.get("loss") == "sigmoid" else keys
+    @property
+    def facts(self) -> PairLossFacts:
+        """The facts about its loss."""
+        return PAIR_LOSSES[self.loss]
+
+    @property
+    def settings_of_loss(self) -> Mapping[str, float]:
+        """The numbers of the loss, with its own defaults."""
+        facts = self.facts
+        return {
+            "beta": facts.beta if self.beta is None else self.beta,
+            "label_smoothing": self.label_smoothing,
+            "margin": 0.0 if not facts.takes_margin else 1.0 if self.margin is None else self.margin,
+            "nll_weight": facts.nll_weight if self.nll_weight is None else self.nll_weight,
+        }
+
+    def contradictions(self, *, earlier: Mapping[str, Product], deterministic: bool) -> Iterator[Problem]:
+        """See `Stage`."""
+        yield from super().contradictions(earlier=earlier, deterministic=deterministic)
+        for key, is_set, is_read in (
+            ("label_smoothing", self.label_smoothing > 0, self.facts.takes_smoothing),
+            ("margin", self.margin is not None, self.facts.takes_margin),
+        ):
+            if is_set and not is_read:
+                text = f"the loss {self.loss} does not read {key}: remove it, or choose another loss"
+                yield Problem(path=(key,), text=text)
+
+    def words(self, data_rows: int | None) -> Iterator[str]:
+        """See `Stage`."""
+        values = ", ".join(f"{name} {value:g}" for name, value in self.settings_of_loss.items() if value)
+        reference = "with the start as reference" if self.facts.has_reference else "without a reference"
+        yield f"{self.facts.words}, {values}, {reference}"
+        yield from super().words(data_rows)
 
 
 class RewardModelStage(PairStage):

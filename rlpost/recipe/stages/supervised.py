@@ -80,7 +80,16 @@ class SupervisedStage(TrainedStage):
             yield text + (f", the last with {last:,}" if last < self.rows_per_step else "")
 
 
-class CptStage(SupervisedStage):
+class CrossEntropyStage(SupervisedStage):
+    """A stage that predicts the next token of its rows."""
+
+    normalisation: Literal["token", "sequence", "sequence_sum"] = "token"
+    """How the losses of single tokens become one number: their mean over the step (`token`); the mean over rows of each
+    row's mean (`sequence`); or the mean over rows of each row's sum (`sequence_sum`), which is TULU 3's published sum
+    loss with one row a device (docs/objectives.md)."""
+
+
+class CptStage(CrossEntropyStage):
     """Continued pre-training: predicts the next token of raw documents, or of prompt and response as one text."""
 
     kind: Literal["cpt"]
@@ -92,8 +101,8 @@ class CptStage(SupervisedStage):
         return "cpt"
 
 
-class SftStage(SupervisedStage):
-    """Supervised fine-tuning: the next token on the assistant's turns only, one global mean over tokens."""
+class SftStage(CrossEntropyStage):
+    """Supervised fine-tuning: the next token on the assistant's turns only."""
 
     kind: Literal["sft"]
     dropout: bool = True
