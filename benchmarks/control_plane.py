@@ -30,8 +30,9 @@ import numpy as np
 from rlpost.data.samplers import SampledRows, sampler_of
 from rlpost.engine_records import EngineLoad, WeightManifest, WeightReceipt
 from rlpost.interfaces import Learner
+from rlpost.recipe.optimizer import OptimizerConfig
 from rlpost.recipe.rewards import OnFaultsConfig
-from rlpost.recipe.sections import OptimizerConfig, SamplingConfig
+from rlpost.recipe.sections import SamplingConfig
 from rlpost.recipe.stages import GrpoStage
 from rlpost.records import Completion, GenerationRequest, Message, Prompt, Sample, Verdict, VersionSpan
 from rlpost.rollout.buffer import RolloutBuffer

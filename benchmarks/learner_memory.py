@@ -129,6 +129,7 @@ def measure(case: Case) -> dict[str, Any]:
     measured = resident_bytes("VmHWM") - before
     predicted = learner_memory(
         case.shape(),
+        optimizer_numbers=2,
         ranks=1,
         compute_dtype=case.compute_dtype,
         device="cpu",
@@ -154,7 +155,8 @@ def build_learner(case: Case) -> LocalLearner:
 
     from rlpost.learner.local import LocalLearner
     from rlpost.learner.process_group import join_process_group
-    from rlpost.recipe.sections import LearnerConfig, OptimizerConfig
+    from rlpost.recipe.optimizer import OptimizerConfig
+    from rlpost.recipe.sections import LearnerConfig
     from rlpost.settings import LearnerSettings
 
     with tempfile.TemporaryDirectory() as model_dir:

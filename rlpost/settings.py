@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rlpost.recipe.sections import LearnerConfig, LoraConfig, OptimizerConfig
+from rlpost.recipe.optimizer import OptimizerConfig
+from rlpost.recipe.sections import LearnerConfig, LoraConfig
 
 DTypeName = Literal["float32", "bfloat16"]
 Device = Literal["cpu", "cuda"]

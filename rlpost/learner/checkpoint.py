@@ -31,11 +31,11 @@ _LOOSE = StateDictOptions(ignore_frozen_params=True, strict=False)
 
 
 class CheckpointPart(NamedTuple):
-    """A model in a checkpoint, with its optimizer if it is trained; `name` prefixes all of its entries."""
+    """A model in a checkpoint, with its optimizers if it is trained; `name` prefixes all of its entries."""
 
     name: str
     model: nn.Module
-    optimizer: torch.optim.Optimizer | None
+    optimizers: tuple[torch.optim.Optimizer, ...]
 
 
 class Progress(NamedTuple):
@@ -85,14 +85,14 @@ def load_checkpoint(directory: Path, parts: Sequence[CheckpointPart], *, step: i
         ) from error
     for part in parts:
         model_state, optimizer_state = state[part.name], state.get(_optimizer_key(part))
-        if part.optimizer is None:
+        if not part.optimizers:
             set_model_state_dict(part.model, model_state)
         elif optimizer_state is None:
             set_model_state_dict(part.model, model_state, options=_LOOSE)
         else:
             set_state_dict(
                 part.model,
-                part.optimizer,
+                part.optimizers,
                 model_state_dict=model_state,
                 optim_state_dict=optimizer_state,
                 options=_LOOSE,
@@ -102,13 +102,13 @@ def load_checkpoint(directory: Path, parts: Sequence[CheckpointPart], *, step: i
 def _state_of(parts: Sequence[CheckpointPart], *, step: int) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for part in parts:
-        if part.optimizer is None:
+        if not part.optimizers:
             state[part.name] = get_model_state_dict(part.model)
             continue
         state[part.name] = _trainable_state(part.model)
         # Reading the state of an optimizer before its first step would make torch take a step.
         if step > 0:
-            state[_optimizer_key(part)] = get_optimizer_state_dict(part.model, part.optimizer, options=_OPTIONS)
+            state[_optimizer_key(part)] = get_optimizer_state_dict(part.model, part.optimizers, options=_OPTIONS)
     return state
 
 

@@ -256,12 +256,12 @@ class FsdpLearner:
         return self._critic.module, True
 
     def _checkpoint_parts(self) -> list[CheckpointPart]:
-        parts = [CheckpointPart("model", self._policy.module, self._policy.optimizer)]
+        parts = [CheckpointPart("model", self._policy.module, self._policy.optimizers)]
         if self._critic is not None:
-            parts.append(CheckpointPart("critic", self._critic.module, self._critic.optimizer))
+            parts.append(CheckpointPart("critic", self._critic.module, self._critic.optimizers))
         if self._reference_moved:
             assert self._reference is not None, "a checkpoint with a reference needs keep_reference"
-            parts.append(CheckpointPart("reference", self._reference, None))
+            parts.append(CheckpointPart("reference", self._reference, ()))
         return parts
 
     def _refuse_step(self, mean_loss: float, norms: _Norms) -> None:
@@ -287,7 +287,9 @@ def _mean_losses(components: Sequence[Component], totals: Mapping[str, float]) -
 def _trained_critic(settings: LearnerSettings, mesh: DeviceMesh) -> TrainedModel | None:
     if settings.critic is None:
         return None
-    optimizer = settings.optimizer.model_copy(update={"learning_rate": settings.critic.learning_rate})
+    # Groups name parameters of the policy.
+    own = {"learning_rate": settings.critic.learning_rate, "groups": []}
+    optimizer = settings.optimizer.model_copy(update=own)
     return TrainedModel(build_critic(settings, mesh), optimizer, total_steps=settings.total_steps)
 
 

@@ -98,14 +98,7 @@ def _micro_batches(stage: TrainedStage, *, recipe: Recipe, ranks: int) -> str:
 
 
 def _schedule(stage: TrainedStage, *, optimizer_steps: int | None) -> str:
-    optimizer = stage.optimizer
-    text = f"learning rate {optimizer.learning_rate:g}, {optimizer.schedule}"
-    if optimizer.warmup_ratio == 0:
-        return f"{text}, no warm-up"
-    if optimizer_steps is None:
-        return f"{text}, warm-up over the first {optimizer.warmup_ratio:.3g} of the steps"
-    warmup_steps = optimizer.warmup_steps(optimizer_steps)
-    return f"{text}, warm-up over {count(warmup_steps, 'step')} of {optimizer_steps:,}"
+    return ", ".join(stage.optimizer.words(optimizer_steps))
 
 
 def _evaluation(recipe: Recipe, evaluate: EvaluateConfig) -> str:

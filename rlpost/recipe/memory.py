@@ -67,7 +67,7 @@ class LearnerMemory:
     gradients: int
     """Float32 gradients of trainable parameters, divided over ranks."""
     optimizer: int
-    """AdamW's two moments of trainable parameters in float32, divided over ranks."""
+    """The optimizer's numbers for trainable parameters in float32, two for AdamW, divided over ranks."""
     reference: int
     """The weights of the reference model."""
     critic: int
@@ -108,11 +108,13 @@ def learner_memory(
     reference: bool,
     critic: bool,
     adapter_parameters: int | None,
+    optimizer_numbers: int,
 ) -> LearnerMemory:
     """Estimate the peak memory of one rank with every token scored; a lower bound for models with parts outside
     `shape`.
 
     `adapter_parameters` is the number of weights of an adapter; None if the whole model is trained.
+    `optimizer_numbers` is the number of float32 values that the optimizer keeps for each trained parameter.
     """
     width = 4 if compute_dtype == "float32" else 2
     trained = shape.parameters if adapter_parameters is None else adapter_parameters
@@ -130,14 +132,14 @@ def learner_memory(
     return LearnerMemory(
         weights=_MASTER * held // ranks,
         gradients=_MASTER * trained // ranks,
-        optimizer=2 * _MASTER * trained // ranks,
+        optimizer=optimizer_numbers * _MASTER * trained // ranks,
         reference=_MASTER * shape.parameters // ranks if reference and adapter_parameters is None else 0,
         critic=4 * _MASTER * body // ranks + critic_gathered if critic else 0,
         gathered=gathered,
         activations=(2 if critic else 1) * activations,
         logits=_logit_bytes(shape, tokens=micro_batch_tokens, width=width, most_logits=most_logits),
         reduction=_reduction_bytes(shape, width=width, ranks=ranks) if adapter_parameters is None else 0,
-        checkpoint=3 * _MASTER * (trained + (body if critic else 0)) // ranks,
+        checkpoint=(1 + optimizer_numbers) * _MASTER * (trained + (body if critic else 0)) // ranks,
     )
 
 

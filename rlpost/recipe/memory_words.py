@@ -49,6 +49,7 @@ def stage_memory(stage: TrainedStage, shape: ModelShape, *, recipe: Recipe, clus
         reference=stage.keeps_reference,
         critic=stage.critic is not None,
         adapter_parameters=None if stage.lora is None else adapter_parameters(shape, stage.lora),
+        optimizer_numbers=stage.optimizer.numbers_per_parameter,
     )
 
 

@@ -5,10 +5,9 @@ All defaults of the project are in this package; other packages take arguments w
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from rlpost.recipe.plugin_reference import names_python_itself
 from rlpost.records import Sampling
@@ -151,37 +150,6 @@ class DataConfig(Section):
         if kind == "reasoning_gym" and self.rows is None:
             raise ValueError(f"{self.source} generates rows without end: set rows")
         return self
-
-
-def _list_as_tuple(written: Any) -> Any:
-    return tuple(cast("list[Any]", written)) if isinstance(written, list) else written
-
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-# In strict mode, pydantic accepts a list as a tuple only when it reads JSON; a stage with a preset is plain data by
-# then.
-Betas = Annotated[tuple[Share, Share], BeforeValidator(_list_as_tuple)]
-
-
-class OptimizerConfig(Section):
-    """AdamW with a learning rate schedule."""
-
-    learning_rate: float = Field(gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Schedule after the warm-up; linear and cosine fall so that one step after the last would have `min_ratio` of the
-    rate. It counts the steps that the stage plans, including those that are left out for lack of a signal."""
-    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the stage's steps over which the learning rate rises from 0."""
-    min_ratio: float = Field(default=0.0, ge=0, le=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled decay of the weight matrices and embeddings; gains of norms and biases do not decay."""
-    betas: Betas = (0.9, 0.999)
-    eps: float = Field(default=1e-8, gt=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-
-    def warmup_steps(self, total_steps: int) -> int:
-        """Return the number of steps over which the learning rate rises, rounded up; 0.07 of 100 steps is exactly 7."""
-        return math.ceil(round(self.warmup_ratio * total_steps, 6))
 
 
 class LoraConfig(Section):

@@ -18,7 +18,8 @@ from rlpost.interfaces import LossFn, LossInputs, LossSums
 from rlpost.learner.local import LocalLearner
 from rlpost.learner.metric_sums import MetricSums
 from rlpost.learner.sharding import gathered
-from rlpost.recipe.sections import LearnerConfig, OptimizerConfig
+from rlpost.recipe.optimizer import OptimizerConfig
+from rlpost.recipe.sections import LearnerConfig
 from rlpost.settings import LearnerSettings
 from rlpost.train_records import TrainBatch, TrainRow, one_component
 
@@ -93,7 +94,7 @@ def gradient_of(learner: LocalLearner, batch: TrainBatch, loss: LossFn) -> dict[
     for name, weight in learner.rank._policy.module.named_parameters():
         assert weight.grad is not None, name
         gradients[name] = gathered(weight.grad).clone()
-    learner.rank._policy.optimizer.zero_grad()
+    learner.rank._policy.optimizers[0].zero_grad()
     return gradients
 
 

@@ -77,7 +77,7 @@ def test_the_gradient_of_a_mixed_batch_is_the_weighted_sum_of_each_components_me
     learner.rank._backward(batch, range(5), BOTH, MetricSums(several_components=True))  # pyright: ignore[reportPrivateUsage]
     module = learner.rank._policy.module  # pyright: ignore[reportPrivateUsage]
     mixed = {name: weight.grad.full_tensor().clone() for name, weight in module.named_parameters()}
-    learner.rank._policy.optimizer.zero_grad()  # pyright: ignore[reportPrivateUsage]
+    learner.rank._policy.optimizers[0].zero_grad()  # pyright: ignore[reportPrivateUsage]
     alone = [gradient_of(learner, batch_of(rl), AdvantageLoss()), gradient_of(learner, batch_of(shown), CrossEntropy())]
     for name, found in mixed.items():
         expected = alone[0][name] + 0.25 * alone[1][name]

@@ -222,7 +222,7 @@ def test_bfloat16_computes_near_float32_and_keeps_float32_masters(model_dir: Pat
         assert other.loss == pytest.approx(one.loss, rel=0.02)
     parameters = trainable_parameters(learners[1].rank._policy.module)
     assert {parameter.dtype for parameter in parameters} == {torch.float32}
-    assert {learners[1].rank._policy.optimizer.state[parameter]["exp_avg"].dtype for parameter in parameters} == {
+    assert {learners[1].rank._policy.optimizers[0].state[parameter]["exp_avg"].dtype for parameter in parameters} == {
         torch.float32
     }
     assert all(isinstance(parameter, DTensor) for parameter in parameters)

@@ -55,6 +55,7 @@ def memory_of(shape: ModelShape, **changes: Any) -> LearnerMemory:
         "reference": False,
         "critic": False,
         "adapter_parameters": None,
+        "optimizer_numbers": 2,
     }
     return learner_memory(shape, **(options | changes))
 
@@ -107,7 +108,7 @@ def test_weights_gradients_and_moments_are_those_of_the_learner(mesh: DeviceMesh
     parameters = list(learner.rank._policy.module.parameters())
     assert learner.rank._reference is not None
     moments = [
-        state[name] for state in learner.rank._policy.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")
+        state[name] for state in learner.rank._policy.optimizers[0].state.values() for name in ("exp_avg", "exp_avg_sq")
     ]
     assert local_bytes(list(parameters)) == pytest.approx(memory.weights, rel=0.01)
     assert local_bytes(moments) == pytest.approx(memory.optimizer, rel=0.01)

@@ -111,7 +111,7 @@ def shard_sizes(mesh: DeviceMesh, model_dir: Path) -> list[tuple[int, int]]:
     """(numbers held by this rank, numbers in all) of parameters, and of one optimizer moment, after a step."""
     learner = LocalLearner(settings_of(model_dir), mesh)
     learner.step(random_batch(seed=0), AdvantageLoss())
-    moments = [state["exp_avg"] for state in learner.rank._policy.optimizer.state.values()]
+    moments = [state["exp_avg"] for state in learner.rank._policy.optimizers[0].state.values()]
     sizes: list[tuple[int, int]] = []
     for tensors in (list(learner.rank._policy.module.parameters()), moments):
         assert all(isinstance(tensor, DTensor) for tensor in tensors)

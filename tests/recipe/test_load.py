@@ -14,8 +14,9 @@ import rlpost
 from rlpost.errors import RecipeError
 from rlpost.recipe.load import LoadedRecipe, load_cluster, load_recipe, write_resolved
 from rlpost.recipe.messages import _NAMES_ELSEWHERE
+from rlpost.recipe.optimizer import OptimizerConfig
 from rlpost.recipe.schema import Recipe
-from rlpost.recipe.sections import LearnerConfig, ModelConfig, OptimizerConfig, SamplingConfig
+from rlpost.recipe.sections import LearnerConfig, ModelConfig, SamplingConfig
 from rlpost.recipe.stages import DpoStage, GrpoStage, SftStage
 from rlpost.recipe.yaml_reader import core_scalar
 
@@ -322,5 +323,6 @@ def test_every_name_that_is_suggested_is_a_key() -> None:
 def test_the_usual_beta_of_a_preference_loss_need_not_be_written(loss: str, beta: float) -> None:
     keys = {"kind": "dpo", "name": "dpo", "data": ["d"], "rows_per_step": 2, "steps": 1, "loss": loss}
     optimizer = {"learning_rate": 1e-6}
-    assert DpoStage.model_validate({**keys, "optimizer": optimizer}).beta == beta
+    stage = DpoStage.model_validate({**keys, "optimizer": optimizer})
+    assert stage.settings_of_loss["beta"] == beta
     assert DpoStage.model_validate({**keys, "optimizer": optimizer, "beta": 0.7}).beta == 0.7

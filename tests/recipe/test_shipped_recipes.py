@@ -59,7 +59,7 @@ def test_the_tulu_recipe_has_the_published_numbers() -> None:
         128,
         1,
     )
-    assert (dpo.beta, dpo.loss) == (5, "sigmoid_norm")
+    assert (dpo.settings_of_loss["beta"], dpo.loss) == (5, "sigmoid_norm")
     assert (grpo.optimizer.learning_rate, grpo.optimizer.schedule) == (5e-7, "constant")
     assert (grpo.prompts_per_step, grpo.samples_per_prompt, grpo.minibatches) == (48, 16, 2)
     assert (grpo.kl.coefficient, grpo.reward_scale, grpo.sampling.max_tokens) == (0.01, 10, 2048)

@@ -14,10 +14,11 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 from pydantic import Field
 
 from rlpost.recipe.columns import Use
+from rlpost.recipe.optimizer import OptimizerConfig
 from rlpost.recipe.problems import Problem
 from rlpost.recipe.rl import ValueConfig
 from rlpost.recipe.sampler import AnySampler, ShuffledConfig
-from rlpost.recipe.sections import LearnerConfig, LoraConfig, Name, OptimizerConfig, SamplingConfig, Section
+from rlpost.recipe.sections import LearnerConfig, LoraConfig, Name, SamplingConfig, Section
 from rlpost.recipe.yaml_tree import KeyPath
 
 BASE = "base"
