@@ -32,7 +32,7 @@ class Benchmark(NamedTuple):
 
 def benchmarks(*, quick: bool) -> list[Benchmark]:
     """List the benchmarks, the short ones first."""
-    scripts = ("control_plane", "learner_memory", "weight_sync", "sandbox_speed")
+    scripts = ("control_plane", "learner_memory", "weight_sync", "sandbox_speed", "decontamination")
     own = [Benchmark(name, f"{name}.py", (), False) for name in scripts]
     small = ("--only", "even-3m", "long-3m")
     if quick:
@@ -45,6 +45,8 @@ def benchmarks(*, quick: bool) -> list[Benchmark]:
     return [
         *own,
         Benchmark("against_limit", "against_limit.py", (), True),
+        Benchmark("supervised_4m", "supervised_against_trl.py", ("--only", "sft-4m", "dpo-4m"), True),
+        Benchmark("supervised_50m", "supervised_against_trl.py", ("--only", "sft-50m", "dpo-50m"), True),
         Benchmark("against_trl_3m", "against_trl.py", small, True),
         Benchmark("accuracy", "against_trl.py", ("--only", "even-3m", "--accuracy"), True),
         Benchmark("against_trl_even_50m", "against_trl.py", ("--only", "even-50m", "--rounds", "2"), True),

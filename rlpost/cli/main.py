@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 import rlpost
 from rlpost.cli.chat import chat
 from rlpost.cli.check import check
+from rlpost.cli.data.app import data_app
 from rlpost.cli.doctor import doctor
 from rlpost.cli.ledger import ledger_app
 from rlpost.cli.reward.app import reward_app
@@ -56,6 +57,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 for command in (check, run, submit, scale, chat, doctor):
     app.command()(command)
 app.add_typer(reward_app, name="reward")
+app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
 
 

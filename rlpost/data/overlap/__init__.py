@@ -1,0 +1,1 @@
+"""Overlaps between texts: evaluation sets that appear in training data, and rows that nearly repeat each other."""

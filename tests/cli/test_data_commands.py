@@ -1,0 +1,90 @@
+"""`rlpost data`: what it prints, writes and ends with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_run import recipe_document, write_rows
+from typer.testing import CliRunner
+
+from rlpost.cli.main import app
+
+
+def asked(count: int, *, first: int) -> list[dict[str, Any]]:
+    """Questions of twelve words, none of which occurs in two of them."""
+    return [
+        {"prompt": " ".join(f"w{number}x{word}" for word in range(12)), "response": "yes", "gold": "yes"}
+        for number in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    document = recipe_document(tmp_path)
+    held_out, rows = asked(20, first=0), asked(10, first=100)
+    rows[4]["prompt"] = f"Please answer: {held_out[7]['prompt']} And explain."
+    rows[6] = rows[2]
+    write_rows(tmp_path / "held_out.jsonl", held_out)
+    write_rows(tmp_path / "sums.jsonl", rows)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["data", *arguments])
+    return result.exit_code, result.output
+
+
+def test_a_quoted_instance_is_named_by_file_and_line_and_a_dirty_set_ends_with_1(recipe: Path) -> None:
+    code, output = run("decontaminate", str(recipe), "--json")
+    (report,) = json.loads(output)
+    assert code == 1
+    assert (report["train"], report["evaluation"], report["is_dirty"]) == ("sums", "held_out", True)
+    assert (report["instances"], report["contaminated"], report["rows"]) == (20, 1, 1)
+    ((found),) = report["overlaps"]
+    assert found["row"].endswith("sums.jsonl:5")
+    assert found["instance"].endswith("held_out.jsonl:8")
+    assert found["share"] == 1.0
+
+
+def test_a_set_below_the_bound_is_clean_and_ends_with_0(recipe: Path) -> None:
+    code, output = run("decontaminate", str(recipe), "--set-share", "0.05")
+    assert code == 0
+    assert "5.00%" in output
+    assert "clean" in output
+
+
+def test_the_cleaned_set_lacks_the_row_and_a_folder_is_never_overwritten(recipe: Path) -> None:
+    clean = recipe.with_name("clean")
+    run("decontaminate", str(recipe), "--clean", str(clean))
+    before = recipe.with_name("sums.jsonl").read_text().splitlines()
+    assert (clean / "sums.jsonl").read_text().splitlines() == [*before[:4], *before[5:]]
+    code, output = run("decontaminate", str(recipe), "--clean", str(clean))
+    assert code != 0
+    assert "must be a new folder" in output
+
+
+def test_a_row_that_repeats_an_earlier_one_is_listed(recipe: Path) -> None:
+    code, output = run("near-duplicates", str(recipe), "--json")
+    found = json.loads(output)
+    assert (code, found["rows"]) == (0, 10)
+    ((one),) = found["near_duplicates"]
+    assert one["similarity"] == 1.0
+    assert {Path(one["row"]).name, Path(one["repeats"]).name} == {"sums.jsonl:3", "sums.jsonl:7"}
+
+
+def test_an_unknown_set_and_a_recipe_without_evaluation_are_refused(recipe: Path) -> None:
+    code, output = run("decontaminate", str(recipe), "--against", "held")
+    assert code != 0
+    assert "did you mean `held_out`?" in output
+    document = json.loads(recipe.read_text())
+    del document["evaluate"]
+    recipe.write_text(json.dumps(document))
+    code, output = run("decontaminate", str(recipe))
+    assert code != 0
+    assert "give --against" in output
