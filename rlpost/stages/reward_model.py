@@ -12,7 +12,7 @@ from rlpost.data.preference import PreferencePair
 from rlpost.errors import DataError
 from rlpost.interfaces import Learner
 from rlpost.losses.reward_model import RewardModelLoss
-from rlpost.recipe.reward_model import PAIR_ACCURACY, held_out_pair_count
+from rlpost.recipe.reward_model import ABOVE_CHANCE, PAIR_ACCURACY, errors_above_chance, held_out_pair_count
 from rlpost.recipe.stages import RewardModelStage
 from rlpost.stages.context import StageContext
 from rlpost.stages.pairs import pair_batch, pairs_of_stage
@@ -30,7 +30,7 @@ class SplitPairs(NamedTuple):
 
 
 def run_reward_model(context: StageContext, stage: RewardModelStage) -> dict[str, float]:
-    """Train the scorer and export it as a sequence classifier; returns its accuracy on held-out pairs.
+    """Train the scorer and export it as a sequence classifier; return its scores on held-out pairs.
 
     Raises:
         DataError: there are no pairs, or all are of one prompt.
@@ -52,9 +52,14 @@ def run_reward_model(context: StageContext, stage: RewardModelStage) -> dict[str
         batch_of=batch_of,
         loss=RewardModelLoss(),
     )
+    count = len(split.held_out)
     accuracy = pair_accuracy([scored_at_end(pair) for pair in split.held_out], learner)
-    context.console.say(f"{stage.name}: {PAIR_ACCURACY} {accuracy:.4g} on {len(split.held_out)} held-out pairs")
-    return {PAIR_ACCURACY: accuracy}
+    above = errors_above_chance(accuracy, pair_count=count)
+    context.console.say(
+        f"{stage.name}: {PAIR_ACCURACY} {accuracy:.4g} on {count} held-out pairs, {above:.1f} standard errors above "
+        "chance"
+    )
+    return {PAIR_ACCURACY: accuracy, ABOVE_CHANCE: above}
 
 
 def scored_at_end(pair: PreferencePair) -> PreferencePair:

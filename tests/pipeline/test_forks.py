@@ -69,7 +69,7 @@ def test_a_reward_model_is_passed_by_and_starts_the_critic(document: dict[str, A
 def test_a_reward_model_is_scored_on_its_held_out_pairs_only(document: dict[str, Any]) -> None:
     parts = FakeParts()
     _, _, reward, ppo = execute(document, parts)
-    assert set(reward.scores) == {"pair_accuracy"}
+    assert set(reward.scores) == {"pair_accuracy", "above_chance"}
     assert 0 <= reward.scores["pair_accuracy"] <= 1
     assert "pass@1" in ppo.scores and "pair_accuracy" not in ppo.scores
     learner = parts.learners[1]

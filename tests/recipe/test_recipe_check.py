@@ -186,7 +186,7 @@ def ppo_described(*overrides: str) -> list[str]:
 def test_the_arithmetic_of_a_reward_model_leaves_its_held_out_pairs_out() -> None:
     lines = ppo_described()
     assert "stage 2: scorer (reward_model)" in lines
-    assert "6 pairs kept out of training; the stage's score is pair_accuracy on them" in lines
+    assert "6 pairs kept out of training; the stage's scores are pair_accuracy and above_chance on them" in lines
     assert "1 pass over at most 58 pairs = 4 steps x 16 pairs, the last with 10" in lines
     assert "the run stops after this stage unless pair_accuracy >= 0.6" in lines
     assert lines[-1].startswith("after every stage but scorer, second-scorer: 100 prompts")

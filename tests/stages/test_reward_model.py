@@ -6,6 +6,7 @@ from fakes import FakeLearner
 
 from rlpost.data.preference import PreferencePair
 from rlpost.errors import DataError
+from rlpost.recipe.reward_model import errors_above_chance
 from rlpost.records import FloatArray
 from rlpost.stages import reward_model
 from rlpost.stages.reward_model import pair_accuracy, scored_at_end, split_pairs
@@ -35,6 +36,13 @@ class LastTokenScores(FakeLearner):
     def values(self, batch: TrainBatch) -> FloatArray:
         self._called("values")
         return np.where(batch.weights_T != 0, batch.token_ids, 0).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "count", "above"), [(0.5, 100, 0.0), (0.6, 100, 2.0), (0.6, 400, 4.0), (0.4, 25, -1.0)]
+)
+def test_a_score_is_measured_in_standard_errors_of_guesses(accuracy: float, count: int, above: float) -> None:
+    assert errors_above_chance(accuracy, pair_count=count) == pytest.approx(above)
 
 
 def test_only_the_last_token_of_each_row_carries_weight() -> None:

@@ -11,7 +11,7 @@ from rlpost.recipe.columns import Use
 from rlpost.recipe.number_words import count
 from rlpost.recipe.preference_losses import PAIR_LOSSES, PairLoss, PairLossFacts
 from rlpost.recipe.problems import Problem
-from rlpost.recipe.reward_model import PAIR_ACCURACY, held_out_pair_count
+from rlpost.recipe.reward_model import ABOVE_CHANCE, PAIR_ACCURACY, held_out_pair_count
 from rlpost.recipe.sections import MOST_PER_STEP, PerStep, SamplingConfig, Section
 from rlpost.recipe.stages.stage import Parent, Product, SampledResponses
 from rlpost.recipe.stages.supervised import SupervisedStage
@@ -146,7 +146,7 @@ class RewardModelStage(PairStage):
     """
 
     produces: ClassVar[Product] = "reward_model"
-    own_scores: ClassVar[tuple[str, ...]] = (PAIR_ACCURACY,)
+    own_scores: ClassVar[tuple[str, ...]] = (PAIR_ACCURACY, ABOVE_CHANCE)
     head: ClassVar[Literal["language_model", "score"]] = "score"
 
     kind: Literal["reward_model"]
@@ -178,4 +178,4 @@ class RewardModelStage(PairStage):
     def _held_out_words(self, data_rows: int | None) -> Iterator[str]:
         pairs = self.pairs_made(data_rows)
         held_out = "a tenth of the pairs, at most 512," if pairs is None else count(held_out_pair_count(pairs), "pair")
-        yield f"{held_out} kept out of training; the stage's score is {PAIR_ACCURACY} on them"
+        yield f"{held_out} kept out of training; the stage's scores are {PAIR_ACCURACY} and {ABOVE_CHANCE} on them"
