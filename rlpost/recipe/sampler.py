@@ -26,6 +26,13 @@ class SamplerConfig(Section):
     learns_from_scores: ClassVar[bool] = False
     """Whether the sampler needs a stage whose samples are scored."""
 
+    keeps_row_count: ClassVar[bool] = True
+    """Whether an epoch has each row of the stage's data sets once."""
+
+    def epoch_rows(self, counts: Mapping[str, int]) -> int:
+        """Return the number of rows of an epoch; `counts` has the number of rows of each data set."""
+        return sum(counts.values())
+
     def words(self) -> Iterator[str]:
         """Yield the lines that `rlpost check` prints."""
         yield from ()
@@ -107,6 +114,50 @@ class MixtureConfig(SamplerConfig):
         return {name: _share_at(_points(share), step) for name, share in self.mix.items()}
 
 
+class RepeatedConfig(SamplerConfig):
+    """Every data set comes a number of times, or in part, in each shuffled epoch; `epochs` counts these."""
+
+    keeps_row_count: ClassVar[bool] = False
+
+    kind: Literal["repeated"]
+    times: dict[Name, Annotated[float, Field(ge=0, le=1_000)]] = Field(default_factory=dict[str, float])
+    """Data set -> times that each of its rows comes in an epoch; 0.5 takes half of the rows, and 2.5 all of them twice
+    and half of them once more, the same half in each epoch. By default 1."""
+    rows: dict[Name, Annotated[int, Field(ge=0)]] = Field(default_factory=dict[str, int])
+    """Data set -> number of its rows in an epoch, in place of `times`; more than it has repeats it."""
+
+    @model_validator(mode="after")
+    def _one_number_each(self) -> RepeatedConfig:
+        both = sorted(set(self.times) & set(self.rows))
+        if both:
+            raise ValueError(f"a data set has a number in `times` or in `rows`; {', '.join(both)} has both: remove one")
+        if not self.times and not self.rows:
+            raise ValueError("repeated needs `times` or `rows`: give a data set a number, or use shuffled")
+        return self
+
+    def count_of(self, name: str, row_count: int) -> int:
+        """Return the number of rows of a data set in an epoch."""
+        return self.rows[name] if name in self.rows else round(self.times.get(name, 1.0) * row_count)
+
+    def epoch_rows(self, counts: Mapping[str, int]) -> int:
+        """See `SamplerConfig`."""
+        return sum(self.count_of(name, count) for name, count in counts.items())
+
+    def words(self) -> Iterator[str]:
+        """See `SamplerConfig`."""
+        written = [f"{name} {times:g} times" for name, times in self.times.items()]
+        written += [f"{count:,} rows of {name}" for name, count in self.rows.items()]
+        yield f"an epoch has {', '.join(written)}"
+
+    def contradictions(self, *, data: Collection[str]) -> Iterator[Problem]:
+        """See `SamplerConfig`."""
+        for key in ("times", "rows"):
+            for name in getattr(self, key):
+                if name not in data:
+                    text = f"must be a data set of the stage; {nearest_words(name, data)}"
+                    yield Problem(path=(key, name), text=text)
+
+
 class CurriculumConfig(SamplerConfig):
     """Prompts that are solved sometimes come often; those that are always or never solved rest for a while.
 
@@ -154,6 +205,7 @@ class PluginSamplerConfig(SamplerConfig):
 AnySampler = Annotated[
     Annotated[ShuffledConfig, Tag("shuffled")]
     | Annotated[MixtureConfig, Tag("mixture")]
+    | Annotated[RepeatedConfig, Tag("repeated")]
     | Annotated[CurriculumConfig, Tag("curriculum")]
     | Annotated[PluginSamplerConfig, Tag(FORMS)],
     Discriminator(kind_tag(ShuffledConfig.model_fields["kind"].default)),

@@ -13,7 +13,7 @@ from rlpost.recipe.stages import DpoStage
 from rlpost.stages.context import StageContext
 from rlpost.stages.pairs import pair_batch, pairs_of_stage
 from rlpost.stages.reference import ReferenceLogprobs, reference_logprobs
-from rlpost.stages.supervised import train_supervised
+from rlpost.stages.supervised import rows_in_epoch, train_supervised
 from rlpost.train_records import TrainBatch
 
 
@@ -21,7 +21,7 @@ def run_dpo(context: StageContext, stage: DpoStage) -> None:
     """Make or read the pairs, remember what the start thinks of them, and train away from the rejected ones."""
     found = pairs_of_stage(context, stage)
     pairs = found.pairs
-    steps = stage.step_count(len(pairs))
+    steps = stage.step_count(rows_in_epoch(stage, found.row_ids))
     learner = context.build_learner(total_steps=steps, keep_reference=False)
     # Before any checkpoint is loaded the learner holds the stage's start, which is the reference model.
     reference = reference_of_pairs(context, learner, pairs) if stage.facts.has_reference else None

@@ -16,7 +16,7 @@ from rlpost.recipe.reward_model import ABOVE_CHANCE, PAIR_ACCURACY, errors_above
 from rlpost.recipe.stages import RewardModelStage
 from rlpost.stages.context import StageContext
 from rlpost.stages.pairs import pair_batch, pairs_of_stage
-from rlpost.stages.supervised import train_supervised
+from rlpost.stages.supervised import rows_in_epoch, train_supervised
 from rlpost.train_records import TrainBatch, TrainRow
 
 _SCORED_PAIRS_PER_CALL = 512
@@ -37,7 +37,8 @@ def run_reward_model(context: StageContext, stage: RewardModelStage) -> dict[str
     """
     split = split_pairs(pairs_of_stage(context, stage).pairs, stage=stage.name, seed=context.recipe.seed)
     trained = [scored_at_end(pair) for pair in split.trained]
-    steps = stage.step_count(len(trained))
+    row_ids = [pair.chosen.source for pair in trained]
+    steps = stage.step_count(rows_in_epoch(stage, row_ids))
     learner = context.build_learner(total_steps=steps, keep_reference=False)
 
     def batch_of(indices: Sequence[int]) -> TrainBatch:
@@ -47,7 +48,7 @@ def run_reward_model(context: StageContext, stage: RewardModelStage) -> dict[str
         context,
         learner,
         stage,
-        row_ids=[pair.chosen.source for pair in trained],
+        row_ids=row_ids,
         steps=steps,
         batch_of=batch_of,
         loss=RewardModelLoss(),

@@ -25,7 +25,7 @@ def train_on_rows(context: StageContext, stage: CrossEntropyStage, prepared: Sup
     rows, most = prepared.rows, context.recipe.model.max_length
     if prepared.dropped:
         context.console.say(f"{stage.name}: {prepared.dropped} rows longer than model.max_length {most} are left out")
-    steps = stage.step_count(len(rows))
+    steps = stage.step_count(rows_in_epoch(stage, prepared.row_ids))
 
     def batch_of(indices: Sequence[int]) -> TrainBatch:
         return demonstration_batch([rows[index] for index in indices], normalisation=stage.normalisation)
@@ -39,6 +39,12 @@ def train_on_rows(context: StageContext, stage: CrossEntropyStage, prepared: Sup
         batch_of=batch_of,
         loss=CrossEntropy(),
     )
+
+
+def rows_in_epoch(stage: SupervisedStage, row_ids: Sequence[str]) -> int:
+    """Return the number of rows that the stage's sampler takes in an epoch."""
+    by_dataset = SampledRows(row_ids).by_dataset()
+    return stage.sampler.epoch_rows({name: len(indices) for name, indices in by_dataset.items()})
 
 
 def demonstration_batch(rows: Sequence[TrainRow], *, normalisation: Normalisation) -> TrainBatch:
@@ -79,10 +85,11 @@ def train_supervised(
     tracker = context.tracker(first_step=start)
     numbers = {"language_model": partial(learner.logprobs, of=POLICY), "score": learner.values}
     finite = context.finite_steps(learner, numbers[context.head])
+    row_count = rows_in_epoch(stage, row_ids)
     started = time.perf_counter()
     with checkpoints, context.console.progress(context.stage.name, total=steps, done=start) as progress:
         for step in range(start, steps):
-            rows = sampler.next(stage.rows_of_step(step, row_count=len(row_ids)))
+            rows = sampler.next(stage.rows_of_step(step, row_count=row_count))
             report = finite.step(batch_of(rows), loss, planned_step=step)
             sampler.observe(())
             wall_s, started = time.perf_counter() - started, time.perf_counter()

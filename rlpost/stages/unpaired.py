@@ -14,7 +14,7 @@ from rlpost.losses.unpaired import KtoLoss, QrpoLoss
 from rlpost.recipe.stages import KtoStage, QrpoStage, SupervisedStage
 from rlpost.stages.context import StageContext
 from rlpost.stages.reference import ReferenceLogprobs, reference_logprobs
-from rlpost.stages.supervised import train_supervised
+from rlpost.stages.supervised import rows_in_epoch, train_supervised
 from rlpost.train_records import TrainBatch, TrainRow, one_component
 
 
@@ -33,7 +33,7 @@ def run_kto(context: StageContext, stage: KtoStage) -> None:
             "sft, which learns from desirable answers alone"
         )
     context.console.say(f"{stage.name}: {desirable:,} desirable and {len(found.targets) - desirable:,} undesirable")
-    learner = context.build_learner(total_steps=stage.step_count(len(found.rows)), keep_reference=False)
+    learner = _learner(context, stage, found)
     mismatched = _reference(context, learner, found.mismatched, name="mismatched")
 
     def baseline(indices: Sequence[int]) -> Mapping[str, float]:
@@ -49,7 +49,7 @@ def run_kto(context: StageContext, stage: KtoStage) -> None:
 def run_qrpo(context: StageContext, stage: QrpoStage) -> None:
     """Fit the policy to the optimum of its rewards' quantiles."""
     found = _rows(context, stage, context.data.judged(stage.data, "rewarded", stage=stage.name))
-    learner = context.build_learner(total_steps=stage.step_count(len(found.rows)), keep_reference=False)
+    learner = _learner(context, stage, found)
     loss = QrpoLoss(beta=stage.beta, length_normalised=stage.length_normalised)
     _train(context, stage, learner, found, loss=loss, shared_columns=lambda _: {})
 
@@ -72,6 +72,11 @@ def _rows(context: StageContext, stage: SupervisedStage, found: JudgedRows) -> J
         most = context.recipe.model.max_length
         context.console.say(f"{stage.name}: {found.dropped} rows longer than model.max_length {most} are left out")
     return found
+
+
+def _learner(context: StageContext, stage: SupervisedStage, found: JudgedRows) -> Learner:
+    steps = stage.step_count(rows_in_epoch(stage, found.row_ids))
+    return context.build_learner(total_steps=steps, keep_reference=False)
 
 
 def _reference(context: StageContext, learner: Learner, rows: Sequence[TrainRow], *, name: str) -> ReferenceLogprobs:
@@ -111,7 +116,7 @@ def _train(
         learner,
         stage,
         row_ids=found.row_ids,
-        steps=stage.step_count(len(found.rows)),
+        steps=stage.step_count(rows_in_epoch(stage, found.row_ids)),
         batch_of=batch_of,
         loss=loss,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,17 @@ def test_a_key_that_the_loss_does_not_read_is_refused(tmp_path: Path, stage: dic
 def test_each_loss_has_the_settings_of_its_paper(tmp_path: Path, loss: str, beta: float, nll_weight: float) -> None:
     (_, stage) = recipe_of(document(tmp_path, {"kind": "dpo", "loss": loss})).stages
     assert (stage.settings_of_loss["beta"], stage.settings_of_loss["nll_weight"]) == (beta, nll_weight)
+
+
+@pytest.mark.parametrize("kind", ["sft", "kto"])
+def test_epochs_count_the_rows_of_a_repeated_data_set(tmp_path: Path, kind: str) -> None:
+    sampler = {"kind": "repeated", "times": {"judged": 2.5}}
+    rows = [{key: value for key, value in one.items() if key != "rejected"} for one in answers(12)]
+    batches = run(document(tmp_path, {"kind": kind, "sampler": sampler}, rows)).learners[-1].batches
+    taken = [len(batch.row_lengths_B) for batch in batches]
+    assert taken == [4] * 7 + [2]
+    sources = Counter(source for batch in batches for source in batch.sources)
+    assert sorted(sources.values()) == [2] * 6 + [3] * 6
 
 
 def test_a_missing_label_column_is_found_by_check(tmp_path: Path) -> None:

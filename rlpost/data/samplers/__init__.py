@@ -12,10 +12,18 @@ from typing import Any
 from rlpost.data.samplers.curriculum import CurriculumSampler
 from rlpost.data.samplers.mixture import MixtureSampler
 from rlpost.data.samplers.plugin_sampler import PluginSampler
+from rlpost.data.samplers.repeated import RepeatedSampler
 from rlpost.data.samplers.rows import SampledRows
 from rlpost.data.samplers.shuffled import ShuffledSampler
 from rlpost.interfaces import Sampler
-from rlpost.recipe.sampler import AnySampler, CurriculumConfig, MixtureConfig, PluginSamplerConfig, ShuffledConfig
+from rlpost.recipe.sampler import (
+    AnySampler,
+    CurriculumConfig,
+    MixtureConfig,
+    PluginSamplerConfig,
+    RepeatedConfig,
+    ShuffledConfig,
+)
 
 __all__ = ["SampledRows", "sampler_of"]
 
@@ -33,6 +41,7 @@ def sampler_of(config: AnySampler, rows: SampledRows, *, seed: int, rows_per_ste
 _SAMPLERS: dict[type[Any], Callable[..., Sampler]] = {
     ShuffledConfig: ShuffledSampler,
     MixtureConfig: MixtureSampler,
+    RepeatedConfig: RepeatedSampler,
     CurriculumConfig: CurriculumSampler,
     PluginSamplerConfig: PluginSampler,
 }

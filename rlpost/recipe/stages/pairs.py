@@ -61,7 +61,7 @@ class PairStage(SupervisedStage):
 
     def rows_trained_on(self, data_rows: int | None) -> int | None:
         """See `SupervisedStage`."""
-        return self.pairs_made(data_rows)
+        return self.pairs_made(data_rows) if self.sampler.keeps_row_count else None
 
     def words(self, data_rows: int | None) -> Iterator[str]:
         """See `Stage`."""
@@ -160,7 +160,7 @@ class RewardModelStage(PairStage):
 
     def rows_trained_on(self, data_rows: int | None) -> int | None:
         """See `SupervisedStage`. Some pairs are held out from training, for the stage's own score."""
-        pairs = self.pairs_made(data_rows)
+        pairs = self.pairs_made(data_rows) if self.sampler.keeps_row_count else None
         return None if pairs is None else max(1, pairs - held_out_pair_count(pairs))
 
     def contradictions(self, *, earlier: Mapping[str, Product], deterministic: bool) -> Iterator[Problem]:

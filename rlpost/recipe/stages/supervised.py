@@ -52,7 +52,7 @@ class SupervisedStage(TrainedStage):
 
     def rows_trained_on(self, data_rows: int | None) -> int | None:
         """Return the largest number of rows or pairs to pass over; None if it depends on the data."""
-        return data_rows
+        return data_rows if self.sampler.keeps_row_count else None
 
     def optimizer_steps(self, data_rows: int | None) -> int | None:
         """See `TrainedStage`."""
