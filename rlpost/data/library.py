@@ -84,7 +84,9 @@ class DataLibrary:
         Raises:
             DataError: a source cannot be read, is empty, or a row lacks what the stage needs or does not fit.
         """
-        return document_rows(self._sets(names, "document", "completion", stage=stage), max_length=self._max_length)
+        return document_rows(
+            self._sets(names, "document", "completion", stage=stage), max_length=self._recipe.longest_row(stage)
+        )
 
     def demonstrations(
         self, names: Sequence[str], *, stage: str, train_on: TrainOn, without: Collection[str] = ()
@@ -95,7 +97,7 @@ class DataLibrary:
             DataError: as for `documents`.
         """
         sets = self._sets(names, "conversation", train_on, stage=stage)
-        return demonstration_rows(sets, max_length=self._max_length, without=without)
+        return demonstration_rows(sets, max_length=self._recipe.longest_row(stage), without=without)
 
     def pairs(self, names: Sequence[str], *, stage: str) -> PairRows:
         """Return given preference pairs, without held-out prompts.
@@ -103,7 +105,9 @@ class DataLibrary:
         Raises:
             DataError: as for `documents`.
         """
-        return pair_rows(self._sets(names, "pair", "completion", stage=stage), max_length=self._max_length)
+        return pair_rows(
+            self._sets(names, "pair", "completion", stage=stage), max_length=self._recipe.longest_row(stage)
+        )
 
     def judged(self, names: Sequence[str], shape: Literal["labelled", "rewarded"], *, stage: str) -> JudgedRows:
         """Return answers with their labels or rewards, without held-out prompts.
@@ -111,7 +115,9 @@ class DataLibrary:
         Raises:
             DataError: as for `documents`.
         """
-        return judged_rows(self._sets(names, shape, "completion", stage=stage), max_length=self._max_length)
+        return judged_rows(
+            self._sets(names, shape, "completion", stage=stage), max_length=self._recipe.longest_row(stage)
+        )
 
     def prompts(self, names: Sequence[str], *, stage: str, max_tokens: int) -> PromptRows:
         """Return prompts to sample from, with their references, each with room for `max_tokens` more tokens.
@@ -120,14 +126,14 @@ class DataLibrary:
             DataError: as for `documents`.
         """
         sets = self._sets(names, "prompt", "completion", stage=stage)
-        return prompt_rows(sets, max_length=self._max_length, max_tokens=max_tokens)
+        return prompt_rows(sets, max_length=self._recipe.longest_row(stage), max_tokens=max_tokens)
 
     def held_out_prompts(self, *, max_tokens: int) -> PromptRows:
         """Return the prompts of the evaluation."""
         evaluate = self._recipe.evaluate
         assert evaluate is not None, "only an evaluation has held-out prompts"
         sets = [self._tokenized(name, "prompt", "completion", stage="evaluate") for name in evaluate.data]
-        return prompt_rows(sets, max_length=self._max_length, max_tokens=max_tokens)
+        return prompt_rows(sets, max_length=self._recipe.longest_row("evaluate"), max_tokens=max_tokens)
 
     def examples(self, names: Sequence[str], *, stage: str, train_on: TrainOn) -> Sequence[Example]:
         """Return the demonstrations of the data sets, in order, without held-out prompts."""
@@ -136,10 +142,6 @@ class DataLibrary:
     def rows(self, name: str) -> Sequence[Example]:
         """Return all rows of a data set, held-out ones included, each read when it is asked for."""
         return self._table(name)
-
-    @property
-    def _max_length(self) -> int:
-        return self._recipe.model.max_length
 
     def _sets(self, names: Sequence[str], shape: Shape, train_on: TrainOn, *, stage: str) -> list[TokenizedSet]:
         """Return the data sets of a training stage."""

@@ -153,7 +153,7 @@ def pair_rows(sets: Sequence[TokenizedSet], *, max_length: int) -> PairRows:
     spans = _Spans.joined(chosen)
     if not len(spans.which):
         raise DataError(
-            f"no preference pair fits in model.max_length = {max_length}: all {seen} are longer, or have equal sides; "
+            f"no preference pair fits in max_length = {max_length}: all {seen} are longer, or have equal sides; "
             "raise it or give other data"
         )
 
@@ -307,7 +307,7 @@ def _supervised(
     spans = _Spans.joined(parts)
     if not len(spans.which):
         raise DataError(
-            f"no row fits in model.max_length = {max_length}: all {dropped} are longer; raise it or give other data"
+            f"no row fits in max_length = {max_length}: all {dropped} are longer; raise it or give other data"
         )
 
     def row(index: int) -> TrainRow:
@@ -349,7 +349,7 @@ def _check_prompts_fit(
     if len(too_long):
         first = int(too_long[0])
         raise DataError(
-            f"a prompt and {max_tokens} more tokens must fit in model.max_length = {max_length}; the prompt of row "
-            f"{one.id_of(int(places[first]))} has {int(lengths[first])} tokens: raise model.max_length, lower "
+            f"a prompt and {max_tokens} more tokens must fit in max_length = {max_length}; the prompt of row "
+            f"{one.id_of(int(places[first]))} has {int(lengths[first])} tokens: raise max_length, lower "
             "sampling.max_tokens or remove the row"
         )

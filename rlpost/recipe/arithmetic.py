@@ -85,10 +85,11 @@ def _data_rows(stage: AnyStage, *, recipe: Recipe) -> int | None:
 def _micro_batches(stage: TrainedStage, *, recipe: Recipe, ranks: int) -> str:
     rows = stage.rows_per_optimizer_step
     sequences = rows * stage.sequences_per_row
-    tokens = sequences * recipe.model.max_length
+    longest = recipe.longest_row(stage.name)
+    tokens = sequences * longest
     rows_a_rank = math.ceil(rows / ranks)
     micro_tokens = stage.learner.micro_batch_tokens
-    rows_a_micro_batch = max(1, micro_tokens // (recipe.model.max_length * stage.sequences_per_row))
+    rows_a_micro_batch = max(1, micro_tokens // (longest * stage.sequences_per_row))
     micro_batches = count(math.ceil(rows_a_rank / rows_a_micro_batch), "micro-batch", "micro-batches")
     return (
         f"an optimizer step: {count(sequences, 'sequence')}, at most {tokens:,} tokens; about "

@@ -158,14 +158,21 @@ def _room_for_prompt(sampling: SamplingConfig, *, path: KeyPath, recipe: Recipe)
 
 
 def _micro_batch(stage: TrainedStage, *, path: KeyPath, recipe: Recipe) -> Iterator[Problem]:
-    needed = recipe.model.max_length * stage.sequences_per_row
+    longest = recipe.longest_row(stage.name)
+    if longest > recipe.model.max_length:
+        yield Problem(
+            path=(*path, "max_length"),
+            text=f"must be at most model.max_length ({recipe.model.max_length}), found {longest}: lower it, or raise "
+            "model.max_length",
+        )
+    needed = longest * stage.sequences_per_row
     found = stage.learner.micro_batch_tokens
     if found < needed:
         what = "one sequence" if stage.sequences_per_row == 1 else "one pair of sequences"
         yield Problem(
             path=(*path, "learner", "micro_batch_tokens"),
-            text=f"must hold at least {what} of model.max_length ({recipe.model.max_length}), found {found}: set "
-            f"{needed} or more, or lower model.max_length",
+            text=f"must hold at least {what} of max_length ({longest}), found {found}: set {needed} or more, or lower "
+            "max_length of the stage or of the model",
         )
 
 

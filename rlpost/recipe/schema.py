@@ -50,6 +50,12 @@ class Recipe(Section):
         """Return the stage with this name; None for `base` and for any other name that is not a stage."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
+    def longest_row(self, name: str) -> int:
+        """Return the most tokens of a sequence in the stage with this name, or in the evaluation."""
+        stage = self.stage_called(name)
+        own = None if stage is None or stage.training is None else stage.training.own_max_length
+        return own or self.model.max_length
+
     def product_of(self, name: str) -> Product:
         """Return the kind of product of `base` or of the stage with this name."""
         stage = self.stage_called(name)

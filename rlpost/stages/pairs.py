@@ -45,7 +45,7 @@ def _given_pairs(context: StageContext, stage: PairStage) -> StagePairs:
     made = context.data.pairs(stage.data, stage=stage.name)
     if made.dropped:
         context.console.say(
-            f"{stage.name}: {made.dropped} pairs are left out, longer than model.max_length or with equal sides"
+            f"{stage.name}: {made.dropped} pairs are left out, longer than max_length or with equal sides"
         )
     return StagePairs(made.pairs, made.row_ids)
 

@@ -22,9 +22,9 @@ from rlpost.train_records import StepReport, TrainBatch, TrainRow, one_component
 
 def train_on_rows(context: StageContext, stage: CrossEntropyStage, prepared: SupervisedRows) -> None:
     """Cross-entropy over rows; `normalisation` says how tokens and rows count."""
-    rows, most = prepared.rows, context.recipe.model.max_length
+    rows, most = prepared.rows, context.recipe.longest_row(stage.name)
     if prepared.dropped:
-        context.console.say(f"{stage.name}: {prepared.dropped} rows longer than model.max_length {most} are left out")
+        context.console.say(f"{stage.name}: {prepared.dropped} rows longer than max_length {most} are left out")
     steps = stage.step_count(rows_in_epoch(stage, prepared.row_ids))
 
     def batch_of(indices: Sequence[int]) -> TrainBatch:

@@ -69,8 +69,8 @@ def mismatch_divergence(learner: Learner, rows: Sequence[TrainRow]) -> float:
 
 def _rows(context: StageContext, stage: SupervisedStage, found: JudgedRows) -> JudgedRows:
     if found.dropped:
-        most = context.recipe.model.max_length
-        context.console.say(f"{stage.name}: {found.dropped} rows longer than model.max_length {most} are left out")
+        most = context.recipe.longest_row(stage.name)
+        context.console.say(f"{stage.name}: {found.dropped} rows longer than max_length {most} are left out")
     return found
 
 

@@ -136,7 +136,7 @@ CASES: dict[str, tuple[Callable[[Document, Path], None], tuple[str, ...]]] = {
     ),
     "prompt longer than the context": (
         file_of("sums.jsonl", [*sums(6), {"prompt": LONG, "response": "1", "gold": "1"}]),
-        ("must fit in model.max_length = 48", "the prompt of row sums/6 has", "raise model.max_length"),
+        ("must fit in max_length = 48", "the prompt of row sums/6 has", "raise max_length"),
     ),
     "context longer than the model's": (
         put("model", "config", "max_position_embeddings", value=32),
@@ -208,7 +208,7 @@ def test_the_command_itself_ends_with_the_message_and_starts_no_process(tmp_path
     write_rows(tmp_path / "sums.jsonl", [*sums(6), {"prompt": LONG, "response": "1", "gold": "1"}])
     ended = run_command(write_recipe(tmp_path, document))
     assert ended.exit_code == 2
-    assert [line for line in ended.error.splitlines() if "must fit in model.max_length = 48" in line]
+    assert [line for line in ended.error.splitlines() if "must fit in max_length = 48" in line]
     assert "Traceback" not in ended.error
     assert_nothing_half_written(Path(document["output"]))
 

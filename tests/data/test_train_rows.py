@@ -55,15 +55,15 @@ def test_long_demonstrations_are_dropped_and_counted_and_the_limit_is_exact() ->
     examples = [example("ab", "cd"), example("ab", "cde")]
     rows, _, dropped = demonstrations(examples, max_length=length)
     assert ([text_of(row, trained=True) for row in rows], dropped) == (["cd<|eos|>"], 1)
-    with pytest.raises(DataError, match=r"no row fits in model.max_length = 22: all 2 are longer"):
+    with pytest.raises(DataError, match=r"no row fits in max_length = 22: all 2 are longer"):
         demonstrations(examples, max_length=length - 1)
 
 
 def test_a_prompt_that_fills_the_context_is_refused_by_name() -> None:
     examples = [example("ab", "c"), example("a" * 50, "c", number=9)]
-    with pytest.raises(DataError, match=r"model.max_length = 40; the prompt of row s/9 has 68 tokens: raise model.max"):
+    with pytest.raises(DataError, match=r"max_length = 40; the prompt of row s/9 has 68 tokens: raise max"):
         demonstrations(examples, max_length=40)
-    with pytest.raises(DataError, match=r"a prompt and 8 more tokens must fit in model.max_length = 27;.* 20 tokens"):
+    with pytest.raises(DataError, match=r"a prompt and 8 more tokens must fit in max_length = 27;.* 20 tokens"):
         prompts([example("ab")], max_length=27, max_tokens=8)
 
 

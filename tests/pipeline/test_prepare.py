@@ -60,12 +60,12 @@ CASES: dict[str, tuple[Callable[[Document, Path], None], type[RlpostError], str]
     "prompt too long for RL": (
         rows({"prompt": LONG, "response": "1", "gold": "1"}),
         DataError,
-        r"must fit in model.max_length = 48; the prompt of row sums/6 has \d+ tokens: raise model.max_length",
+        r"must fit in max_length = 48; the prompt of row sums/6 has \d+ tokens: raise max_length",
     ),
     "prompt too long for SFT": (
         only_supervised,
         DataError,
-        r"must fit in model.max_length = 48; the prompt of row sums/6",
+        r"must fit in max_length = 48; the prompt of row sums/6",
     ),
     "held-out prompt too long": (long_held_out, DataError, r"the prompt of row held_out/0 has"),
     "empty data set": (empty, DataError, r"data.none needs at least 1 rows; jsonl:.*none.jsonl has 0"),

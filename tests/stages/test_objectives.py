@@ -169,3 +169,18 @@ def test_a_missing_label_column_is_found_by_check(tmp_path: Path) -> None:
     recipe = recipe_of(document(tmp_path, {"kind": "kto"}, rows))
     (problem,) = problems(recipe, ClusterConfig(name="fake"), verifier_reads={})
     assert "label" in problem.text
+
+
+def test_a_stage_may_have_a_shorter_length_of_its_own(tmp_path: Path) -> None:
+    rows = [{"prompt": "1 + 1 =", "response": "2" * length} for length in (3, 5, 30, 31)]
+    made = document(tmp_path, {"kind": "sft", "rows_per_step": 2, "max_length": 32}, rows)
+    lengths = np.concatenate([batch.row_lengths_B for batch in run(made).learners[-1].batches])
+    assert len(lengths) == 2
+    assert lengths.max() <= 32
+
+
+def test_a_stages_length_may_not_exceed_the_models(tmp_path: Path) -> None:
+    recipe = recipe_of(document(tmp_path, {"kind": "sft", "max_length": 49}))
+    (problem,) = problems(recipe, ClusterConfig(name="fake"), verifier_reads={})
+    assert problem.path == ("stages", 1, "max_length")
+    assert "must be at most model.max_length (48), found 49" in problem.text

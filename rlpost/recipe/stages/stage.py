@@ -228,6 +228,11 @@ class TrainedStage(Stage):
         """Return the number of optimizer steps of the whole stage; None if it depends on the data."""
 
     @property
+    def own_max_length(self) -> int | None:
+        """Most tokens of a sequence in this stage; None for `model.max_length`."""
+        return None
+
+    @property
     def keeps_reference(self) -> bool:
         """Whether the learner holds a frozen copy of the start."""
         return False

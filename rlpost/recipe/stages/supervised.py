@@ -20,12 +20,19 @@ class SupervisedStage(TrainedStage):
     rows_per_step: PerStep
     steps: Steps | None = None
     epochs: float | None = Field(default=None, gt=0, le=10_000)
+    max_length: int | None = Field(default=None, ge=8)
+    """Most tokens of a row in this stage; by default model.max_length, which it may not exceed."""
 
     @model_validator(mode="after")
     def _one_length(self) -> SupervisedStage:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"stage {self.name} needs exactly one of `steps` and `epochs`")
         return self
+
+    @property
+    def own_max_length(self) -> int | None:
+        """See `TrainedStage`."""
+        return self.max_length
 
     @property
     def rows_per_optimizer_step(self) -> int:
