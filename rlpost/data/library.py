@@ -17,7 +17,7 @@ from rlpost.data.held_out import questions_of
 from rlpost.data.sources import Use, open_examples, require_columns
 from rlpost.data.tables.cache import DataCache
 from rlpost.data.token_files.build import TokenSettings, token_file
-from rlpost.data.token_files.chunk import Shape, question_hash
+from rlpost.data.token_files.chunk import SEQUENCES, Shape, question_hash
 from rlpost.data.token_files.token_file import TokenFile
 from rlpost.data.token_files.workers import ChunkWorkers
 from rlpost.data.tokenized import (
@@ -125,7 +125,7 @@ class DataLibrary:
         Raises:
             DataError: as for `documents`.
         """
-        sets = self._sets(names, "prompt", "completion", stage=stage)
+        sets = self._sets(names, "prompt", "completion", stage=stage, max_tokens=max_tokens)
         return prompt_rows(sets, max_length=self._recipe.longest_row(stage), max_tokens=max_tokens)
 
     def held_out_prompts(self, *, max_tokens: int) -> PromptRows:
@@ -143,13 +143,33 @@ class DataLibrary:
         """Return all rows of a data set, held-out ones included, each read when it is asked for."""
         return self._table(name)
 
-    def _sets(self, names: Sequence[str], shape: Shape, train_on: TrainOn, *, stage: str) -> list[TokenizedSet]:
-        """Return the data sets of a training stage."""
+    def _sets(
+        self, names: Sequence[str], shape: Shape, train_on: TrainOn, *, stage: str, max_tokens: int = 1
+    ) -> list[TokenizedSet]:
+        """Return the data sets of a training stage; `max_tokens` is the room that a prompt must leave."""
         sets = [self._tokenized(name, shape, train_on, stage=stage) for name in names]
         chosen = [one._replace(places=self._not_held_out(one)) for one in sets]
+        trained = self._recipe.stage_called(stage)
+        if trained is not None and trained.training is not None and trained.training.overlong_prompts == "drop":
+            most = self._recipe.longest_row(stage) - max_tokens
+            chosen = [self._with_room(one, stage=stage, shape=shape, most=most) for one in chosen]
         if not any(len(one.places) for one in chosen):
             raise DataError(f"stage {stage} needs rows; its data sets have none left: raise rows, or name more data")
         return chosen
+
+    def _with_room(self, one: TokenizedSet, *, stage: str, shape: Shape, most: int) -> TokenizedSet:
+        """Leave out the rows with a prompt of more than `most` tokens, and say how many they are."""
+        each = SEQUENCES[shape]
+        longest = one.tokens.prompt_lengths.reshape(-1, each).max(axis=1)[one.places]
+        fits = longest <= most
+        told = f"{stage}/{one.name}"
+        if not fits.all() and told not in self._told:
+            self._told.add(told)
+            self._console.say(
+                f"{stage}: {int((~fits).sum())} of {len(fits)} rows of {one.name} have a prompt of more than {most} "
+                "tokens and are left out"
+            )
+        return one._replace(places=one.places[fits])
 
     def _not_held_out(self, one: TokenizedSet) -> NDArray[np.int64]:
         asks: NDArray[np.bool_] = np.asarray(np.isin(one.tokens.questions, self._forbidden).any(axis=1))

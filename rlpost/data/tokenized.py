@@ -351,5 +351,5 @@ def _check_prompts_fit(
         raise DataError(
             f"a prompt and {max_tokens} more tokens must fit in max_length = {max_length}; the prompt of row "
             f"{one.id_of(int(places[first]))} has {int(lengths[first])} tokens: raise max_length, lower "
-            "sampling.max_tokens or remove the row"
+            "sampling.max_tokens, remove the row, or set the stage's overlong_prompts to drop"
         )

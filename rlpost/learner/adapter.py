@@ -38,11 +38,11 @@ def with_adapter(model: PreTrainedModel, lora: LoraConfig) -> nn.Module:
         wrapped = peft.get_peft_model(model, config)
     except ValueError as error:
         raise ModelError(f"lora.target_modules must name linear layers of the model; {error}") from error
-    _check_mergeable(wrapped)
+    _check_mergeable(wrapped, by_default=modules == "all-linear")
     return wrapped
 
 
-def _check_mergeable(model: Any) -> None:
+def _check_mergeable(model: Any, *, by_default: bool) -> None:
     from peft.tuners.lora import Linear, LoraLayer
 
     head = model.get_output_embeddings() if model.config.tie_word_embeddings else None
@@ -50,9 +50,15 @@ def _check_mergeable(model: Any) -> None:
         if not isinstance(module, LoraLayer):
             continue
         if not isinstance(module, Linear) or module.fan_in_fan_out or module is head:
+            found = name.removeprefix(_PREFIX)
+            if by_default:
+                raise ModelError(
+                    f"all linear layers of this model cannot be adapted, because {found} cannot be merged: name the "
+                    "layers in lora.target_modules"
+                )
             raise ModelError(
-                f"lora.target_modules must name linear layers other than a tied output head; found "
-                f"{name.removeprefix(_PREFIX)}: leave it out"
+                f"lora.target_modules must name linear layers other than a tied output head; found {found}: leave it "
+                "out"
             )
 
 

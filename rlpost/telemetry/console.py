@@ -28,6 +28,7 @@ class StageProgress:
         self._bar = bar
         self._task = bar.add_task(name, total=total, completed=done, shown="") if bar else None
         self._last_line = 0.0
+        self._begun, self._done_before = time.monotonic(), done
 
     def step(self, done: int, metrics: Mapping[str, float]) -> None:
         """Show that `done` of `total` steps are finished; the metrics are those of the last step."""
@@ -35,9 +36,17 @@ class StageProgress:
             self._bar.update(self._task, completed=done, shown=describe(metrics))
         elif done == self._total or time.monotonic() - self._last_line > _LINE_EVERY_S:
             self._last_line = time.monotonic()
-            self._console.print(
-                f"{self._name} {done}/{self._total} {describe(metrics)}", highlight=False, soft_wrap=True
-            )
+            shown = [describe(metrics), self._time_left(done)]
+            line = " | ".join(part for part in shown if part)
+            self._console.print(f"{self._name} {done}/{self._total} {line}", highlight=False, soft_wrap=True)
+
+    def _time_left(self, done: int) -> str:
+        """Return the time that the rest takes at the mean pace up to now; empty at both ends, and for a few seconds."""
+        passed = done - self._done_before
+        if passed <= 0 or done >= self._total:
+            return ""
+        seconds = (time.monotonic() - self._begun) / passed * (self._total - done)
+        return f"{duration_words(seconds)} left" if seconds >= _LINE_EVERY_S else ""
 
 
 class Console:
@@ -87,6 +96,14 @@ class Console:
             self.say(f"  {header[0]} {first}")
             for name, cell in zip(header[1:], cells, strict=True):
                 self.say(f"    {name} {cell}")
+
+
+def duration_words(seconds: float) -> str:
+    """Return a duration in the largest unit that tells it to about a tenth: `45 s`, `12 min`, `3 h 20 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def describe(metrics: Mapping[str, float]) -> str:

@@ -184,3 +184,25 @@ def test_a_stages_length_may_not_exceed_the_models(tmp_path: Path) -> None:
     (problem,) = problems(recipe, ClusterConfig(name="fake"), verifier_reads={})
     assert problem.path == ("stages", 1, "max_length")
     assert "must be at most model.max_length (48), found 49" in problem.text
+
+
+@pytest.mark.parametrize("kind", ["sft", "dpo", "grpo"])
+def test_rows_with_an_overlong_prompt_are_refused_or_left_out_and_counted(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**one, "gold": "1"} for one in answers(12)]
+    rows[5]["prompt"] = "7 " * 60
+    stage: dict[str, Any] = {"kind": kind, "rows_per_step": 4}
+    if kind == "grpo":
+        sizes = {"steps": 1, "prompts_per_step": 2, "samples_per_prompt": 2}
+        stage = {"kind": kind, "sampling": {"max_tokens": 6}, **sizes}
+    made = document(tmp_path, stage, rows)
+    if kind == "grpo":
+        made["stages"][1] = {"name": "judged", "data": ["judged"], "optimizer": OPTIMIZER, **stage}
+    with pytest.raises(DataError, match=r"the prompt of row judged/5 has .* set the stage's overlong_prompts to drop"):
+        run(made)
+    made["stages"][1]["overlong_prompts"] = "drop"
+    made["output"] = str(tmp_path / "again")
+    learner = run(made).learners[-1]
+    assert "judged: 1 of 12 rows of judged have a prompt of more than" in capsys.readouterr().out
+    assert not any("judged/5" in source for batch in learner.batches for source in batch.sources)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rlpost.telemetry.console import Console, describe
+from rlpost.telemetry import console as console_module
+from rlpost.telemetry.console import Console, describe, duration_words
 
 
 def test_the_line_of_a_step_shows_learning_time_and_where_it_went() -> None:
@@ -46,3 +47,22 @@ def test_a_table_has_a_row_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
         ["│", "sft", "│", "0.410", "│"],
         ["│", "grpo", "│", "0.620", "│"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(45.4, "45 s"), (89, "89 s"), (95, "2 min"), (3_600, "60 min"), (12_000, "3 h 20 min")]
+)
+def test_durations_are_given_in_the_largest_unit_that_tells_them(seconds: float, words: str) -> None:
+    assert duration_words(seconds) == words
+
+
+def test_a_line_of_a_log_says_how_long_the_rest_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(console_module.time, "monotonic", lambda: now[0])
+    with Console().progress("sft", total=50, done=10) as progress:
+        now[0] = 120.0
+        progress.step(14, {"loss": 1.5})
+        progress.step(50, {"loss": 1.5})
+    assert capsys.readouterr().out.splitlines()[1:] == ["sft 14/50 loss 1.5 | 3 min left", "sft 50/50 loss 1.5"]

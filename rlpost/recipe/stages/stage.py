@@ -190,6 +190,8 @@ class TrainedStage(Stage):
     optimizer: OptimizerConfig
     learner: LearnerConfig = LearnerConfig()
     lora: LoraConfig | None = None
+    overlong_prompts: Literal["refuse", "drop"] = "refuse"
+    """Rows whose prompt leaves no room for an answer end the run before it begins, or are left out and counted."""
     dropout: bool = False
     """Whether the dropout of the model's own config acts in training. By default only in `cpt` and `sft`: the other
     stages compare the numbers of a training pass with those of a pass without dropout."""
