@@ -136,6 +136,13 @@ def _stage(stage: AnyStage, *, index: int, recipe: Recipe, cluster: ClusterConfi
     sampled = stage.samples_responses
     if sampled is not None:
         yield from _room_for_prompt(sampled.config, path=(*path, *sampled.key), recipe=recipe)
+    evaluated = [] if recipe.evaluate is None else recipe.evaluate.data
+    if stage.data_sets and set(stage.data_sets) <= set(evaluated):
+        yield Problem(
+            path=(*path, "data"),
+            text="must have rows that are not evaluated: held-out prompts are left out of training, and evaluate.data "
+            f"has {', '.join(stage.data_sets)} too: train on another data set, or evaluate on another",
+        )
     earlier: dict[str, Product] = {
         name: recipe.product_of(name) for name in (BASE, *(other.name for other in recipe.stages[:index]))
     }

@@ -206,3 +206,12 @@ def test_rows_with_an_overlong_prompt_are_refused_or_left_out_and_counted(
     learner = run(made).learners[-1]
     assert "judged: 1 of 12 rows of judged have a prompt of more than" in capsys.readouterr().out
     assert not any("judged/5" in source for batch in learner.batches for source in batch.sources)
+
+
+def test_a_stage_that_trains_on_evaluated_rows_alone_is_refused_by_check(tmp_path: Path) -> None:
+    made = document(tmp_path, {"kind": "sft"})
+    made["evaluate"] = {"data": ["judged"], "sampling": {"max_tokens": 6}}
+    rewards = {"rewards": {"routes": {"*": {"verifier": "text.exact"}}}}
+    found = problems(recipe_of({**made, **rewards}), ClusterConfig(name="fake"), verifier_reads={})
+    assert [problem.path for problem in found] == [("stages", 1, "data")]
+    assert "evaluate.data has judged too" in found[0].text
