@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
 from collections.abc import Sequence
 
@@ -48,7 +49,32 @@ def _balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
 
 
 def _fill(units: Sequence[int], tokens: Sequence[int], budget: int) -> list[list[int]]:
-    """Group consecutive units until the budget is reached."""
+    """Group units within the budget: in order, or by best fit where that needs fewer groups."""
+    in_order = _fill_in_order(units, tokens, budget)
+    if len(in_order) <= max(1, -(-sum(tokens[unit] for unit in units) // budget)):
+        return in_order
+    best_fit = _fill_by_best_fit(units, tokens, budget)
+    return best_fit if len(best_fit) < len(in_order) else in_order
+
+
+def _fill_by_best_fit(units: Sequence[int], tokens: Sequence[int], budget: int) -> list[list[int]]:
+    """Put the longest units first, each into the fullest group that has room for it; keep the order within groups."""
+    rooms: list[tuple[int, int]] = []
+    """(room, number) of each group, in order."""
+    filled: list[list[int]] = []
+    for unit in sorted(units, key=lambda unit: (-tokens[unit], unit)):
+        place = bisect.bisect_left(rooms, (tokens[unit], -1))
+        if place < len(rooms):
+            room, number = rooms.pop(place)
+        else:
+            room, number = budget, len(filled)
+            filled.append([])
+        filled[number].append(unit)
+        bisect.insort(rooms, (room - tokens[unit], number))
+    return sorted(sorted(group) for group in filled)
+
+
+def _fill_in_order(units: Sequence[int], tokens: Sequence[int], budget: int) -> list[list[int]]:
     filled: list[list[int]] = []
     room = 0
     for unit in units:

@@ -66,3 +66,23 @@ def test_twenty_thousand_rows_are_planned_in_less_than_a_second() -> None:
     started = time.perf_counter()
     plan_micro_batches(batch, ranks=8, token_budget=8192)
     assert time.perf_counter() - started < 1.0
+
+
+def test_rows_of_long_tailed_lengths_leave_less_than_three_percent_of_the_budget_unused() -> None:
+    budget, random = 4096, np.random.default_rng(1)
+    lengths = np.minimum(2000, 20 + random.lognormal(5.0, 1.0, 512)).astype(int).tolist()
+    plan = plan_micro_batches(batch_with_lengths(lengths, rows_per_unit=1), ranks=2, token_budget=budget)
+    passes = len(plan[0])
+    assert 1 - sum(lengths) / (2 * passes * budget) < 0.03
+    assert plan == plan_micro_batches(batch_with_lengths(lengths, rows_per_unit=1), ranks=2, token_budget=budget)
+
+
+def test_rows_stay_in_order_where_another_order_saves_no_pass() -> None:
+    batch = batch_with_lengths([10, 20, 5, 30, 10], rows_per_unit=1)
+    assert plan_micro_batches(batch, ranks=1, token_budget=40) == [[[0, 1, 2], [3, 4]]]
+    assert plan_micro_batches(batch, ranks=1, token_budget=80) == [[[0, 1, 2, 3, 4]]]
+
+
+def test_best_fit_saves_the_passes_that_filling_in_order_would_waste() -> None:
+    batch = batch_with_lengths([30, 30, 10, 10, 30, 10], rows_per_unit=1)
+    assert plan_micro_batches(batch, ranks=1, token_budget=40) == [[[0, 2], [1, 3], [4, 5]]]
