@@ -45,9 +45,7 @@ def build_base(recipe: Recipe, model_dir: Path, *, cache: DataCache) -> None:
         recipe = _with_local_model(recipe, recipe.model.path)
         _check_weights(Path(recipe.model.path or ""))
     model_dir.mkdir(parents=True)
-    tokenizer = _tokenizer(recipe, cache=cache)
-    if recipe.model.chat_template is not None:
-        tokenizer.chat_template = chat_template_source(recipe.model.chat_template)
+    tokenizer = base_tokenizer(recipe, cache=cache)
     tokenizer.save_pretrained(str(model_dir))
     config = _config(recipe, tokenizer=tokenizer)
     _check_fit(config, recipe, token_count=len(tokenizer))
@@ -55,6 +53,18 @@ def build_base(recipe: Recipe, model_dir: Path, *, cache: DataCache) -> None:
         _link_given_model(Path(recipe.model.path), model_dir)
     else:
         _write_new_model(recipe, model_dir, config=config)
+
+
+def base_tokenizer(recipe: Recipe, *, cache: DataCache) -> PreTrainedTokenizerBase:
+    """Load or build the recipe's tokenizer, with its chat template.
+
+    Raises:
+        ModelError: the given directory has no tokenizer, or the template cannot be read.
+    """
+    tokenizer = _tokenizer(recipe, cache=cache)
+    if recipe.model.chat_template is not None:
+        tokenizer.chat_template = chat_template_source(recipe.model.chat_template)
+    return tokenizer
 
 
 def has_tokenizer(model_dir: Path) -> bool:

@@ -88,3 +88,37 @@ def test_an_unknown_set_and_a_recipe_without_evaluation_are_refused(recipe: Path
     code, output = run("decontaminate", str(recipe))
     assert code != 0
     assert "give --against" in output
+
+
+def test_rows_are_shown_as_the_model_sees_them_with_trained_tokens_marked(recipe: Path) -> None:
+    code, output = run("show", str(recipe), "--stage", "sft")
+    assert code == 0, output
+    assert "sft, sums, " in output
+    assert "sums.jsonl:" in output
+    (shown,) = (line for line in output.splitlines() if line.startswith("<|user|>"))
+    assert shown.endswith("<|assistant|>\u27e6yes<|eos|>\u27e7")
+
+
+def test_numbers_for_machines_and_a_prompts_gold(recipe: Path) -> None:
+    code, output = run("show", str(recipe), "--stage", "evaluate", "--json", "--rows", "2")
+    (found,) = json.loads(output)
+    assert code == 0
+    assert (found["stage"], found["data"], found["rows"]) == ("evaluate", "held_out", 20)
+    assert [len(one["sequences"]) for one in found["shown"]] == [1, 1]
+    assert not any(piece["is_trained"] for one in found["shown"] for piece in one["sequences"][0]["pieces"])
+    assert found["counted"]["too_long"] == 20, "twelve words are more than 48 tokens of this tokenizer"
+    assert "gold: 'yes'" in run("show", str(recipe), "--stage", "evaluate")[1]
+
+
+def test_rows_that_a_stage_leaves_out_are_counted(recipe: Path) -> None:
+    document = json.loads(recipe.read_text())
+    document["stages"][0]["max_length"] = 8
+    recipe.write_text(json.dumps(document))
+    _, output = run("show", str(recipe), "--stage", "sft", "--json")
+    assert json.loads(output)[0]["counted"]["too_long"] == 10
+
+
+def test_a_stage_that_does_not_exist_is_refused(recipe: Path) -> None:
+    code, output = run("show", str(recipe), "--stage", "sff")
+    assert code != 0
+    assert "did you mean `sft`?" in output
