@@ -65,7 +65,7 @@ def test_split_into_micro_batches_equals_whole(model_dir: Path, mesh: DeviceMesh
     learner = LocalLearner(settings_of(model_dir, learner=SMALL), mesh)
     budget = learner.rank._settings.learner.micro_batch_tokens
     (share,) = shares_of(random_batch(seed=0), ranks=1, token_budget=budget).shares
-    assert len(share.micro_batches) == 4
+    assert len(share.micro_batches) == 3
     assert_same_training(model_dir, mesh, LARGE, SMALL, tolerance=1e-5)
 
 
