@@ -69,6 +69,34 @@ def test_the_cleaned_set_lacks_the_row_and_a_folder_is_never_overwritten(recipe:
     assert "must be a new folder" in output
 
 
+def test_a_clean_folder_that_cannot_be_made_is_refused_in_words(recipe: Path) -> None:
+    code, output = run("decontaminate", str(recipe), "--clean", str(recipe / "below-a-file"))
+    assert code == 2
+    assert "--clean must be a folder that can be written" in " ".join(output.split())
+
+
+def test_what_a_killed_command_left_behind_is_not_in_the_way(recipe: Path) -> None:
+    recipe.with_name("writing-clean").mkdir()
+    code, _ = run("decontaminate", str(recipe), "--clean", str(recipe.with_name("clean")))
+    assert code == 1, "the set is dirty"
+    assert [path.name for path in recipe.with_name("clean").iterdir()] == ["sums.jsonl"]
+    assert recipe.with_name("writing-clean").is_dir(), "nothing of the user's is deleted"
+
+
+def test_a_training_set_that_is_also_the_evaluation_set_is_not_called_clean(recipe: Path) -> None:
+    code, output = run("decontaminate", str(recipe), "--data", "sums", "--against", "sums")
+    assert code != 0
+    assert "has no training set to compare" in " ".join(output.split())
+
+
+def test_questions_that_share_only_the_recipes_instruction_are_no_near_duplicates(recipe: Path) -> None:
+    document = json.loads(recipe.read_text())
+    document["data"]["sums"]["instruction"] = " ".join(f"v{number}" for number in range(200)) + " {question}"
+    recipe.write_text(json.dumps(document))
+    _, output = run("near-duplicates", str(recipe), "--turns", "user", "--json")
+    assert len(json.loads(output)["near_duplicates"]) == 1, "the one row that is a copy"
+
+
 def test_a_row_that_repeats_an_earlier_one_is_listed(recipe: Path) -> None:
     code, output = run("near-duplicates", str(recipe), "--json")
     found = json.loads(output)

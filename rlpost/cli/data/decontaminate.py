@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -31,7 +33,7 @@ from rlpost.data.overlap.contamination import (
     merged_ranges,
     set_report,
 )
-from rlpost.data.overlap.words import Turns
+from rlpost.data.overlap.words import Turns, instance_turns, row_turns
 from rlpost.errors import DataError, RecipeError
 from rlpost.recipe.load import load_recipe
 from rlpost.telemetry.plain_text import printable
@@ -80,9 +82,15 @@ def decontaminate(
         raise RecipeError("decontaminate needs evaluation sets: give --against, or the recipe a section `evaluate`")
     if clean is not None and clean.exists():
         raise DataError(f"--clean must be a new folder; {clean} exists: give another one, or move it away")
+    names = [name for name in trained_sets(loaded, data) if name not in evaluated]
+    if not names:
+        raise RecipeError(
+            "decontaminate has no training set to compare: all that are chosen are evaluation sets; give --data or "
+            "--against other sets"
+        )
     held_out = {name: opened(loaded, name) for name in evaluated}
     ranges = merged_ranges({name: len(table) for name, table in held_out.items()})
-    trained = {name: opened(loaded, name) for name in trained_sets(loaded, data) if name not in evaluated}
+    trained = {name: opened(loaded, name) for name in names}
     rule = Rule(ngram_size=ngram_size, instance_share=instance_share)
     compared = _compared(trained, held_out, ranges, rule=rule, turns=turns, set_share=set_share)
     if clean is not None:
@@ -104,10 +112,11 @@ def _compared(
     turns: Turns,
     set_share: float,
 ) -> list[_Compared]:
-    index = InstanceIndex([one for table in held_out.values() for one in turns_in(table, turns=turns)], rule=rule)
+    instances = [one for table in held_out.values() for one in turns_in(table, instance_turns, turns=turns)]
+    index = InstanceIndex(instances, rule=rule)
     compared: list[_Compared] = []
     for name, table in trained.items():
-        overlaps = index.overlaps(turns_in(table, turns=turns))
+        overlaps = index.overlaps(turns_in(table, row_turns, turns=turns))
         reports = {
             other: set_report(overlaps, instances=places, set_share=set_share) for other, places in ranges.items()
         }
@@ -175,13 +184,25 @@ def _write_clean(compared: Sequence[_Compared], folder: Path) -> None:
     """Write each training set as JSON lines without the rows that contaminate an instance, then give the folder its
     name.
     """
-    beside = folder.with_name(f"writing-{folder.name}")
-    beside.mkdir(parents=True)
-    for one in compared:
-        dropped = {int(one.table.numbers[overlap.row]) for overlap in one.overlaps}
-        kept = [number for number in sorted(one.table.numbers.tolist()) if number not in dropped]
-        with (beside / f"{one.name}.jsonl").open("w", encoding="utf-8") as file:
-            for start in range(0, len(kept), 1000):
-                for row in one.table.table.read(kept[start : start + 1000]):
-                    file.write(json.dumps(dict(row.columns), ensure_ascii=False, default=str) + "\n")
-    beside.rename(folder)
+    beside = folder.with_name(f"writing-{folder.name}-{os.getpid()}")
+    try:
+        beside.mkdir(parents=True)
+        try:
+            for one in compared:
+                _write_kept(one, beside / f"{one.name}.jsonl")
+            beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"--clean must be a folder that can be written; found: {error}: make room there, or give another one"
+        ) from error
+
+
+def _write_kept(one: _Compared, path: Path) -> None:
+    dropped = {int(one.table.numbers[overlap.row]) for overlap in one.overlaps}
+    kept = [number for number in sorted(one.table.numbers.tolist()) if number not in dropped]
+    with path.open("w", encoding="utf-8") as file:
+        for start in range(0, len(kept), 1000):
+            for row in one.table.table.read(kept[start : start + 1000]):
+                file.write(json.dumps(dict(row.columns), ensure_ascii=False, default=str) + "\n")

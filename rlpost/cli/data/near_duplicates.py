@@ -10,6 +10,7 @@ import typer
 from rlpost.cli.check import RecipeArgument, SetOption
 from rlpost.cli.data.options import DataOption, JsonOption, TurnsOption, opened, trained_sets, turns_in, where
 from rlpost.data.overlap.near_duplicates import near_duplicates
+from rlpost.data.overlap.words import instance_turns
 from rlpost.recipe.load import load_recipe
 from rlpost.telemetry.plain_text import printable
 
@@ -28,7 +29,9 @@ def near_duplicates_(
     tables = [opened(loaded, name) for name in trained_sets(loaded, data)]
     places = [(table, place) for table in tables for place in range(len(table))]
     texts = (
-        [word for words in turned for word in words] for table in tables for turned in turns_in(table, turns=turns)
+        [word for words in turned for word in words]
+        for table in tables
+        for turned in turns_in(table, instance_turns, turns=turns)
     )
     found = near_duplicates(texts, shingle_size=shingle_size, threshold=threshold)
     listed = [

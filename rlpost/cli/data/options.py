@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 
 from rlpost.data.examples import ExampleTable
-from rlpost.data.overlap.words import Turns, turns_of
+from rlpost.data.overlap.words import Turns
 from rlpost.data.sources import open_examples
 from rlpost.data.tables.cache import DataCache
 from rlpost.errors import RecipeError
 from rlpost.recipe.nearest import nearest_words
 from rlpost.recipe.schema import PreparationRole, Recipe
+from rlpost.records import Example
 
 DataOption = Annotated[
     list[str] | None,
@@ -55,11 +56,19 @@ def opened(recipe: Recipe, name: str) -> ExampleTable:
     return open_examples(name, recipe.data[name], cache=DataCache(Path(PreparationRole().cache_dir).expanduser()))
 
 
-def turns_in(table: ExampleTable, *, turns: Turns) -> Iterator[list[list[str]]]:
+class TurnReader(Protocol):
+    """`row_turns` or `instance_turns`."""
+
+    def __call__(self, example: Example, *, turns: Turns) -> list[list[str]]:
+        """Return the words of each compared turn."""
+        ...
+
+
+def turns_in(table: ExampleTable, read: TurnReader, *, turns: Turns) -> Iterator[list[list[str]]]:
     """Yield the words of the compared turns of each row; few rows are in memory at a time."""
     for start in range(0, len(table), _ROWS_PER_READ):
         for example in table.read(range(start, min(start + _ROWS_PER_READ, len(table)))):
-            yield turns_of(example, turns=turns)
+            yield read(example, turns=turns)
 
 
 def where(table: ExampleTable, place: int) -> str:

@@ -52,12 +52,13 @@ class InstanceIndex:
         self._lengths = [sum(map(len, turns)) for turns in instances]
         self._places: dict[Gram, list[tuple[int, int]]] = defaultdict(list)
         self._short: dict[Gram, list[tuple[int, int]]] = defaultdict(list)
+        """Words of a whole turn -> the instances that have it and no n-gram, with the place of its first word."""
         for number, turns in enumerate(instances):
             start, is_short = 0, all(len(words) < rule.ngram_size for words in turns)
             for words in turns:
                 known = [self._numbers.setdefault(word, len(self._numbers)) for word in words]
                 if is_short and known:
-                    self._short[tuple(known)].append((number, len(known)))
+                    self._short[tuple(known)].append((number, start))
                 for place in range(len(known) - rule.ngram_size + 1):
                     self._places[tuple(known[place : place + rule.ngram_size])].append((number, start + place))
                 start += len(words)
@@ -72,24 +73,33 @@ class InstanceIndex:
         Args:
             turns: The words of the row's turns.
         """
-        size = self._rule.ngram_size
-        covering = (1 << size) - 1
         covered: dict[int, int] = defaultdict(int)
-        repeated: dict[int, int] = defaultdict(int)
+        for shared in self._shared(turns):
+            covering = (1 << len(shared)) - 1
+            places = self._places if len(shared) == self._rule.ngram_size else self._short
+            for number, start in places[shared]:
+                covered[number] |= covering << start
+        return {number: bits.bit_count() / self._lengths[number] for number, bits in covered.items()}
+
+    def _shared(self, turns: Iterable[Sequence[str]]) -> set[Gram]:
+        """Return the n-grams and the short turns that a row shares with instances, each once, as a row may repeat one
+        thousands of times.
+        """
+        size = self._rule.ngram_size
+        shared: set[Gram] = set()
         for words in turns:
             known = [self._numbers.get(word, -1) for word in words]
-            if -1 not in known:
-                for number, length in self._short.get(tuple(known), ()):
-                    repeated[number] += length
+            if len(known) < size and tuple(known) in self._short:
+                shared.add(tuple(known))
             unknown = -1
             for place, word in enumerate(known):
                 if word < 0:
                     unknown = place
                 if place - unknown >= size:
-                    for number, start in self._places.get(tuple(known[place - size + 1 : place + 1]), ()):
-                        covered[number] |= covering << start
-        shares = {number: bits.bit_count() / self._lengths[number] for number, bits in covered.items()}
-        return shares | {number: min(1.0, count / self._lengths[number]) for number, count in repeated.items()}
+                    gram = tuple(known[place - size + 1 : place + 1])
+                    if gram in self._places:
+                        shared.add(gram)
+        return shared
 
     def overlaps(self, rows: Iterable[Iterable[Sequence[str]]]) -> list[Overlap]:
         """Return the overlaps by which rows contaminate instances, in the order of the rows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlpost.data.overlap.contamination import InstanceIndex, Overlap, Rule, merged_ranges, set_report
-from rlpost.data.overlap.words import turns_of, words_of
+from rlpost.data.overlap.words import instance_turns, row_turns, words_of
+from rlpost.data.prompt_wording import reword
 from rlpost.records import Example, Message, assistant_turn
 
 RULE = Rule(ngram_size=8, instance_share=0.5)
@@ -67,24 +69,91 @@ def test_a_short_instance_is_found_where_a_turn_is_equal_to_it() -> None:
     assert index.overlaps([[words_of("What is 2 + 2 = ?")], [words_of("2 + 3 =")]]) == []
 
 
-def test_case_spacing_and_unicode_form_do_not_hide_an_overlap() -> None:
-    instance = words_of("Caf\u00e9 number 3: how many cups of tea do they sell?")
-    row = words_of("cafe\u0301  NUMBER \uff13:\nhow many cups of TEA do they sell?")
+def test_a_short_turn_that_a_row_repeats_covers_its_words_once() -> None:
+    index = InstanceIndex([[["yes", "please"], ["go", "on", "now"]]], rule=RULE)
+    assert index.overlaps([[["yes", "please"], ["yes", "please"]]]) == []
+    assert index.overlaps([[["yes", "please"], ["go", "on", "now"]]]) == [Overlap(0, 0, 1.0)]
+
+
+def test_a_short_turn_that_an_instance_repeats_is_covered_at_both_places() -> None:
+    index = InstanceIndex([[["yes", "please"], ["go", "on"], ["yes", "please"]]], rule=RULE)
+    assert index.overlaps([[["yes", "please"]]]) == [Overlap(0, 0, 4 / 6)]
+
+
+def test_a_long_line_of_one_sign_takes_time_in_its_length_not_in_its_square() -> None:
+    index = InstanceIndex([[["-"] * 3000]], rule=RULE)
+    started = time.process_time()
+    assert index.shares([["-"] * 50_000]) == {0: 1.0}
+    assert time.process_time() - started < 2
+
+
+def test_case_spacing_quotation_marks_and_unicode_form_do_not_hide_an_overlap() -> None:
+    instance = words_of('Caf\u00e9 number 3: how many cups of tea don\'t they "sell"?')
+    row = words_of("cafe\u0301  NUMBER \uff13:\nhow many cups of TEA don\u2019t they \u201csell\u201d?")
     assert row == instance
     assert overlaps(instance, row) == [Overlap(0, 0, 1.0)]
 
 
-def test_user_turns_are_compared_unless_all_are_wanted() -> None:
+def test_words_keep_their_marks_and_scripts_without_spaces_are_read_by_letter() -> None:
+    assert words_of("\u0939\u093f\u0928\u094d\u0926\u0940 2 \u092d\u093e\u0937\u093e") == [
+        "\u0939\u093f\u0928\u094d\u0926\u0940",
+        "2",
+        "\u092d\u093e\u0937\u093e",
+    ]
+    assert words_of("\u4e09\u4e2aapples\u3002") == ["\u4e09", "\u4e2a", "apples", "\u3002"]
+    assert words_of("\u0e17\u0e35\u0e48") == ["\u0e17\u0e35\u0e48"]
+
+
+@given(text=st.text(st.characters(max_codepoint=127)))
+def test_letters_beyond_ascii_elsewhere_in_a_text_change_no_word(text: str) -> None:
+    assert words_of(f"{text} \u00e9") == [*words_of(text), "\u00e9"]
+
+
+def test_a_chinese_question_is_found_within_a_longer_text() -> None:
+    question = "\u5c0f\u660e\u6709\u4e09\u4e2a\u82f9\u679c\u4ed6\u53c8\u4e70\u4e86\u4e24\u4e2a"
+    row = f"\u8bf7\u56de\u7b54{question}\u8c22\u8c22"
+    assert overlaps(words_of(question), words_of(row)) == [Overlap(0, 0, 1.0)]
+
+
+def test_many_combining_marks_take_time_in_their_number_not_in_its_square() -> None:
+    started = time.process_time()
+    words_of("a" + "\u0301\u0327" * 60_000)
+    assert time.process_time() - started < 2
+
+
+def test_user_turns_are_compared_unless_answers_are_wanted_too() -> None:
     example = Example(
         id="d/0",
         dataset="d",
         messages=(Message(role="system", content="Be kind."), Message(role="user", content="How are you")),
         completion=assistant_turn("Fine"),
-        source_wording="How do you do",
+        rejected=assistant_turn("Go away"),
     )
-    asked, worded = ["how", "are", "you"], ["how", "do", "you", "do"]
-    assert turns_of(example, turns="user") == [asked, worded]
-    assert turns_of(example, turns="all") == [["be", "kind", "."], asked, ["fine"], worded]
+    for read in (row_turns, instance_turns):
+        assert read(example, turns="user") == [["how", "are", "you"]]
+        assert read(example, turns="all") == [["how", "are", "you"], ["fine"], ["go", "away"]]
+
+
+INSTRUCTION = f"{' '.join(numbered(0, 40))} {{question}}"
+
+
+def instructed(question: str, *, instruction: str | None = INSTRUCTION) -> Example:
+    example = Example(id="d/0", dataset="d", messages=(Message(role="user", content=question),))
+    return reword(example, instruction=instruction, system=None)
+
+
+def test_an_instruction_that_the_recipe_adds_to_both_sets_is_no_overlap() -> None:
+    instance = instance_turns(instructed(" ".join(numbered(100, 12))), turns="user")
+    row = row_turns(instructed(" ".join(numbered(200, 12))), turns="user")
+    assert InstanceIndex([instance], rule=RULE).shares([*row]) == {}
+
+
+def test_the_recipes_instruction_does_not_hide_a_quotation_of_the_source() -> None:
+    question = " ".join(numbered(100, 12))
+    index = InstanceIndex([instance_turns(instructed(question), turns="user")], rule=RULE)
+    for instruction in (None, INSTRUCTION):
+        row = row_turns(instructed(question, instruction=instruction), turns="user")
+        assert index.overlaps([row]) == [Overlap(0, 0, 1.0)]
 
 
 def test_sets_follow_each_other_in_one_index() -> None:
@@ -112,3 +181,29 @@ TEXTS = st.lists(st.sampled_from("abc"), min_size=3, max_size=24)
 def test_the_share_is_that_of_a_search_over_all_pairs(instance: list[str], row: list[str]) -> None:
     index = InstanceIndex([[instance]], rule=Rule(ngram_size=3, instance_share=0.5))
     assert index.shares([row]).get(0, 0.0) == pytest.approx(by_all_pairs(instance, row, size=3))
+
+
+TURNS = st.lists(st.lists(st.sampled_from("ab"), max_size=7), min_size=1, max_size=4)
+
+
+@given(instance=TURNS, row=TURNS)
+def test_the_share_over_several_turns_is_that_of_a_search_over_all_pairs(
+    instance: list[list[str]], row: list[list[str]]
+) -> None:
+    size = 3
+    is_short = all(len(turn) < size for turn in instance)
+    covered = 0
+    for turn in instance:
+        if is_short:
+            covered += len(turn) if turn in row else 0
+        else:
+            starts = {
+                start
+                for start in range(len(turn) - size + 1)
+                for other in row
+                if any(other[place : place + size] == turn[start : start + size] for place in range(len(other)))
+            }
+            covered += len({start + step for start in starts for step in range(size)})
+    words = sum(map(len, instance))
+    index = InstanceIndex([instance], rule=Rule(ngram_size=size, instance_share=0.5))
+    assert index.shares(row).get(0, 0.0) == pytest.approx(covered / max(1, words))
